@@ -1,0 +1,91 @@
+# Two commands for a newcomer: `make study` and `make test`. `make help` lists the others.
+#
+# Both create .venv from the pinned requirements in envs/. `pip` decides where packages come
+# from, so its usual settings (PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf) choose the build of torch.
+
+PYTHON ?= python3# the interpreter that .venv is made with: 3.11 or newer
+STUDY ?=# a configuration laid over config.yaml, such as experiments/smoke.yaml
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+# Stamps: younger than the lock when the environment agrees with it.
+RUN_TIME := $(VENV)/.run-time
+DEV := $(VENV)/.dev
+
+CONFIG := $(if $(STUDY),--configfile $(STUDY))
+REPORT := results/$(if $(STUDY),$(basename $(notdir $(STUDY))),default)/report.html
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help study test check unit workflow format lock docs clean
+
+# So that the workflow's own commands find the environment's programs.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+help: ## Show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+study: $(RUN_TIME) ## Run the default study, or another: make study STUDY=experiments/smoke.yaml
+	snakemake --cores all $(CONFIG)
+	snakemake $(CONFIG) --report $(REPORT)
+	@echo "Report:  $(REPORT)"
+
+test: check unit workflow ## Run every check and test
+
+check: $(DEV) ## Check format, lint and types
+	ruff format --check .
+	ruff check .
+	snakefmt --check Snakefile workflow
+	mypy
+
+unit: $(DEV) ## Run the unit tests
+	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow"
+
+workflow: $(DEV) ## Run the tests that run the real workflow
+	pytest -m workflow
+
+format: $(DEV) ## Format the code and mend what ruff can mend
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+docs: $(RUN_TIME) ## Regenerate the documents that are generated from the code
+	python -m svdrift.settings
+
+# Versions in the locks stay unless pyproject.toml forbids them. The local suffix of torch
+# (+cpu, +cu130) names a build, which is the machine's choice.
+PIP_COMPILE = pip-compile --quiet --strip-extras --unsafe-package pip --build-deps-for editable \
+	--no-header --no-emit-index-url --no-emit-find-links --no-annotate $(UPGRADE) pyproject.toml
+lock: $(DEV) ## Pin pyproject's requirements anew (UPGRADE=--upgrade for the newest versions)
+	$(PIP_COMPILE) --output-file envs/requirements.lock
+	$(PIP_COMPILE) --extra dev --constraint envs/requirements.lock \
+		--output-file envs/requirements-dev.lock
+	sed -i -E -e 's/^(torch==[0-9.]+)\+.*/\1/' -e '/^(#.*)?$$/d' \
+		envs/requirements.lock envs/requirements-dev.lock
+
+clean: ## Remove caches and builds; results/, .snakemake/ and .venv/ stay
+	rm -rf build dist svdrift.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find svdrift scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { echo \
+		"error: '$(PYTHON)' is not Python 3.11 or newer; name another: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo \
+		"error: Python's venv module is missing; install it: apt-get install python3-venv" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The build backend is pinned in the locks too, so the package itself needs no network.
+$(RUN_TIME): envs/requirements.lock pyproject.toml $(VENV)/bin/pip
+	$(PIP) install -r envs/requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Includes the run-time requirements.
+$(DEV): envs/requirements-dev.lock envs/requirements.lock pyproject.toml $(VENV)/bin/pip
+	$(PIP) install -r envs/requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(RUN_TIME)
