@@ -1,0 +1,243 @@
+"""What every script in scripts/ shares: how it ends, reads settings, and tells what it did.
+
+Importing this module is quick: it loads neither torch nor pandas.
+"""
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from tqdm import tqdm
+
+import svdrift
+from svdrift.errors import UserError, explain
+
+PROVENANCE = "provenance.json"
+PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy")
+LOG_INTERVAL_S = 5.0
+
+T = TypeVar("T")
+Progress = Callable[[Iterable[int], int, str], Iterable[int]]  # of `progress` below
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's `main` and turn its failure into what the user can use.
+
+    A `UserError` becomes one line on stderr and exit status 2. Any other exception keeps its
+    traceback, followed by one line that says whose fault it is not.
+    """
+    sys.excepthook = _report_unexpected
+    try:
+        main()
+    except UserError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _report_unexpected(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    sys.__excepthook__(kind, error, traceback)
+    print(
+        f"error: unexpected {kind.__name__} in {Path(sys.argv[0]).name}: not a known fault of the "
+        "settings or inputs; the traceback above says where, and is what a report should hold",
+        file=sys.stderr,
+    )
+
+
+def settings_argument(
+    parser: argparse.ArgumentParser, model: type[BaseModel], flag: str = "--settings"
+) -> None:
+    """Add `flag`, whose parsed value (such as `args.settings`) is a `model`.
+
+    The value is JSON; keys that it lacks, or all of them, take the model's own defaults.
+
+    Raises (when parsing): UserError, naming each wrong key, what is wrong, and what is allowed.
+    """
+
+    def parse(text: str) -> BaseModel:
+        try:
+            return model.model_validate_json(text)
+        except ValidationError as error:
+            raise UserError(f"{flag}: {explain(error, model)}") from None
+
+    parser.add_argument(
+        flag,
+        type=parse,
+        default="{}",
+        metavar="JSON",
+        help=f"{model.__name__} as JSON; keys left out take their defaults",
+    )
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes, or of a folder's names and contents.
+
+    A folder's hash covers the relative path and hash of each file in it, in sorted order, except
+    `provenance.json`, which differs from run to run.
+
+    Raises: UserError if there is nothing at `path`.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder")
+    files = {
+        file.relative_to(path).as_posix(): file
+        for file in path.rglob("*")
+        if file.is_file() and file.name != PROVENANCE
+    }
+    lines = [f"{content_hash(files[name])}  {name}\n" for name in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def run_key(
+    code: str, inputs: Mapping[str, Path], settings: Iterable[BaseModel], **others: Any
+) -> str:
+    """Hash of all that a training run depends on: a snapshot with another key is not resumed.
+
+    Args:
+        code: digest of the script and its modules (`svdrift.tracking.code_digest`).
+        inputs: files and folders, hashed by content.
+        settings: the settings given to the script.
+        others: further plain values, such as the seed.
+    """
+    depends_on = {
+        "code": code,
+        "inputs": {name: content_hash(path) for name, path in inputs.items()},
+        "settings": [section.model_dump(mode="json") for section in settings],
+        **others,
+    }
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+
+
+def write_provenance(
+    folder: Path,
+    *,
+    inputs: Mapping[str, Path],
+    settings: BaseModel | Mapping[str, Any],
+    seed: int | None,
+    started: float,
+) -> None:
+    """Write `folder/provenance.json`: what the artefact in `folder` was made from, with and on.
+
+    Args:
+        folder: the artefact's folder; made if absent.
+        inputs: name -> file or folder that the stage read.
+        settings: the part of the study's settings that the stage was given.
+        seed: the stage's seed; None if it draws nothing at random.
+        started: `time.time()` at the stage's start.
+
+    Raises: UserError if an input does not exist.
+    """
+    record = {
+        "inputs": {
+            name: {"path": str(path), "sha256": content_hash(path)} for name, path in inputs.items()
+        },
+        "settings": _plain(settings),
+        "seed": seed,
+        "versions": _versions(),
+        "commit": _commit(),
+        "hardware": _hardware(),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "duration_s": round(time.time() - started, 3),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PROVENANCE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(settings: BaseModel | Mapping[str, Any]) -> Any:
+    if isinstance(settings, BaseModel):
+        return settings.model_dump(mode="json")
+    return {
+        name: _plain(value) if isinstance(value, BaseModel) else value
+        for name, value in settings.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    ours = {"python": platform.python_version(), "svdrift": svdrift.__version__}
+    return ours | {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
+def _commit() -> str | None:
+    """The commit of this source tree, with `-dirty` after local edits; None outside a clone."""
+    tree = Path(__file__).resolve().parents[1]
+    # An installed copy may lie inside some other project's clone, whose commit says nothing.
+    if not (tree / ".git").exists() or shutil.which("git") is None:
+        return None
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    answer = subprocess.run(describe, cwd=tree, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None
+
+
+def _hardware() -> dict[str, Any]:
+    torch = sys.modules.get("torch")  # a stage that has not imported it used no GPU
+    on_gpu = torch is not None and torch.cuda.is_available()
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch is not None and on_gpu else None,
+        "system": platform.platform(),
+    }
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+class _LogLines:
+    """What tqdm writes, one line for each update instead of one line overwritten."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            print(line, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def progress(
+    iterable: Iterable[T], total: int | None, description: str, *, name: str = ""
+) -> Iterator[T]:
+    """Pass `iterable` on, telling on stderr how far it is and how long the rest will take.
+
+    On a terminal this is a bar. In a log it is a line every 5 s at most, and none for a stage that
+    is done sooner. `name` tells which run it is where several write to one terminal.
+    """
+    description = f"{description} {name}".rstrip()
+    if sys.stderr.isatty():
+        yield from tqdm(iterable, total=total, desc=description, dynamic_ncols=True)
+        return
+    yield from tqdm(
+        iterable,
+        total=total,
+        desc=description,
+        file=_LogLines(),
+        mininterval=LOG_INTERVAL_S,
+        delay=LOG_INTERVAL_S,
+        miniters=1,
+        bar_format="{desc}: {n_fmt}/{total_fmt}, {elapsed} elapsed, {remaining} left",
+    )

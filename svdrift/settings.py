@@ -1,0 +1,597 @@
+"""Every setting of a study: its type, default and meaning. The single source of all three.
+
+`config.yaml` and the overlays in `experiments/` name only what differs from these defaults.
+The JSON schema (`workflow/schemas/`) and the reference page (`docs/configuration.md`) are
+written from this module by `make docs`; a test fails when they drift.
+
+Sections are frozen and refuse unknown keys. Importing this module is cheap, because the
+Snakefile does it on every start.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
+
+from svdrift.errors import UserError, explain
+
+Face = int  # value of a face card under a rule
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_steps(key: str, steps: tuple[int, ...], last: int) -> None:
+    if not steps or any(b <= a for a, b in pairwise(steps)):
+        raise ValueError(f"{key}: must be a rising list of steps: {list(steps)}")
+    if steps[0] < 1 or steps[-1] > last:
+        wrong = steps[0] if steps[0] < 1 else steps[-1]
+        raise ValueError(f"{key}: step {wrong} is not between 1 and steps = {last}")
+
+
+# --------------------------------------------------------------------------------------
+# The game and its hands
+
+
+class HandsSettings(Section):
+    """How many hands are dealt for each purpose, and from how many multisets of values."""
+
+    demonstrated_multisets: int | Literal["all"] = Field(
+        150, description="Value multisets that SFT demonstrates; `all` for every practised one."
+    )
+    demonstrations: int = Field(2048, gt=0, description="Hands dealt for SFT (at most).")
+    practice: int = Field(8192, gt=0, description="Hands dealt for RL (at most).")
+    selection_multisets: int = Field(
+        60, gt=0, description="ID value multisets kept for choosing checkpoints and settings."
+    )
+    test_multisets: int = Field(
+        100, gt=0, description="ID value multisets that neither SFT nor RL ever sees."
+    )
+    selection: int = Field(500, gt=0, description="Hands per rule in the selection sets.")
+    test: int = Field(1000, gt=0, description="Hands per rule in the test sets.")
+    demonstrated_test: int = Field(
+        500, gt=0, description="Hands from demonstrated multisets on which SFT's fit is measured."
+    )
+    pretraining_holdout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of all value multisets that no training stage ever sees, "
+        "pretraining included. 0 for a study that starts from an existing model.",
+    )
+    ood_share: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Share of the rank multisets with a face card that are kept for OOD "
+        "selection and test, and so are never dealt for SFT or RL.",
+    )
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        description="Your own hands: evaluation split (`id_test`, `ood_test`) to a CSV file "
+        "with a column `cards`, such as `3 J 5 10`.",
+    )
+
+    @model_validator(mode="after")
+    def _known_splits(self) -> Self:
+        for split in self.files:
+            if split not in ("id_test", "ood_test"):
+                raise ValueError(f"files: {split!r} is not a test split (id_test, ood_test)")
+        return self
+
+
+class TaskSettings(Section):
+    """The verifiable task: its rules, its prompts and its hands."""
+
+    name: Literal["general_points"] = Field(
+        "general_points", description="The task: `general_points` is the 24-point card game."
+    )
+    prompt_style: Literal["compact", "paper"] = Field(
+        "compact",
+        description="`compact`: one word per token, for the tiny model. "
+        "`paper`: the published instruction form, for real language models.",
+    )
+    max_reply_tokens: int = Field(
+        18, gt=0, description="Longest reply in tokens; the compact solution has 17."
+    )
+    target: int = Field(24, gt=0, le=60, description="The number that a formula must reach.")
+    rules: dict[str, tuple[Face, Face, Face]] = Field(
+        default_factory=lambda: {"tens": (10, 10, 10), "faces": (11, 12, 13)},
+        description="Rules by name: the values of J, Q and K.",
+    )
+    id_rule: str = Field("tens", description="Rule of SFT, RL and in-distribution evaluation.")
+    ood_rule: str = Field("faces", description="Rule of out-of-distribution evaluation.")
+    hands: HandsSettings = HandsSettings()
+
+    @model_validator(mode="after")
+    def _known_rules(self) -> Self:
+        for name, values in self.rules.items():
+            if not all(1 <= value <= 60 for value in values):
+                raise ValueError(f"rules.{name}: values of J, Q, K must lie in 1..60: {values}")
+        for key in ("id_rule", "ood_rule"):
+            if getattr(self, key) not in self.rules:
+                raise ValueError(
+                    f"{key}: {getattr(self, key)!r} is not a rule (allowed: "
+                    f"{', '.join(self.rules)})"
+                )
+        if self.prompt_style == "paper" and self.max_reply_tokens < 100:
+            raise ValueError(
+                f"max_reply_tokens: {self.max_reply_tokens} cuts off every reply of prompt_style "
+                "'paper' (allowed: 100 or more)"
+            )
+        if self.rules[self.id_rule] == self.rules[self.ood_rule]:
+            raise ValueError("ood_rule: must give the face cards other values than id_rule")
+        return self
+
+
+# --------------------------------------------------------------------------------------
+# Models and training
+
+
+class ArchitectureSettings(Section):
+    """Shape of the tiny Llama that a study trains from nothing."""
+
+    hidden_size: int = Field(96, gt=0, description="Width of the residual stream.")
+    layers: int = Field(4, gt=0, description="Number of transformer layers.")
+    heads: int = Field(4, gt=0, description="Attention heads.")
+    intermediate_size: int = Field(256, gt=0, description="Width of the MLP.")
+    positions: int = Field(256, gt=0, description="Longest sequence in tokens.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"heads: {self.heads} does not divide hidden_size {self.hidden_size}")
+        return self
+
+
+class ModelSettings(Section):
+    """The base model."""
+
+    source: str = Field(
+        "tiny",
+        description="`tiny`: trained from nothing by this study. Otherwise the path of a "
+        "Hugging Face model folder with safetensors.",
+    )
+    architecture: ArchitectureSettings = Field(
+        ArchitectureSettings(), description="Used when `source` is `tiny`."
+    )
+
+
+class PretrainSettings(Section):
+    """Pretraining of the tiny base model on the skills of the game, not their composition."""
+
+    steps: int = Field(1500, gt=0, description="Optimizer steps.")
+    batch_size: int = Field(64, gt=0, description="Sequences per step.")
+    learning_rate: float = Field(3e-3, gt=0, description="Peak of AdamW's cosine schedule.")
+    warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up.")
+
+
+class SFTSettings(Section):
+    """Supervised fine-tuning on expert replies under the ID rule."""
+
+    checkpoints: tuple[int, ...] = Field(
+        (4, 8, 16, 32, 64, 128, 256),
+        description="Steps at which a checkpoint is kept. Step 0 is the base model and is "
+        "always evaluated; it is not listed.",
+    )
+    steps: int = Field(256, gt=0, description="Optimizer steps.")
+    batch_size: int = Field(64, gt=0, description="Sequences per step, over all processes.")
+    micro_batch_size: int = Field(
+        64, gt=0, description="Sequences per forward pass and process; bounds memory only."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Learning rate after warm-up."
+    )
+    warmup_steps: int = Field(20, ge=0, description="Steps of linear warm-up.")
+    freeze_embeddings: bool = Field(
+        True,
+        description="Keep the embedding and the output head fixed. In a tiny model the values "
+        "that never occur as labels are otherwise unlearned in the head alone.",
+    )
+    gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
+    max_length: int = Field(1024, gt=0, description="Longest prompt and reply in tokens.")
+
+    @model_validator(mode="after")
+    def _steps_in_range(self) -> Self:
+        _check_steps("checkpoints", self.checkpoints, self.steps)
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"micro_batch_size: {self.micro_batch_size} does not divide "
+                f"batch_size {self.batch_size}"
+            )
+        return self
+
+
+PAPER_PPO: dict[str, Any] = {
+    "granularity": "turn",
+    "tries": 5,
+    "updates": 100,
+    "episodes": 128,
+    "epochs": 4,
+    "minibatch_size": 128,
+    "micro_batch_size": 1,
+    "learning_rate": 1e-6,
+    "final_learning_rate": 1e-9,
+    "adam_epsilon": 1e-7,
+    "clip": 0.1,
+    "value_clip": 0.1,
+    "value_coefficient": 0.5,
+    "entropy_coefficient": 0.0,
+    "kl_coefficient": 0.0,
+    "gamma": 0.9,
+    "gae_lambda": 0.95,
+    "temperature": 0.2,
+    "max_grad_norm": 0.01,
+    "reward_scale": 1.0,
+    "reasoning_weight": 0.5,
+    "formula_marker": '"formula"',
+    "skip_first_token": True,
+    "only_clipped_above": 10.0,
+    "freeze_embeddings": False,
+    "checkpoint_every": 5,
+}
+"""Published hyperparameters (arXiv 2508.16546 and its code), chosen by `preset: paper`."""
+
+
+class PPOSettings(Section):
+    """Proximal policy optimisation with the verifier's reward (Schulman et al. 2017)."""
+
+    preset: Literal["tiny", "paper"] = Field(
+        "tiny",
+        description="Where keys that are not given come from: `tiny`, the defaults of this "
+        "page; `paper`, the published hyperparameters (docs/deviations.md).",
+    )
+    granularity: Literal["turn", "token"] = Field(
+        "turn", description="What one action is: a whole reply (published) or one token."
+    )
+    tries: int = Field(1, ge=1, le=5, description="Tries per episode during training.")
+    updates: int = Field(40, gt=0, description="Rollout-and-update rounds.")
+    episodes: int = Field(128, gt=0, description="Episodes per update, over all processes.")
+    epochs: int = Field(2, gt=0, description="Passes over each update's episodes.")
+    minibatch_size: int = Field(
+        128, gt=0, description="Episodes per optimizer step, over all processes."
+    )
+    micro_batch_size: int = Field(
+        32, gt=0, description="Episodes per forward pass and process; bounds memory only."
+    )
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's learning rate at the start.")
+    final_learning_rate: float | None = Field(
+        None, gt=0, description="Its end under a cosine schedule; none keeps it constant."
+    )
+    adam_epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon.")
+    clip: float = Field(0.1, gt=0, description="Ratios are clipped to 1 -+ this.")
+    value_clip: float | None = Field(
+        0.1, gt=0, description="Clip of the value's change per update; none for no clipping."
+    )
+    value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
+    entropy_coefficient: float = Field(0.0, ge=0, description="Weight of the entropy bonus.")
+    kl_coefficient: float = Field(
+        0.0, ge=0, description="Weight of the KL penalty to the start (k3 estimator)."
+    )
+    gamma: float = Field(0.9, ge=0, le=1, description="Discount per action.")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of GAE, per action.")
+    temperature: float = Field(
+        1.0, gt=0, description="Sampling temperature, also inside the log-probabilities."
+    )
+    max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm is clipped to this.")
+    reward_scale: float = Field(0.2, gt=0, description="Verifier rewards are multiplied by it.")
+    value_model: Literal["shared", "separate"] = Field(
+        "shared", description="Value head on the policy's trunk, or on a copy of its own."
+    )
+    reasoning_weight: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the log-probabilities of reply tokens before `formula_marker`; "
+        "the published code uses 0.5. Turns only.",
+    )
+    formula_marker: str = Field(
+        '"formula"',
+        min_length=1,
+        description="Text in a reply at which its formula begins; read only when "
+        "`reasoning_weight` is not 1.",
+    )
+    skip_first_token: bool = Field(
+        False,
+        description="Leave the first reply token out of the turn's log-probability, as the "
+        "published code does. Turns only.",
+    )
+    only_clipped_above: float | None = Field(
+        None,
+        gt=1,
+        description="Actions whose ratio exceeds this count with the clipped branch alone, as in "
+        "the published code; none keeps PPO's minimum of both.",
+    )
+    freeze_embeddings: bool = Field(True, description="Keep embedding and output head fixed.")
+    gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
+    checkpoint_every: int = Field(
+        20, gt=0, description="Updates between the intermediate checkpoints that are evaluated."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("preset") == "paper":
+            return {**PAPER_PPO, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        if self.episodes % self.minibatch_size:
+            raise ValueError(
+                f"minibatch_size: {self.minibatch_size} does not divide episodes {self.episodes}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_of_turns(self) -> Self:
+        weighted = {
+            "reasoning_weight": self.reasoning_weight != 1,
+            "skip_first_token": self.skip_first_token,
+        }
+        for key, given in weighted.items():
+            if given and self.granularity == "token":
+                raise ValueError(f"{key}: weighs the tokens of a turn; granularity is 'token'")
+        return self
+
+    @property
+    def checkpoint_updates(self) -> range:
+        """Updates after which an intermediate checkpoint is kept; the last is not one."""
+        return range(self.checkpoint_every, self.updates, self.checkpoint_every)
+
+
+Control = Literal["continued", "wide", "demonstrated-ppo"]
+
+
+class RLSettings(Section):
+    """Reinforcement learning on the ID rule from SFT checkpoints, and its controls."""
+
+    starts: tuple[int, ...] | Literal["all"] = Field(
+        "all",
+        description="SFT steps from which RL starts; `all` for every checkpoint, an empty list "
+        "for a study without RL.",
+    )
+    trajectories: tuple[int, ...] = Field(
+        (), description="Starts whose intermediate RL checkpoints are evaluated too."
+    )
+    moderate_start: int | None = Field(
+        None,
+        description="The start that figures show as the moderate one, as the papers call it; "
+        "none for the middle one of those from which controls start.",
+    )
+    ppo: PPOSettings = PPOSettings()
+    controls: tuple[Control, ...] = Field(
+        ("continued", "wide", "demonstrated-ppo"),
+        description="Matched controls: SFT continued on the same demonstrations, SFT on all "
+        "hands that RL saw, PPO on the demonstrated hands only.",
+    )
+    control_starts: tuple[int, ...] | Literal["all"] = Field(
+        "all", description="SFT steps from which the controls start."
+    )
+
+
+EvaluatedSplit = Literal["demonstrated", "id_selection", "ood_selection", "id_test", "ood_test"]
+
+
+class EvaluationSettings(Section):
+    """How checkpoints are evaluated on the saved hands."""
+
+    tries: int = Field(5, ge=1, le=5, description="Tries per hand in the multi-try sets.")
+    multi_try_splits: tuple[EvaluatedSplit, ...] = Field(
+        (),
+        description="Splits evaluated with several tries, at about six times the cost; all "
+        "others with one.",
+    )
+    temperature: float = Field(0.0, ge=0, description="0 is greedy decoding.")
+    batch_size: int = Field(512, gt=0, description="Hands decoded at once.")
+
+
+class ComputeSettings(Section):
+    """What a training job runs on. Never part of a result: changing it reruns nothing."""
+
+    gpus: int = Field(0, ge=0, description="GPUs per training or evaluation job; 0 for the CPU.")
+    processes: int = Field(
+        1, gt=0, description="Processes per training job; with GPUs, one for each."
+    )
+
+    @model_validator(mode="after")
+    def _one_process_per_gpu(self) -> Self:
+        if self.gpus and self.processes != self.gpus:
+            raise ValueError(
+                f"processes: {self.processes} processes with {self.gpus} GPUs; needs one for each"
+            )
+        return self
+
+    @property
+    def accelerate(self) -> str:
+        """Name of the file in `workflow/accelerate/` that a training job is launched with."""
+        return ("gpu" if self.gpus else "cpu") + ("s" if self.processes > 1 else "")
+
+
+# --------------------------------------------------------------------------------------
+# The study
+
+
+class Settings(Section):
+    """A study: everything that decides what is computed, and nothing about machines."""
+
+    study: str = Field(
+        "default",
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        description="Name of the study; its files live under `results/{study}/`.",
+    )
+    seeds: tuple[NonNegativeInt, ...] = Field(
+        (0,), min_length=1, description="Seeds of the whole study."
+    )
+    task: TaskSettings = TaskSettings()
+    model: ModelSettings = ModelSettings()
+    pretrain: PretrainSettings = PretrainSettings()
+    sft: SFTSettings = SFTSettings()
+    rl: RLSettings = RLSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    compute: ComputeSettings = ComputeSettings()
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        lists = {
+            "seeds": self.seeds,
+            "rl.controls": self.rl.controls,
+            "rl.starts": self.rl_starts,
+            "rl.control_starts": self.control_starts,
+            "rl.trajectories": self.rl.trajectories,
+        }
+        for key, values in lists.items():
+            if len(set(values)) != len(values):
+                raise ValueError(f"{key}: holds one value twice: {list(values)}")
+        for key in ("starts", "control_starts", "trajectories"):
+            steps = getattr(self.rl, key)
+            missing = [] if steps == "all" else sorted(set(steps) - set(self.sft.checkpoints))
+            if missing:
+                raise ValueError(
+                    f"rl.{key}: step {missing[0]} is not an SFT checkpoint (allowed: "
+                    f"{', '.join(map(str, self.sft.checkpoints))})"
+                )
+        for key in ("control_starts", "trajectories"):
+            steps = getattr(self.rl, key)
+            extra = [] if steps == "all" else sorted(set(steps) - set(self.rl_starts))
+            if extra:
+                raise ValueError(f"rl.{key}: step {extra[0]} is not among rl.starts")
+        moderate = self.rl.moderate_start
+        allowed = self.control_starts or self.rl_starts
+        if moderate is not None and moderate not in allowed:
+            raise ValueError(
+                f"rl.moderate_start: step {moderate} is not a start of controls (allowed: "
+                f"{', '.join(map(str, allowed))})"
+            )
+        if self.model.source != "tiny" and self.task.hands.pretraining_holdout:
+            raise ValueError(
+                "task.hands.pretraining_holdout: must be 0 when model.source is not 'tiny': "
+                "nobody knows what that model was pretrained on"
+            )
+        if self.sft.batch_size % self.compute.processes:
+            raise ValueError(
+                f"compute.processes: {self.compute.processes} does not divide sft.batch_size "
+                f"{self.sft.batch_size}"
+            )
+        return self
+
+    @property
+    def moderate_start(self) -> int:
+        """SFT step of the start that figures show as the moderate one."""
+        if self.rl.moderate_start is not None:
+            return self.rl.moderate_start
+        starts = self.control_starts or self.rl_starts
+        return starts[len(starts) // 2]
+
+    @property
+    def rl_starts(self) -> tuple[int, ...]:
+        """SFT steps from which RL starts."""
+        return self.sft.checkpoints if self.rl.starts == "all" else self.rl.starts
+
+    @property
+    def matched_sft(self) -> SFTSettings:
+        """SFT as a control of PPO: as many samples and updates, at the same learning rate."""
+        ppo = self.rl.ppo
+        steps = ppo.updates * ppo.epochs * (ppo.episodes // ppo.minibatch_size)
+        return self.sft.model_copy(
+            update={
+                "checkpoints": (steps,),
+                "steps": steps,
+                "batch_size": ppo.minibatch_size,
+                "micro_batch_size": math.gcd(ppo.minibatch_size, self.sft.micro_batch_size),
+                "learning_rate": ppo.learning_rate,
+                "schedule": "constant" if ppo.final_learning_rate is None else "cosine",
+                "warmup_steps": 0,
+                "freeze_embeddings": ppo.freeze_embeddings,
+            }
+        )
+
+    @property
+    def control_starts(self) -> tuple[int, ...]:
+        """SFT steps from which the controls start."""
+        return self.rl_starts if self.rl.control_starts == "all" else self.rl.control_starts
+
+
+# --------------------------------------------------------------------------------------
+# Reading, and the one-line refusal
+
+
+def read_settings(config: Mapping[str, Any]) -> Settings:
+    """Validate a configuration (nested plain mappings).
+
+    Raises:
+        UserError: one line that names the first offending key, and what is allowed.
+    """
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        raise UserError(f"config: {explain(error, Settings)}") from None
+
+
+# --------------------------------------------------------------------------------------
+# What is generated from this module
+
+
+def reference_page() -> str:
+    """The configuration reference in Markdown: one table per section."""
+    lines = [
+        "# Configuration reference",
+        "",
+        "Written from `svdrift/settings.py` by `make docs`; do not edit. A study names only "
+        "what differs from these defaults, in `config.yaml` or an overlay in `experiments/`.",
+    ]
+    for path, section in _sections(Settings, ""):
+        lines += ["", f"## {f'`{path}`' if path else 'Top level'}", ""]
+        lines += [
+            (section.__doc__ or "").strip(),
+            "",
+            "| key | default | meaning |",
+            "|---|---|---|",
+        ]
+        for name, field in section.model_fields.items():
+            if not _is_section(field.annotation):
+                default = field.get_default(call_default_factory=True)
+                lines.append(f"| `{name}` | `{_plain(default)}` | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _sections(model: type[Section], path: str) -> Iterator[tuple[str, type[Section]]]:
+    yield path, model
+    for name, field in model.model_fields.items():
+        if _is_section(field.annotation):
+            yield from _sections(field.annotation, f"{path}.{name}".lstrip("."))  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Write the schema and the reference page below the current folder."""
+    schema = json.dumps(Settings.model_json_schema(), indent=2) + "\n"
+    Path("workflow/schemas/config.schema.json").write_text(schema)
+    Path("docs/configuration.md").write_text(reference_page())
+
+
+if __name__ == "__main__":
+    main()

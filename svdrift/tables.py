@@ -1,0 +1,59 @@
+"""Joining the tables of single checkpoints and seeds into tidy tables of a study."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from svdrift.checkpoints import Checkpoint
+from svdrift.errors import UserError
+
+# .../seed-0/evaluation/sft-140/accuracy.parquet, or of a whole seed .../seed-0/training/sft.parquet
+_PLACE = re.compile(
+    r"/seed-(?P<seed>\d+)/[^/]+/(?:(?P<checkpoint>[^/]+)/)?[^/]+\.(?:parquet|json)$"
+)
+
+
+def join_tables(paths: Iterable[Path]) -> pd.DataFrame:
+    """All tables under one another, with columns for what their paths say.
+
+    Adds `seed`, and for the table of a checkpoint `checkpoint`, `run`, `sft_step`, `update`
+    (missing at the end of a run).
+
+    Raises:
+        UserError: a path does not lie where a study has its tables.
+    """
+    return pd.concat([_labelled(path) for path in paths], ignore_index=True)
+
+
+def _labelled(path: Path) -> pd.DataFrame:
+    place = _PLACE.search(f"/{path.as_posix()}")
+    if place is None:
+        raise UserError(f"{path}: not a table below a folder seed-{{number}}")
+    labels: dict[str, object] = {"seed": int(place["seed"])}
+    if place["checkpoint"] is not None:
+        checkpoint = Checkpoint.parse(place["checkpoint"])
+        labels |= {
+            "checkpoint": place["checkpoint"],
+            "run": checkpoint.run,
+            "sft_step": checkpoint.sft_step,
+            "update": float("nan") if checkpoint.update is None else float(checkpoint.update),
+        }
+    table = _read(path)
+    return pd.DataFrame(
+        {
+            **{name: pd.Series(value, index=table.index) for name, value in labels.items()},
+            **{name: table[name] for name in table.columns if name not in labels},
+        }
+    )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A parquet table, or a JSON object as a table of one row."""
+    if path.suffix == ".json":
+        return pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))])
+    return pd.read_parquet(path)

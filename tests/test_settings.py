@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from svdrift.errors import UserError
+from svdrift.settings import PAPER_PPO, PPOSettings, Settings, read_settings, reference_page
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_defaults_are_a_study():
+    assert read_settings({}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"sfft": {}}, "unknown key 'sfft', did you mean 'sft'?"),
+        ({"sft": {"learning_rat": 1e-3}}, "unknown key 'sft.learning_rat', did you mean"),
+        (
+            {"task": {"id_rule": "tenz"}},
+            "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)",
+        ),
+        ({"task": {"ood_rule": "tens"}}, "ood_rule: must give the face cards other values"),
+        ({"task": {"rules": {"a": [1, 2]}}}, "task.rules.a"),
+        ({"sft": {"checkpoints": [8, 99], "steps": 64}}, "sft.checkpoints: step 99 is not between"),
+        ({"sft": {"checkpoints": [8, 8]}}, "sft.checkpoints: must be a rising list"),
+        ({"sft": {"batch_size": 10, "micro_batch_size": 4}}, "4 does not divide batch_size 10"),
+        ({"rl": {"starts": [7]}}, "rl.starts: step 7 is not an SFT checkpoint"),
+        ({"rl": {"starts": [8], "control_starts": [16]}}, "step 16 is not among rl.starts"),
+        ({"seeds": [1, 1]}, "seeds: holds one value twice"),
+        ({"seeds": [-1]}, "seeds"),
+        ({"rl": {"controls": ["wide", "wide"]}}, "rl.controls: holds one value twice"),
+        ({"rl": {"moderate_start": 7}}, "rl.moderate_start: step 7 is not a start"),
+        ({"model": {"source": "x"}}, "pretraining_holdout: must be 0"),
+        ({"task": {"prompt_style": "paper"}}, "task.max_reply_tokens: 18 cuts off every reply"),
+        ({"compute": {"processes": 3}}, "3 does not divide sft.batch_size 64"),
+        ({"evaluation": {"multi_try_splits": ["ood"]}}, "evaluation.multi_try_splits"),
+        ({"seeds": []}, "seeds"),
+        ({"study": "My Study"}, "study"),
+        ({"compute": {"gpus": 1, "processes": 2}}, "2 processes with 1 GPUs"),
+        ({"model": {"architecture": {"heads": 5}}}, "5 does not divide hidden_size"),
+        ({"task": {"hands": {"files": {"practice": "x.csv"}}}}, "'practice' is not a test split"),
+    ],
+)
+def test_a_wrong_key_is_refused_in_one_line(config, message):
+    with pytest.raises(UserError) as caught:
+        read_settings(config)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_field_is_documented():
+    page = reference_page()
+    assert "None |" not in page
+    assert "| `learning_rate` |" in page
+
+
+def test_generated_documents_are_up_to_date():
+    """`make docs` writes them."""
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert schema == Settings.model_json_schema()
+    assert (ROOT / "docs/configuration.md").read_text() == reference_page()
+
+
+@pytest.mark.parametrize("overlay", sorted((ROOT / "experiments").rglob("*.yaml")), ids=str)
+def test_every_experiment_is_valid_and_has_its_own_name(overlay):
+    config = yaml.safe_load(overlay.read_text())
+    assert read_settings(config).study == overlay.stem
+
+
+def test_paper_preset_gives_the_published_values_unless_a_key_is_given():
+    paper = PPOSettings.model_validate({"preset": "paper", "updates": 7})
+    assert paper.updates == 7
+    assert all(getattr(paper, key) == PAPER_PPO[key] for key in PAPER_PPO if key != "updates")

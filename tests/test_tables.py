@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from svdrift.errors import UserError
+from svdrift.tables import join_tables
+
+
+def write(path: Path, **columns) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(columns).to_parquet(path, index=False)
+    return path
+
+
+def test_paths_become_columns(tmp_path):
+    root = tmp_path / "results/x"
+    paths = [
+        write(root / "seed-3/evaluation/base/a.parquet", checkpoint=["base"], value=[0.1]),
+        write(root / "seed-0/evaluation/ppo-from-8/a.parquet", value=[0.2]),
+        write(root / "seed-0/evaluation/ppo-from-8-update-20/a.parquet", value=[0.3]),
+    ]
+    table = join_tables(paths)
+    assert list(table["seed"]) == [3, 0, 0]
+    assert list(table["run"]) == ["sft", "ppo", "ppo"]
+    assert list(table["sft_step"]) == [0, 8, 8]
+    assert table["update"].isna().tolist() == [True, True, False]
+    assert table["update"].iloc[2] == 20
+    assert list(table["value"]) == [0.1, 0.2, 0.3]
+
+
+def test_a_table_of_a_whole_seed_has_no_checkpoint(tmp_path):
+    table = join_tables([write(tmp_path / "seed-1/training/sft.parquet", step=[1, 2])])
+    assert list(table.columns) == ["seed", "step"]
+    assert list(table["seed"]) == [1, 1]
+
+
+@pytest.mark.parametrize("place", ["a.parquet", "seed-x/evaluation/base/a.parquet"])
+def test_tables_elsewhere_are_refused(tmp_path, place):
+    with pytest.raises(UserError, match="not a table below a folder seed"):
+        join_tables([write(tmp_path / place, value=[1])])
