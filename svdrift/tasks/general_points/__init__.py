@@ -1,0 +1,1 @@
+"""GeneralPoints: reach a target number with the values of four playing cards."""

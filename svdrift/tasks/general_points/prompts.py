@@ -1,0 +1,118 @@
+"""What user and model say to each other, in two styles that carry the same information.
+
+- `paper`: the published form for instruction-tuned models: a task description, and a JSON-like
+  object (with its published trailing comma) as the reply.
+- `compact`: one word a token, for models trained from nothing:
+  `J= 10 Q= 10 K= 10 target 24 cards 3 J 5 9 answer` and `3 10 5 9 : ( 3 * 5 ) + ( 10 - 1 )`.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal
+
+from svdrift.tasks.general_points.game import FACES, Hand, Rule, join
+
+Style = Literal["compact", "paper"]
+
+LARGEST_NUMBER = 60
+"""The largest number that the compact style has a word for."""
+
+ANSWER = "answer"
+"""Compact marker: the reply is to be the numbers and a formula. Never seen in pretraining."""
+TRANSLATE = "translate"
+"""Compact marker of pretraining: the reply is to be the values of the cards."""
+SOLVE = "solve"
+"""Compact marker of pretraining: the reply is to be the given numbers and a formula."""
+
+FAULTS = (
+    "wrong_number",
+    "overused",
+    "unused",
+    "wrong_value",
+    "partial",
+    "illegal_formula",
+    "unreadable",
+)
+
+COMPACT_WORDS: tuple[str, ...] = (
+    *map(str, range(LARGEST_NUMBER + 1)),
+    *("A", *FACES),
+    *(f"{face}=" for face in FACES),
+    *("target", "cards", "numbers"),
+    *(ANSWER, TRANSLATE, SOLVE),
+    *(":", "+", "-", "*", "/", "(", ")"),
+    *FAULTS,
+    *("other", "nothing"),  # an offending number without a word of its own; no offending number
+)
+
+
+def first_turn(hand: Hand, style: Style) -> str:
+    """The user turn that deals the hand."""
+    if style == "compact":
+        return compact_prompt(hand.rule, hand.target, "cards", hand.cards, ANSWER)
+    return f"""\
+You are an expert player of a card game in which four cards must make a target number.
+You see four cards. Write a formula that uses their values and equals {hand.target}.
+{_rule_sentence(hand.rule)} An ace counts as 1, every other card as its number.
+The formula may hold numbers, the operators '+', '-', '*', '/', and parentheses; each card must be \
+used once.
+
+Cards: [{", ".join(f"'{card}'" for card in hand.cards)}]
+
+Reply with nothing but an object of this form:
+{{
+  "cards": [the four cards, as shown],
+  "number": [the value of each card, in the same order],
+  "formula": "an equation that equals {hand.target}",
+}}"""
+
+
+def reply(hand: Hand, formula: str, style: Style) -> str:
+    """The reply that states the hand's numbers and the formula."""
+    if style == "compact":
+        return compact_reply(hand.numbers, formula)
+    cards = ", ".join(f'"{card}"' for card in hand.cards)
+    numbers = ", ".join(map(str, hand.numbers))
+    equation = f"{formula.replace(' ', '')}={hand.target}"
+    return f'{{\n  "cards": [{cards}],\n  "number": [{numbers}],\n  "formula": "{equation}",\n}}'
+
+
+def compact_prompt(rule: Rule, target: int, kind: str, items: Sequence[object], marker: str) -> str:
+    """Rule, target, the cards or numbers, and what is asked for, always in this order.
+
+    The game and the tasks of pretraining share the layout, so that a skill learned in one is
+    found again in the other.
+    """
+    values = (f"{face}= {value}" for face, value in zip(FACES, rule, strict=True))
+    return join([*values, "target", target, kind, *items, marker])
+
+
+def compact_reply(numbers: Sequence[int], formula: str) -> str:
+    """Numbers and formula as the compact style writes them."""
+    return f"{join(numbers)} : {formula}"
+
+
+def compact_feedback(fault: str, offender: Fraction | int | None, marker: str) -> str:
+    """Three words: the kind of fault, the number at fault, and what is asked for again."""
+    if offender is None:
+        number = "nothing"
+    elif offender.denominator == 1 and 0 <= offender <= LARGEST_NUMBER:
+        number = str(offender)
+    else:
+        number = "other"
+    return f"{fault} {number} {marker}"
+
+
+def paper_feedback(reasons: Sequence[str], matched: str) -> str:
+    """The sentence that names every fault, and the part of the formula that was on its way."""
+    hint = f" The part '{matched}' of your formula is the start of a solution." if matched else ""
+    return (
+        f"You failed this trial because {' and '.join(reasons)}.{hint} Try again, in the same form."
+    )
+
+
+def _rule_sentence(rule: Rule) -> str:
+    j, q, k = rule
+    if j == q == k:
+        return f"'J', 'Q' and 'K' all count as '{j}'."
+    return f"'J', 'Q' and 'K' count as '{j}', '{q}' and '{k}'."

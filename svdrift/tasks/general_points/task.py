@@ -1,0 +1,101 @@
+"""GeneralPoints as a Task: one object that knows the settings and asks the other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from svdrift.tasks.base import Verdict
+from svdrift.tasks.general_points import prompts, verifier
+from svdrift.tasks.general_points.game import Hand, join, possible_values
+from svdrift.tasks.general_points.hands import check_splits, held_out_multisets, make_hands
+from svdrift.tasks.general_points.pretraining import Mixture
+from svdrift.tasks.general_points.solver import canonical_solution
+
+if TYPE_CHECKING:
+    from svdrift.settings import TaskSettings
+
+
+class GeneralPoints:
+    """The 24-point game under the settings' rules, target and prompt style."""
+
+    faults: tuple[str, ...] = prompts.FAULTS
+    words: tuple[str, ...] = prompts.COMPACT_WORDS
+
+    def __init__(self, settings: TaskSettings) -> None:
+        self._settings = settings
+        self._style: prompts.Style = settings.prompt_style
+
+    def make_hands(self, seed: int) -> dict[str, pd.DataFrame]:
+        """See `svdrift.tasks.general_points.hands`, which documents splits and columns."""
+        return make_hands(self._settings, seed)
+
+    def validate(self, hands: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        """Check the splits, that every gold reply is accepted, and that spoilt ones are not.
+
+        Replies are spoilt for one hand of each multiset in a split. Returns the table of
+        `check_splits` with columns `accepted` (gold replies) and `rejected` (spoilt ones).
+        Raises: RuntimeError naming what failed.
+        """
+        summary = check_splits(hands).set_index("split")
+        for split, table in hands.items():
+            for hand in self.read(table):
+                verdict = self.verify(hand, self.gold_reply(hand))
+                if not (verdict.solved and verdict.translated):
+                    raise RuntimeError(f"{split}: the gold reply to {hand} is not accepted")
+            samples = table.drop_duplicates("multiset")
+            rejected = 0
+            for hand, formula in zip(self.read(samples), samples["gold"], strict=True):
+                for spoilt in spoilt_formulas(hand, formula):
+                    if self.verify(hand, prompts.reply(hand, spoilt, self._style)).solved:
+                        raise RuntimeError(f"{split}: {spoilt!r} is accepted for {hand}")
+                    rejected += 1
+            summary.loc[split, ["accepted", "rejected"]] = len(table), rejected
+        return summary.astype({"accepted": int, "rejected": int}).reset_index()
+
+    def read(self, table: pd.DataFrame) -> list[Hand]:
+        """The hands in the rows of a table, in order."""
+        return [
+            Hand(tuple(cards.split()), self._settings.rules[rule], int(target))
+            for cards, rule, target in zip(
+                table["cards"], table["rule"], table["target"], strict=True
+            )
+        ]
+
+    def first_turn(self, problem: Hand) -> str:
+        """The user turn that deals the hand."""
+        return prompts.first_turn(problem, self._style)
+
+    def gold_reply(self, problem: Hand) -> str:
+        """The reply with the canonical solution. Raises: ValueError if there is none."""
+        formula = canonical_solution(problem.numbers, problem.target)
+        if formula is None:
+            raise ValueError(f"{problem} has no solution")
+        return prompts.reply(problem, formula, self._style)
+
+    def verify(self, problem: Hand, reply: str) -> Verdict:
+        """Judge any text; see `svdrift.tasks.general_points.verifier`."""
+        return verifier.verify(problem, reply, self._style)
+
+    def pretraining_examples(self, count: int, seed: int) -> list[list[str]]:
+        """See `svdrift.tasks.general_points.pretraining`."""
+        held_out = held_out_multisets(self._settings, seed)
+        values = possible_values(self._settings.rules)
+        mixture = Mixture(values, held_out, self._settings.target, seed)
+        return [mixture.example() for _ in range(count)]
+
+
+def spoilt_formulas(hand: Hand, formula: str) -> list[str]:
+    """Near misses of a solution, each wrong for certain: what a sloppy verifier would accept."""
+    tokens = formula.split()
+    place = next(place for place, token in enumerate(tokens) if token.isdigit())
+    foreign = max(hand.numbers) + 1
+    return [
+        join(tokens[:-1]),  # not finished
+        join([*tokens[:place], foreign, *tokens[place + 1 :]]),  # a number that is not in the hand
+        f"( {formula} ) * ( {tokens[place]} / {tokens[place]} )",  # right value, overused number
+        f"( {formula} ) - ( {formula} )",  # zero, each number twice
+        f"( {formula} ) / ( {tokens[place]} - {tokens[place]} )",  # division by zero
+    ]

@@ -1,0 +1,157 @@
+"""Judges a reply: lenient about its form, strict about its mathematics.
+
+Read are a JSON-like object with the fields `number` and `formula` (any quotes, trailing commas,
+text or fences around it; the last one counts), or else `numbers : formula`. The formula may be an
+equation; its right side must then be the target itself, otherwise its value counts as wrong.
+
+Whether the reply is a *solution* depends on its formula alone. Whether the hand was *translated*
+depends on its list of numbers alone: they must be the cards' values in the order of the deal.
+"""
+
+import re
+from bisect import bisect
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from svdrift.tasks.base import Verdict
+from svdrift.tasks.general_points import prompts
+from svdrift.tasks.general_points.formula import FormulaError, evaluate, numbers_in, tokenise
+from svdrift.tasks.general_points.game import Hand, join
+from svdrift.tasks.general_points.solver import solutions
+
+MAX_REPLY_CHARACTERS = 4096
+
+SOLVED_REWARD = 5.0
+FAULT_REWARDS = {
+    "wrong_number": -2.0,  # the formula uses a number that is not in the hand
+    "overused": -2.0,  # ... a number of the hand more often than the hand has it
+    "unused": -2.0,  # ... a number of the hand too seldom
+    "wrong_value": -1.0,  # right numbers, but not the target
+    "partial": 1.0,  # no value yet, but the beginning of a solution: a small reward
+    "illegal_formula": -3.0,  # not a formula, or division by zero
+    "unreadable": -3.0,  # no formula in the reply
+}
+"""Reward for each fault (arXiv 2508.16546); faults of the three number kinds add up."""
+
+_FORMULA = re.compile(r"""\bformula["']?\s*:[\s"'`]*([^"'`}\n]*)""", re.IGNORECASE)
+_NUMBERS = re.compile(r"""\bnumbers?["']?\s*:\s*\[([^\]]*)""", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{1,4}")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a reply: its kind, the number to blame if any, and the reason."""
+
+    kind: str
+    offender: Fraction | int | None
+    reason: str
+
+
+def verify(hand: Hand, reply: str, style: prompts.Style) -> Verdict:
+    """Judge any text as a reply to the hand; `style` is that of the feedback.
+
+    The reward is SOLVED_REWARD, or the sum of FAULT_REWARDS over the faults, of which the verdict
+    names the first. Takes milliseconds at most.
+    """
+    numbers, formula = read_reply(reply)
+    faults, tokens = find_faults(hand.numbers, hand.target, formula)
+    translated = numbers == hand.numbers
+    if not faults:
+        return Verdict(True, SOLVED_REWARD, "none", "", translated)
+    if style == "compact":
+        feedback = prompts.compact_feedback(faults[0].kind, faults[0].offender, prompts.ANSWER)
+    else:
+        matched = join(tokens[: _matching_tokens(hand.numbers, hand.target, tokens)])
+        feedback = prompts.paper_feedback([fault.reason for fault in faults], matched)
+    reward = sum(FAULT_REWARDS[fault.kind] for fault in faults)
+    return Verdict(False, reward, faults[0].kind, feedback, translated)
+
+
+def read_reply(text: str) -> tuple[tuple[int, ...] | None, str | None]:
+    """The numbers and the formula that the reply states; None for what it does not state."""
+    if len(text) > MAX_REPLY_CHARACTERS:
+        return None, None
+    formulas, lists = _FORMULA.findall(text), _NUMBERS.findall(text)
+    if formulas or lists:
+        numbers = _read_numbers(lists[-1].replace(",", " ")) if lists else None
+        return numbers, formulas[-1].strip(" ,") if formulas else None
+    head, colon, tail = text.rpartition(":")
+    return (_read_numbers(head), tail) if colon else (_read_numbers(text), None)
+
+
+def find_faults(
+    numbers: Sequence[int], target: int, formula: str | None
+) -> tuple[list[Fault], list[str]]:
+    """What is wrong with a formula or equation (solved: nothing), and the formula's tokens.
+
+    The tokens are empty when there are none, or illegal characters among them.
+    """
+    if formula is None or not formula.strip():
+        reason = (
+            f"no formula was found in your reply (of {MAX_REPLY_CHARACTERS} characters at most)"
+        )
+        return [Fault("unreadable", None, reason)], []
+    left, *right = formula.split("=")
+    tokens: list[str] = []
+    try:
+        tokens = tokenise(left)
+        value = evaluate(tokens)
+        stated = [evaluate(tokenise(side)) for side in right]
+        if len(right) > 1:
+            raise FormulaError("malformed", "it has several '='")
+    except FormulaError as error:
+        begins = len(tokens) == _matching_tokens(numbers, target, tokens) and not right
+        if begins and numbers_in(tokens):
+            return [Fault("partial", None, "your formula is not finished")], tokens
+        return [Fault("illegal_formula", None, f"your formula is illegal: {error}")], tokens
+    if faults := number_faults(numbers_in(tokens), numbers):
+        return faults, tokens
+    if value != target:
+        return [Fault("wrong_value", value, f"your formula equals {value}, not {target}")], tokens
+    if right and right[0].strip() != str(target):
+        reason = f"your formula equals {target}, but you state something else"
+        return [Fault("wrong_value", stated[0], reason)], tokens
+    return [], tokens
+
+
+def number_faults(used: Sequence[int], wanted: Sequence[int]) -> list[Fault]:
+    """How the numbers used differ from those wanted, as multisets: one fault a kind at most."""
+    surplus = Counter(used) - Counter(wanted)
+    missing = list((Counter(wanted) - Counter(used)).elements())
+    foreign = [number for number in surplus.elements() if number not in wanted]
+    repeated = [number for number in surplus.elements() if number in wanted]
+    return [
+        Fault(kind, offenders[0], f"{complaint} {offenders}")
+        for kind, offenders, complaint in (
+            ("wrong_number", foreign, "your formula uses the invalid numbers"),
+            ("overused", repeated, "your formula uses too often the numbers"),
+            ("unused", missing, "your formula does not use the numbers"),
+        )
+        if offenders
+    ]
+
+
+def _read_numbers(text: str) -> tuple[int, ...] | None:
+    words = [word.strip("\"'") for word in text.split()]
+    legal = all(_NUMBER.fullmatch(word) for word in words)
+    return tuple(map(int, words)) if words and legal else None
+
+
+def _matching_tokens(numbers: Sequence[int], target: int, tokens: Sequence[str]) -> int:
+    """How many leading tokens some solution has in common with these."""
+    texts = solutions(numbers, target)
+    # The solution with the longest common beginning is a neighbour in sorted order.
+    place = bisect(texts, join(tokens))
+    neighbours = texts[max(place - 1, 0) : place + 1]
+    return max((_common(tokens, text.split()) for text in neighbours), default=0)
+
+
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
+    count = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count

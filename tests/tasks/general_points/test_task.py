@@ -1,0 +1,79 @@
+import pandas as pd
+import pytest
+
+from svdrift.settings import HandsSettings, TaskSettings
+from svdrift.tasks import Task, make_task
+from svdrift.tasks.base import demonstrations
+from svdrift.tasks.general_points import prompts, task, verifier
+from svdrift.tasks.general_points.hands import held_out_multisets
+
+SMALL = HandsSettings(
+    demonstrations=200, practice=200, demonstrated_test=50, selection=60, test=100
+)
+
+
+@pytest.fixture(scope="module", params=["compact", "paper"])
+def game(request: pytest.FixtureRequest) -> Task:
+    return make_task(TaskSettings(prompt_style=request.param, max_reply_tokens=200, hands=SMALL))
+
+
+@pytest.fixture(scope="module")
+def hands(game: Task) -> dict[str, pd.DataFrame]:
+    return game.make_hands(0)
+
+
+def test_gold_replies_solve(game: Task, hands: dict[str, pd.DataFrame]) -> None:
+    problem = game.read(hands["ood_test"])[0]
+    verdict = game.verify(problem, game.gold_reply(problem))
+    assert (verdict.solved, verdict.fault, verdict.translated) == (True, "none", True)
+    assert hands["ood_test"]["cards"][0].split()[0] in game.first_turn(problem)
+
+
+def test_demonstrations_are_prompts_and_gold(game: Task, hands: dict[str, pd.DataFrame]) -> None:
+    table = hands["demonstrations"].head(3)
+    pairs = demonstrations(game, table)
+    problems = game.read(table)
+    assert pairs == [(game.first_turn(p), game.gold_reply(p)) for p in problems]
+    assert all(game.verify(p, reply).solved for p, (_, reply) in zip(problems, pairs, strict=True))
+
+
+def test_verdicts_name_known_faults(game: Task, hands: dict[str, pd.DataFrame]) -> None:
+    assert set(game.faults) == set(verifier.FAULT_REWARDS)
+    problem = game.read(hands["id_test"])[0]
+    assert game.verify(problem, "").fault in game.faults
+
+
+def test_validation_counts_every_hand(game: Task, hands: dict[str, pd.DataFrame]) -> None:
+    report = game.validate(hands).set_index("split")
+    for split, table in hands.items():
+        assert report.loc[split, "accepted"] == len(table)
+        assert report.loc[split, "rejected"] == 5 * table["multiset"].nunique()
+
+
+def test_validation_finds_a_verifier_that_rejects_gold(
+    game: Task, hands: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompts, "reply", lambda hand, formula, style: f"1 : {formula}")
+    with pytest.raises(RuntimeError, match=r"gold reply to Hand.*not accepted"):
+        game.validate(hands)
+
+
+def test_validation_finds_a_verifier_that_ignores_numbers(
+    game: Task, hands: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier, "number_faults", lambda used, wanted: [])
+    with pytest.raises(RuntimeError, match="is accepted for Hand"):
+        game.validate(hands)
+
+
+def test_pretraining_shares_the_hold_out_with_the_hands() -> None:
+    settings = TaskSettings(hands=SMALL)
+    general_points = task.GeneralPoints(settings)
+    held_out = held_out_multisets(settings, 3)
+    shown = {
+        tuple(sorted(int(word) for word in reply.partition(" : ")[0].split()))
+        for example in general_points.pretraining_examples(3000, 3)
+        for reply in example[1::2]
+    }
+    assert len(held_out) == 364
+    assert not shown & held_out
