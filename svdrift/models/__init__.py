@@ -1,0 +1,8 @@
+"""Models: the tiny architecture and tokenizer, strict loading and saving, batched generation.
+
+Nothing is imported here, because transformers takes seconds to import:
+
+- `svdrift.models.tiny`: `make_tokenizer`, `make_model`
+- `svdrift.models.loading`: `load_model`, `load_tokenizer`, `save_checkpoint`, `content_hash`
+- `svdrift.models.generation`: `generate`
+"""

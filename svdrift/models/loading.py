@@ -1,0 +1,198 @@
+"""Strict loading and atomic saving of Hugging Face model folders.
+
+transformers initialises a missing tensor at random and only warns. Spectra of such weights look
+like a finding, so here every tensor must come from the file, or loading fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from svdrift.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Load the causal language model in `folder`, on the CPU and in evaluation mode.
+
+    Args:
+        folder: a Hugging Face model folder with safetensors.
+        dtype: floating type of the parameters, whatever the type in the files.
+
+    Raises:
+        UserError: the folder or its config is missing or unreadable, there are no safetensors,
+            or a tensor is missing, unexpected or of the wrong shape.
+    """
+    _require_config(folder)
+    weight_files(folder)
+    try:
+        with _quiet_transformers():
+            loaded = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are reported, and refused below
+            )
+    except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
+        raise UserError(f"{folder}: cannot be loaded: {_one_line(error)}") from error
+    # transformers declares one return type, whether or not the loading info was asked for.
+    model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
+    faults = [
+        *_listed("missing", info["missing_keys"]),
+        *_listed("unexpected", info["unexpected_keys"]),
+        *_listed(
+            "wrong shape",
+            [
+                f"{name} {tuple(found)} instead of {tuple(wanted)}"
+                for name, found, wanted in info["mismatched_keys"]
+            ],
+        ),
+        *_listed("not converted", info["error_msgs"]),
+    ]
+    if faults:
+        kind = type(model).__name__
+        raise UserError(f"{folder}: tensors do not fit {kind}: {'; '.join(faults)}")
+    return model
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer saved in a model folder.
+
+    Raises:
+        UserError: the folder or its tokenizer is missing or unreadable.
+    """
+    if not (folder / "tokenizer_config.json").is_file():
+        raise UserError(f"{folder}: no tokenizer_config.json, so this folder has no tokenizer")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: tokenizer cannot be loaded: {_one_line(error)}") from error
+    # How it was loaded would be saved with it, and would tell equal tokenizers apart.
+    for argument in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(argument, None)
+    return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def save_checkpoint(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Write model and tokenizer as a Hugging Face folder, replacing `folder` if it exists.
+
+    The folder appears complete or not at all: it is written beside its place and then renamed.
+    The same weights give the same bytes.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left over from a run that was killed
+    partial.mkdir(parents=True)
+    with _quiet_transformers():
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """List the safetensors files that hold the weights of a model folder, as transformers does.
+
+    Raises:
+        UserError: there are none, or the index is unreadable or names a file that is missing.
+    """
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        raise UserError(
+            f"{folder}: no model.safetensors or model.safetensors.index.json "
+            "(pickled weights are refused)"
+        )
+    try:
+        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index}: not a safetensors index: {_one_line(error)}") from error
+    for shard in shards:
+        if not (folder / shard).is_file():
+            raise UserError(f"{folder}: shard {shard} named in {index.name} is missing")
+    return [folder / shard for shard in shards]
+
+
+def weights_hash(folder: Path) -> str:
+    """Hash the weights of a model folder: SHA-256 over each tensor's name, type, shape and bytes.
+
+    The hash does not depend on how tensors are spread over files, nor on config or tokenizer.
+    One tensor at a time is read.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        UserError: the folder has no readable safetensors.
+    """
+    place: dict[str, Path] = {}
+    digest = hashlib.sha256()
+    try:
+        for path in weight_files(folder):
+            with safe_open(path, framework="pt") as file:
+                place.update(dict.fromkeys(file.keys(), path))
+        for name in sorted(place):
+            with safe_open(place[name], framework="pt") as file:
+                tensor = file.get_tensor(name)
+            heading = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
+            digest.update(heading.encode() + b"\n")
+            digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    except SafetensorError as error:
+        raise UserError(f"{folder}: weights cannot be read: {_one_line(error)}") from error
+    return digest.hexdigest()
+
+
+def _require_config(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder (a Hugging Face model folder is wanted)")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json, so this is not a Hugging Face model folder")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _listed(fault: str, names: set[str] | list[str], most: int = 5) -> list[str]:
+    """Name the first few tensors that have a fault; an empty list when none has."""
+    if not names:
+        return []
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return [f"{fault}: {', '.join(sorted(names)[:most])}{rest}"]
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence load reports and progress bars: what they would say is raised instead."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
