@@ -1,0 +1,207 @@
+"""Episodes that a policy plays for RL, and their form as dense tensors."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from svdrift.models.chat import as_messages, prompt_tokens, reply_texts, stop_tokens
+from svdrift.models.generation import generate
+from svdrift.settings import PPOSettings
+from svdrift.tasks.base import Problem, Task
+
+REPLY = "<<the reply>>"  # stands for any reply while a template is rendered around it
+
+
+@dataclass
+class Episode:
+    """One problem and all tries at it, as one sequence of tokens.
+
+    Attributes:
+        tokens: prompt, reply, feedback turn, reply, ..., as the model saw and sampled them.
+        replies: (start, end) of each reply in `tokens`, its stop token included.
+        weights: of each token's log-probability within its turn; 0 outside replies.
+        rewards: the verifier's reward of each try.
+        solved: whether the last try was right.
+    """
+
+    tokens: list[int]
+    replies: list[tuple[int, int]] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    solved: bool = False
+
+    def extend(self, tokens: Sequence[int], weights: Sequence[float]) -> None:
+        """Append tokens; those that stand for nothing sampled have weight 0."""
+        self.weights += [0.0] * (len(self.tokens) - len(self.weights))
+        self.tokens += tokens
+        self.weights += weights
+
+
+def play_episodes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    problems: Sequence[Problem],
+    settings: PPOSettings,
+    *,
+    uniforms: Sequence[Tensor],
+) -> list[Episode]:
+    """Play all problems together, try by try; who is done leaves the batch.
+
+    Args:
+        model: the policy.
+        tokenizer: of the model, with a chat template.
+        task: whose verifier rewards replies and answers wrong ones.
+        problems: one episode each.
+        settings: tries, temperature and weights of tokens.
+        uniforms: sampling noise in [0, 1) of each try, [len(problems), longest reply].
+    """
+    stop_ids = stop_tokens(model, tokenizer)
+    prompts = prompt_tokens(tokenizer, [[task.first_turn(problem)] for problem in problems])
+    episodes = [Episode(prompt) for prompt in prompts]
+    playing = list(range(len(problems)))
+    for number, noise in enumerate(uniforms, start=1):
+        if not playing:
+            break
+        replies = generate(
+            model,
+            [episodes[i].tokens for i in playing],
+            max_new_tokens=noise.shape[1],
+            stop_ids=stop_ids,
+            pad_id=0,
+            temperature=settings.temperature,
+            uniforms=noise[playing],
+        )
+        feedback: dict[int, str] = {}
+        for i, reply, text in zip(playing, replies, reply_texts(tokenizer, replies), strict=True):
+            episode, verdict = episodes[i], task.verify(problems[i], text)
+            start = len(episode.tokens)
+            episode.extend(reply, reply_weights(tokenizer, reply, settings))
+            episode.replies.append((start, len(episode.tokens)))
+            episode.rewards.append(verdict.reward)
+            episode.solved = verdict.solved
+            if not verdict.solved:
+                feedback[i] = verdict.feedback
+        playing = list(feedback)
+        if number < len(uniforms):
+            turns = feedback_tokens(tokenizer, list(feedback.values()))
+            for i, turn in zip(playing, turns, strict=True):
+                # The template closes the reply; a sampled stop token has done that already.
+                closed = episodes[i].tokens[-1] in stop_ids and turn[0] in stop_ids
+                turn = turn[1:] if closed else turn
+                episodes[i].extend(turn, [0.0] * len(turn))
+    return episodes
+
+
+def feedback_tokens(tokenizer: PreTrainedTokenizerBase, feedback: Sequence[str]) -> list[list[int]]:
+    """What the chat template puts between one reply and the next, feedback included.
+
+    A reply is never tokenised again: it might come back as other tokens than were sampled. So the
+    template is rendered around a placeholder, and only the text that follows it is tokenised.
+    The first token is the end of the reply's turn, where the template has one.
+    """
+    if not feedback:
+        return []
+    rendered = tokenizer.apply_chat_template(
+        [as_messages(["", REPLY, text]) for text in feedback],
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    after = [str(text).split(REPLY, 1)[1] for text in rendered]
+    return [list(ids) for ids in tokenizer(after, add_special_tokens=False)["input_ids"]]
+
+
+def reply_weights(
+    tokenizer: PreTrainedTokenizerBase, reply: list[int], settings: PPOSettings
+) -> list[float]:
+    """Weights of a reply's tokens in the log-probability of its turn (docs/deviations.md)."""
+    weights = [1.0] * len(reply)
+    if settings.reasoning_weight != 1:
+        # The shortest beginning of the reply whose text holds the marker ends in the formula.
+        first = bisect_left(
+            range(1, len(reply) + 1),
+            True,
+            key=lambda length: settings.formula_marker in str(tokenizer.decode(reply[:length])),
+        )
+        weights[:first] = [settings.reasoning_weight] * first
+    if settings.skip_first_token:
+        weights[0] = 0.0
+    return weights
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Episodes as dense tensors: N episodes, T tokens, A actions, padded on the right.
+
+    Attributes:
+        tokens: [N, T] ids; padding is 0 and comes last, where causal attention never looks.
+        actions: [N, T] the action that a token belongs to; -1 for what was not sampled.
+        weights: [N, T] of each token in the log-probability of its action; 0 outside actions.
+        states: [N, A] position whose hidden state gives the value before the action.
+        mask: [N, A] true where there is an action.
+        rewards: [N, A] after each action, scaled.
+    """
+
+    tokens: Tensor
+    actions: Tensor
+    weights: Tensor
+    states: Tensor
+    mask: Tensor
+    rewards: Tensor
+
+    def select(self, rows: Tensor) -> Rollouts:
+        """Some episodes only, with no more padding than these need."""
+        length = int((self.actions[rows] >= 0).any(dim=0).nonzero().max()) + 1
+        count = int(self.mask[rows].sum(dim=1).max())
+        return Rollouts(
+            *(getattr(self, f.name)[rows, :length] for f in fields(self)[:3]),
+            *(getattr(self, f.name)[rows, :count] for f in fields(self)[3:]),
+        )
+
+    def to(self, device: torch.device) -> Rollouts:
+        """Copy to a device."""
+        return Rollouts(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+
+def as_tensors(episodes: Sequence[Episode], settings: PPOSettings) -> Rollouts:
+    """Lay out episodes for training, with a turn or a token as action.
+
+    The reward of a try comes after its turn, or after the last token of its reply. The value of
+    an action is read at the token before it: for a turn, the last token of its prompt.
+    """
+    by_turn = settings.granularity == "turn"
+    size = max(len(episode.tokens) for episode in episodes)
+    spans = [  # (start, end, reward) of each action
+        [
+            action
+            for (start, end), reward in zip(episode.replies, episode.rewards, strict=True)
+            for action in (
+                [(start, end, reward)]
+                if by_turn
+                else [(t, t + 1, reward if t + 1 == end else 0.0) for t in range(start, end)]
+            )
+        ]
+        for episode in episodes
+    ]
+    count = max(map(len, spans))
+    shape = (len(episodes), size)
+    tokens, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
+    actions = torch.full(shape, -1)
+    states = torch.zeros(len(episodes), count, dtype=torch.long)
+    mask = torch.zeros(len(episodes), count, dtype=torch.bool)
+    rewards = torch.zeros(len(episodes), count)
+    for row, (episode, row_spans) in enumerate(zip(episodes, spans, strict=True)):
+        tokens[row, : len(episode.tokens)] = torch.tensor(episode.tokens)
+        weights[row, : len(episode.weights)] = torch.tensor(episode.weights)
+        mask[row, : len(row_spans)] = True
+        for action, (start, end, reward) in enumerate(row_spans):
+            actions[row, start:end] = action
+            states[row, action] = start - 1
+            rewards[row, action] = settings.reward_scale * reward
+    return Rollouts(tokens, actions, weights, states, mask, rewards)

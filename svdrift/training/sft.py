@@ -1,0 +1,175 @@
+"""Supervised fine-tuning on expert replies, with TRL's trainer.
+
+Ours are only the schedule of checkpoints and the table of losses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+from datasets import Dataset, disable_progress_bars
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.logging import disable_progress_bar
+from trl import SFTConfig, SFTTrainer
+
+from svdrift.models.chat import as_messages
+from svdrift.scripting import Progress
+from svdrift.settings import SFTSettings
+from svdrift.training.device import on_gpu
+from svdrift.training.parameters import freeze_embeddings
+
+LOGGING_STEPS = 4
+LOSS_NAMES = {"loss": "train_loss", "eval_id_loss": "id_loss", "eval_ood_loss": "ood_loss"}
+
+
+def train_sft(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    demonstrations: Sequence[tuple[str, str]],
+    held_out: dict[str, Sequence[tuple[str, str]]],
+    settings: SFTSettings,
+    *,
+    processes: int,
+    seed: int,
+    work: Path,
+    progress: Progress,
+) -> pd.DataFrame:
+    """Fine-tune `model` on (prompt, reply) pairs; the loss is on the reply.
+
+    A checkpoint is written to `work/sft-{step}` at each of `settings.checkpoints`. Training
+    also leaves a snapshot in `work` at those steps, from which a later call continues.
+
+    Args:
+        held_out: pairs by name (`id`, `ood`) whose loss is logged at every checkpoint.
+        processes: number of processes of this launch, between which batches are shared.
+        progress: wraps the steps, as `tqdm` does.
+
+    Returns:
+        Columns `step`, `measure` (`train_loss`, `id_loss`, `ood_loss`), `value` (nats per
+        reply token).
+    """
+    disable_progress_bars()  # of the data's preparation, which takes seconds,
+    disable_progress_bar()  # and of writing models
+    if settings.freeze_embeddings:
+        freeze_embeddings(model)
+    snapshot = get_last_checkpoint(str(work)) if work.is_dir() else None
+    arguments = _arguments(settings, processes=processes, seed=seed, work=work)
+    arguments.eval_on_start = snapshot is None
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=_dataset(demonstrations),
+        eval_dataset={name: _dataset(pairs) for name, pairs in held_out.items()},
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_ShowProgress(progress))
+    trainer.add_callback(_KeepCheckpoints(trainer, settings.checkpoints, work))
+    trainer.train(resume_from_checkpoint=snapshot)
+    return _losses(trainer.state.log_history)
+
+
+class _KeepCheckpoints(TrainerCallback):
+    """Evaluate and write a model folder at the listed steps; leave a snapshot to resume from."""
+
+    def __init__(self, trainer: SFTTrainer, steps: Sequence[int], work: Path) -> None:
+        self.trainer, self.steps, self.work = trainer, frozenset(steps), work
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> TrainerControl:
+        if state.global_step in self.steps:
+            self.trainer.save_model(str(self.work / f"sft-{state.global_step}"))
+            control.should_evaluate = True
+            control.should_save = True
+        return control
+
+
+class _ShowProgress(TrainerCallback):
+    """Tell how far training is, in the one way in which every stage does."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.steps: Iterator[int] = iter(())
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        if state.is_world_process_zero:
+            remaining = range(state.global_step, state.max_steps)
+            self.steps = iter(self.progress(remaining, len(remaining), "fine-tuning"))
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        next(self.steps, None)
+
+
+def _arguments(settings: SFTSettings, *, processes: int, seed: int, work: Path) -> SFTConfig:
+    gpu = on_gpu()
+    per_process = settings.batch_size // processes
+    micro = math.gcd(per_process, settings.micro_batch_size)
+    return SFTConfig(
+        output_dir=str(work),
+        max_steps=settings.steps,
+        per_device_train_batch_size=micro,
+        per_device_eval_batch_size=micro,
+        gradient_accumulation_steps=per_process // micro,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=("constant_with_warmup" if settings.schedule == "constant" else "cosine"),
+        warmup_steps=settings.warmup_steps,
+        max_length=settings.max_length,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        bf16=gpu,
+        use_cpu=not gpu,
+        save_strategy="no",  # the callback asks for snapshots at the listed steps
+        save_total_limit=1,
+        logging_steps=LOGGING_STEPS,
+        logging_strategy="steps",
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+        dataloader_pin_memory=gpu,
+    )
+
+
+def _dataset(pairs: Sequence[tuple[str, str]]) -> Dataset:
+    """Pairs in TRL's conversational prompt-completion form."""
+    turns = [as_messages(pair) for pair in pairs]
+    return Dataset.from_dict(
+        {"prompt": [t[:1] for t in turns], "completion": [t[1:] for t in turns]}
+    )
+
+
+def _losses(log_history: list[dict[str, float]]) -> pd.DataFrame:
+    rows = [
+        {"step": int(entry["step"]), "measure": measure, "value": entry[key]}
+        for entry in log_history
+        for key, measure in LOSS_NAMES.items()
+        if key in entry
+    ]
+    return pd.DataFrame(rows).sort_values(["measure", "step"], ignore_index=True)
