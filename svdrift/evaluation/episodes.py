@@ -1,0 +1,118 @@
+"""Episodes of a model on saved hands: every try's text and verdict, one row a try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from svdrift.models.chat import prompt_tokens, reply_texts, stop_tokens
+from svdrift.models.generation import generate
+from svdrift.models.losses import IGNORED, pad, summed_loss, tokenise
+from svdrift.settings import EvaluationSettings
+from svdrift.tasks import Task
+
+LABELS = ["hand_id", "multiset", "exposure", "pretrained"]  # columns copied from the hands
+
+
+def run_episodes(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    hands: pd.DataFrame,
+    *,
+    tries: int,
+    max_new_tokens: int,
+    settings: EvaluationSettings,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Let `model` play every hand, with the verifier's feedback after a wrong reply.
+
+    All hands are decoded together, try by try; a solved hand takes no further part.
+
+    Returns:
+        One row a try: the labels of the hand, `try_number` (from 1), `reply`, `solved`,
+        `reward`, `fault`, `translated`.
+    """
+    problems = task.read(hands)
+    labels = [dict(zip(LABELS, row, strict=True)) for row in hands[LABELS].to_numpy().tolist()]
+    conversations: list[list[str]] = [[task.first_turn(problem)] for problem in problems]
+    playing = list(range(len(problems)))
+    rows: list[dict[str, object]] = []
+    for try_number in range(1, tries + 1):
+        replies = _replies(
+            model,
+            tokenizer,
+            [conversations[i] for i in playing],
+            settings,
+            _uniforms(len(problems), max_new_tokens, (seed, try_number))[playing],
+        )
+        verdicts = [
+            task.verify(problems[i], reply) for i, reply in zip(playing, replies, strict=True)
+        ]
+        for i, reply, verdict in zip(playing, replies, verdicts, strict=True):
+            rows.append(
+                {
+                    **labels[i],
+                    "try_number": try_number,
+                    "reply": reply,
+                    "solved": verdict.solved,
+                    "reward": verdict.reward,
+                    "fault": verdict.fault,
+                    "translated": verdict.translated,
+                }
+            )
+            conversations[i] += [reply, verdict.feedback]
+        playing = [i for i, verdict in zip(playing, verdicts, strict=True) if not verdict.solved]
+        if not playing:
+            break
+    return pd.DataFrame(rows)
+
+
+def _replies(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Sequence[str]],
+    settings: EvaluationSettings,
+    uniforms: torch.Tensor,
+) -> list[str]:
+    tokens = generate(
+        model,
+        prompt_tokens(tokenizer, conversations),
+        max_new_tokens=uniforms.shape[1],
+        stop_ids=stop_tokens(model, tokenizer),
+        pad_id=int(tokenizer.pad_token_id or 0),
+        temperature=settings.temperature,
+        uniforms=uniforms if settings.temperature > 0 else None,
+        batch_size=settings.batch_size,
+    )
+    return reply_texts(tokenizer, tokens)
+
+
+def _uniforms(hands: int, max_new_tokens: int, seed: tuple[int, int]) -> torch.Tensor:
+    """Sampling noise by hand and position, so that a hand's reply depends on no other hand."""
+    generator = torch.Generator().manual_seed(seed[0] * 1000 + seed[1])
+    return torch.rand(hands, max_new_tokens, generator=generator, dtype=torch.float64)
+
+
+def reply_loss(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    batch_size: int,
+) -> float:
+    """Mean loss (nats per reply token) on (prompt, reply) pairs: the objective of SFT."""
+    examples = tokenise(tokenizer, pairs)
+    total, count = 0.0, 0
+    for first in range(0, len(examples), batch_size):
+        tokens, labels = (
+            part.to(model.device) for part in pad(examples[first : first + batch_size])
+        )
+        with torch.inference_mode():
+            # Padding stands on the right, where causal attention never looks.
+            logits = model(tokens, use_cache=False).logits
+        total += summed_loss(logits, labels).item()
+        count += int((labels[:, 1:] != IGNORED).sum())
+    return total / count
