@@ -1,0 +1,1 @@
+"""Giving one checkpoint the singular directions of another, and evaluating what comes back."""

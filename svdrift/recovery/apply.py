@@ -1,0 +1,242 @@
+"""Recovered checkpoints: tensor by tensor, inside a loaded model, or as a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from svdrift.errors import UserError
+from svdrift.recovery.interventions import RANKED, Intervention
+from svdrift.recovery.kinds import changed, chosen_ranks, interpolated
+from svdrift.spectra.decomposition import Decomposed, Factors, require_same_matrices
+from svdrift.spectra.matrices import Key
+from svdrift.spectra.nulls import generator
+from svdrift.spectra.patterns import PREFIX
+from svdrift.spectra.tensor_file import BYTES, TensorFile
+
+SHARD_BYTES = 5 * 10**9
+
+
+def recover_tensors(
+    target: Decomposed,
+    anchor: Decomposed,
+    intervention: Intervention,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield name and new value of every tensor that the intervention chooses; all others stay.
+
+    Computed in float32, returned on the CPU in the target's type, one at a time: memory stays
+    within a few times the largest matrix.
+
+    Args:
+        target: the checkpoint to repair.
+        anchor: the checkpoint whose directions, values or weights are given to it.
+        intervention: what is replaced, and where.
+        device: where the products run.
+
+    Raises:
+        UserError: different architectures, an unknown module, or a block without layers.
+    """
+    require_same_matrices(target, anchor)
+    for key in _chosen(target, intervention):
+        matrix, weight = target.factors.matrices[key], target.weight(key)
+        full = len(chosen_ranks(intervention, matrix.rank)) == matrix.rank
+        if intervention.kind == "reset" or (intervention.full_rank_reset and full):
+            new = anchor.weight(key).to(weight.dtype)
+        elif intervention.weight is not None:
+            new = interpolated(weight, anchor.weight(key), intervention.weight)
+        else:
+            new = changed(
+                weight.to(device),
+                _on(target.factors.read(key), device),
+                _on(anchor.factors.read(key), device),
+                intervention,
+                generator(intervention.seed, *key),
+            ).cpu()
+        yield matrix.name, new
+    theirs = {_bare(name): name for name in anchor.weights.names}
+    share = 1.0 if intervention.weight is None else intervention.weight
+    for name in _other_names(target, intervention):
+        if _bare(name) not in theirs:
+            raise UserError(f"{anchor.weights.folder}: has no tensor {name}")
+        new = anchor.weights.read(theirs[_bare(name)])
+        yield name, interpolated(target.weights.read(name), new, share)
+
+
+@contextmanager
+def recovered(
+    model: nn.Module,
+    target: Decomposed,
+    anchor: Decomposed,
+    intervention: Intervention,
+    device: torch.device | str = "cpu",
+) -> Iterator[None]:
+    """Turn a loaded target model into the recovered one inside a `with` block.
+
+    Afterwards the tensors that were changed are read again from the target's folder, so that many
+    variants are evaluated on one loaded model, and no second copy is held in memory.
+
+    Args:
+        model: the target, loaded, in any floating type and on any device.
+        target: the checkpoint that `model` was loaded from.
+        anchor: see `recover_tensors`.
+        intervention: see `recover_tensors`.
+        device: see `recover_tensors`.
+
+    Raises:
+        UserError: see `recover_tensors`; or `model` lacks a tensor that is to be changed.
+    """
+    # The same memory as the parameters, under names without the prefix that loading may change.
+    state = {_bare(name): tensor for name, tensor in model.state_dict().items()}
+    for name in _names(target, intervention):
+        if _bare(name) not in state:
+            raise UserError(f"the model has no tensor {name} of {target.weights.folder}")
+    touched = []
+    try:
+        for name, tensor in recover_tensors(target, anchor, intervention, device):
+            touched.append(name)
+            state[_bare(name)].copy_(tensor)
+        yield
+    finally:
+        for name in touched:
+            state[_bare(name)].copy_(target.weights.read(name))
+
+
+def export(
+    target: Decomposed,
+    anchor: Decomposed,
+    intervention: Intervention,
+    out: Path,
+    device: torch.device | str = "cpu",
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write the recovered checkpoint as a Hugging Face folder of sharded safetensors.
+
+    Weights are streamed; configuration and tokenizer are copied from the target's folder. The
+    folder appears complete or not at all.
+
+    Args:
+        target: see `recover_tensors`.
+        anchor: see `recover_tensors`.
+        intervention: see `recover_tensors`.
+        out: the folder to make.
+        device: see `recover_tensors`.
+        shard_bytes: largest size of a shard that holds more than one tensor.
+
+    Raises:
+        UserError: see `recover_tensors`; or `out` exists.
+    """
+    if out.exists():
+        raise UserError(f"{out}: exists already; an export never overwrites")
+    require_same_matrices(target, anchor)
+    # The changed tensors come first, in the order in which they are made.
+    fresh = recover_tensors(target, anchor, intervention, device)
+    chosen = _names(target, intervention)
+    order = chosen + [name for name in target.weights.names if name not in set(chosen)]
+    shards = _shards(target, order, shard_bytes)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left over from a run that was killed
+    partial.mkdir(parents=True)
+    files = {
+        f"model-{i + 1:05}-of-{len(shards):05}.safetensors": shard for i, shard in enumerate(shards)
+    }
+    for file_name, names in files.items():
+        entries = {n: (target.weights.dtype(n), target.weights.shape(n)) for n in names}
+        with TensorFile(partial / file_name, entries, {}) as file:
+            for name in names:
+                made, tensor = next(fresh, (name, None))
+                file.write(made, target.weights.read(name) if tensor is None else tensor)
+    index = {
+        "metadata": {"total_size": sum(_size(target, name) for name in order)},
+        "weight_map": {name: file_name for file_name, names in files.items() for name in names},
+    }
+    (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+    for path in sorted(target.weights.folder.iterdir()):
+        if path.suffix in (".json", ".txt", ".model", ".jinja") and not (
+            path.name == "provenance.json" or path.name.endswith(".safetensors.index.json")
+        ):
+            shutil.copyfile(path, partial / path.name)
+    partial.rename(out)
+
+
+# --------------------------------------------------------------------------------------
+# What an intervention chooses
+
+
+def _chosen(target: Decomposed, intervention: Intervention) -> list[Key]:
+    inside = {module for layer, module in target.factors.matrices if layer is not None}
+    for module in intervention.modules or ():
+        if module not in inside:
+            raise UserError(
+                f"modules: {module!r} is in no layer (allowed: {', '.join(sorted(inside))}; "
+                "for what is outside use embedding_and_head)"
+            )
+    layers = intervention.chosen_layers(target.weights.depth)
+    modules = intervention.modules
+    return [
+        (layer, module)
+        for layer, module in target.factors.matrices
+        if (
+            intervention.embedding_and_head
+            if layer is None
+            else layer in layers and (modules is None or module in modules)
+        )
+    ]
+
+
+def _other_names(target: Decomposed, intervention: Intervention) -> list[str]:
+    """Tensors without factors that lie where the intervention does: norms, biases."""
+    if intervention.kind in RANKED or intervention.modules is not None:
+        return []
+    layers = intervention.chosen_layers(target.weights.depth)
+    matrices = {matrix.name for matrix in target.weights.matrices}
+    names = []
+    for name in target.weights.names:
+        layer = target.weights.labels.layer_of(name)
+        inside = intervention.embedding_and_head if layer is None else layer in layers
+        if inside and name not in matrices:
+            names.append(name)
+    return names
+
+
+def _names(target: Decomposed, intervention: Intervention) -> list[str]:
+    matrices = target.factors.matrices
+    chosen = [matrices[key].name for key in _chosen(target, intervention)]
+    return chosen + _other_names(target, intervention)
+
+
+# --------------------------------------------------------------------------------------
+# Where tensors go
+
+
+def _bare(name: str) -> str:
+    return re.sub(f"^{PREFIX}", "", name)
+
+
+def _on(factors: Factors, device: torch.device | str) -> Factors:
+    return Factors(*(factor.to(device) for factor in factors))
+
+
+def _size(target: Decomposed, name: str) -> int:
+    return BYTES[target.weights.dtype(name)] * math.prod(target.weights.shape(name))
+
+
+def _shards(target: Decomposed, names: list[str], shard_bytes: int) -> list[list[str]]:
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name in names:
+        size = _size(target, name)
+        if shards[-1] and filled + size > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    return shards

@@ -1,0 +1,111 @@
+"""What is restored: kinds, ranks, layers, modules. Imports nothing heavy: settings read it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from svdrift.errors import UserError
+
+Kind = Literal["directions", "triplets", "values", "random_directions", "interpolate", "reset"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+RANKED = frozenset({"directions", "triplets", "values", "random_directions"})
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One way to give a target checkpoint something of an anchor checkpoint.
+
+    With W = U diag(s) V^T for target (t) and anchor (a), and I the chosen ranks (arXiv 2508.16546):
+
+    - `directions` ("UV merging"): u_t and v_t of I replaced by u_a and v_a, s_t kept;
+    - `triplets`: u, s and v of I replaced; `values`: s of I replaced, vectors kept;
+    - `random_directions`: u_t and v_t of I turned at random, so that the matrix changes by the same
+      Frobenius norm as under `directions`: the control for the size of the change;
+    - `interpolate`: (1 - weight) W_t + weight W_a (WiSE-FT, Wortsman et al. 2022); `reset`: W_a.
+
+    `interpolate` and `reset` act on whole matrices and, when no `modules` are chosen, on the norms
+    and biases of the chosen layers too (with `embedding_and_head`, on all tensors outside layers).
+
+    Raises:
+        UserError: a value is out of range, or does not belong to the kind.
+    """
+
+    kind: Kind
+    top: float = 0.0  # ranks as shares of the full rank, from the largest singular value
+    bottom: float = 0.0  # and from the smallest
+    layers: tuple[float, float] = (0.0, 1.0)  # block of layers as shares of the depth
+    modules: tuple[str, ...] | None = None  # inside the layers; None: all
+    embedding_and_head: bool = True  # as published, in every block of layers
+    weight: float | None = None  # of the anchor, for interpolate
+    full_rank_reset: bool = False  # published shortcut: at the full rank take W_a, values included
+    seed: int = 0  # of random_directions
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"kind: {self.kind!r} is no intervention (allowed: {', '.join(KINDS)})")
+        if not (0 <= self.top <= 1 and 0 <= self.bottom <= 1 and self.top + self.bottom <= 1):
+            raise UserError(
+                f"top, bottom: shares of the rank from 0 to 1 that sum to 1 at most, "
+                f"not {self.top} and {self.bottom}"
+            )
+        if self.kind not in RANKED and (self.top or self.bottom):
+            raise UserError(f"top, bottom: {self.kind} takes whole matrices, not ranks")
+        start, stop = self.layers
+        if not 0 <= start < stop <= 1:
+            raise UserError(f"layers: a block of the depth such as [0, 0.25], not {self.layers}")
+        if (self.kind == "interpolate") != (self.weight is not None):
+            raise UserError("weight: interpolate needs one, and no other kind has one")
+        if self.weight is not None and not 0 <= self.weight <= 1:
+            raise UserError(f"weight: from 0 (target) to 1 (anchor), not {self.weight}")
+        if self.modules is not None and (
+            not self.modules or len(set(self.modules)) < len(self.modules)
+        ):
+            raise UserError(f"modules: a list of different modules, not {list(self.modules)}")
+        if self.full_rank_reset and self.kind != "directions":
+            raise UserError(f"full_rank_reset: an option of directions, not of {self.kind}")
+        if self.seed and self.kind != "random_directions":
+            raise UserError(f"seed: {self.kind} draws nothing")
+
+    @property
+    def id(self) -> str:
+        """Short name, fit for paths and legends: what differs from the defaults, in fixed order.
+
+        `directions-top0.2-layers0-0.25`, `interpolate-weight0.5`, `reset-layers0.5-1-inside`.
+        """
+        parts: list[str] = [self.kind]
+        if self.kind in RANKED:
+            parts += [f"top{_short(self.top)}"] if self.top or not self.bottom else []
+            parts += [f"bottom{_short(self.bottom)}"] if self.bottom else []
+        if self.weight is not None:
+            parts.append(f"weight{_short(self.weight)}")
+        if self.layers != (0, 1):
+            parts.append("layers" + "-".join(_short(share) for share in self.layers))
+        parts += ["_".join(self.modules)] if self.modules is not None else []
+        parts += ["inside"] if not self.embedding_and_head else []
+        parts += ["published"] if self.full_rank_reset else []
+        parts += [f"seed{self.seed}"] if self.seed else []
+        return "-".join(parts)
+
+    def chosen_layers(self, depth: int) -> range:
+        """Layers of the block in a model of `depth` layers; adjoining blocks share none.
+
+        Raises:
+            UserError: the block holds no layer.
+        """
+        start, stop = (math.floor(share * depth + 0.5) for share in self.layers)
+        if start == stop:
+            raise UserError(f"layers: the block {self.layers} holds none of {depth} layers")
+        return range(start, stop)
+
+    def columns(self) -> dict[str, object]:
+        """Every choice as plain values, for the columns of a table."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        start, stop = plain.pop("layers")
+        modules = "all" if self.modules is None else " ".join(self.modules)
+        return {**plain, "modules": modules, "layers_start": start, "layers_stop": stop}
+
+
+def _short(share: float) -> str:
+    return repr(float(share)).removesuffix(".0")

@@ -1,0 +1,1 @@
+"""What the weight matrices are made of: decompositions, rotations, and what noise would do."""

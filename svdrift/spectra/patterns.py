@@ -1,0 +1,24 @@
+"""Which tensors are decomposed. Imports nothing heavy, because settings take defaults from here."""
+
+from __future__ import annotations
+
+EMBEDDING = "embedding"
+HEAD = "head"
+
+PREFIX = r"(?:(?:model|language_model)\.)*"
+"""What may stand before a tensor's name: `model.` (Llama, Qwen2), `model.language_model.` or
+`language_model.model.` (Mllama). A vision tower has another prefix and so is left alone."""
+
+DEFAULT_PATTERNS: dict[str, str] = {
+    **{
+        module: rf"{PREFIX}layers\.{{layer}}\.self_attn\.{module}_proj\.weight"
+        for module in ("q", "k", "v", "o")
+    },
+    **{
+        module: rf"{PREFIX}layers\.{{layer}}\.mlp\.{module}_proj\.weight"
+        for module in ("gate", "up", "down")
+    },
+    EMBEDDING: rf"{PREFIX}embed_tokens\.weight",
+    HEAD: rf"{PREFIX}lm_head\.weight",
+}
+"""Module to regular expression over whole tensor names; `{layer}` stands for the layer's number."""

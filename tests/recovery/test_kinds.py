@@ -1,0 +1,136 @@
+"""Each kind against the published definition written out with explicit matrices."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from svdrift.recovery.interventions import Intervention, Kind
+from svdrift.recovery.kinds import changed, chosen_ranks, interpolated, random_directions
+from svdrift.spectra.decomposition import Factors, decompose
+
+sizes = st.integers(1, 20)
+shares = st.floats(0, 0.5)
+seeds = st.integers(0, 2**31)
+
+
+class Pair(NamedTuple):
+    weight: torch.Tensor
+    other: torch.Tensor
+    target: Factors
+    anchor: Factors
+
+
+def pair(rows: int, columns: int, seed: int, size: float = 0.5) -> Pair:
+    rng = torch.Generator().manual_seed(seed)
+    weight = torch.randn(rows, columns, generator=rng)
+    other = weight + size * torch.randn(rows, columns, generator=rng)
+    return Pair(weight, other, decompose(weight), decompose(other))
+
+
+def apply(p: Pair, kind: Kind, top: float = 0.0, bottom: float = 0.0) -> torch.Tensor:
+    chosen = Intervention(kind, top=top, bottom=bottom)
+    return changed(p.weight, p.target, p.anchor, chosen, torch.Generator().manual_seed(0))
+
+
+def build(u: torch.Tensor, s: torch.Tensor, vh: torch.Tensor) -> torch.Tensor:
+    return u @ torch.diag(s) @ vh
+
+
+@given(sizes, sizes, shares, shares, seeds)
+def test_low_rank_update_is_the_explicit_mixture(
+    rows: int, columns: int, top: float, bottom: float, seed: int
+) -> None:
+    p = pair(rows, columns, seed)
+    t, a = p.target, p.anchor
+    ranks = chosen_ranks(Intervention("values", top=top, bottom=bottom), min(rows, columns))
+    assert len(set(ranks.tolist())) == len(ranks) <= min(rows, columns)
+    mixed_u, mixed_s, mixed_vh = t.U.clone(), t.S.clone(), t.Vh.clone()
+    mixed_u[:, ranks], mixed_s[ranks], mixed_vh[ranks] = a.U[:, ranks], a.S[ranks], a.Vh[ranks]
+    for kind, expected in {
+        "directions": build(mixed_u, t.S, mixed_vh),
+        "triplets": build(mixed_u, mixed_s, mixed_vh),
+        "values": build(t.U, mixed_s, t.Vh),
+    }.items():
+        made = apply(p, kind, top, bottom)  # type: ignore[arg-type]
+        assert torch.allclose(made, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(12, 7), (7, 12), (9, 9)])
+def test_at_the_full_rank(shape: tuple[int, int]) -> None:
+    p = pair(*shape, seed=1)
+    t, a = p.target, p.anchor
+    assert torch.allclose(apply(p, "triplets", 1.0), p.other, atol=1e-5)
+    assert torch.allclose(apply(p, "directions", 1.0), build(a.U, t.S, a.Vh), atol=1e-5)
+    assert torch.allclose(apply(p, "values", 1.0), build(t.U, a.S, t.Vh), atol=1e-5)
+    assert torch.allclose(apply(p, "directions", 0.5, 0.5), build(a.U, t.S, a.Vh), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["directions", "triplets", "values", "random_directions"])
+def test_no_rank_is_the_target_to_the_bit(kind: Kind) -> None:
+    p = pair(8, 6, seed=2)
+    assert torch.equal(apply(p, kind), p.weight)
+
+
+@pytest.mark.parametrize("kind", ["directions", "triplets", "values", "random_directions"])
+def test_the_anchor_s_signs_do_not_matter(kind: Kind) -> None:
+    p = pair(8, 6, seed=3)
+    sign = torch.tensor([1, -1, -1, 1, 1, -1])
+    flipped = Factors(p.anchor.U * sign, p.anchor.S, p.anchor.Vh * sign[:, None])
+    same = apply(p._replace(anchor=flipped), kind, 0.5)
+    assert torch.allclose(same, apply(p, kind, 0.5), atol=1e-5)
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(0.2, 0.0), (0.0, 0.2), (1.0, 0.0)])
+@pytest.mark.parametrize("shape", [(40, 20), (20, 40), (20, 20), (21, 21), (31, 20)])
+def test_random_directions_change_as_much_and_keep_the_spectrum(
+    shape: tuple[int, int], top: float, bottom: float
+) -> None:
+    p = pair(*shape, seed=4, size=0.05)
+    directed = apply(p, "directions", top, bottom) - p.weight
+    made = apply(p, "random_directions", top, bottom)
+    assert (made - p.weight).norm() == pytest.approx(directed.norm().item(), rel=1e-3)
+    ranks = chosen_ranks(Intervention("values", top=top, bottom=bottom), 20)
+    rng = torch.Generator().manual_seed(0)
+    change = random_directions(p.target, p.anchor, ranks, rng)
+    turned = build(p.target.U[:, ranks], p.target.S[ranks], p.target.Vh[ranks])
+    turned = turned + change.left @ change.right
+    singular = torch.linalg.svdvals(turned)[: len(ranks)]
+    assert torch.allclose(singular, p.target.S[ranks], rtol=1e-4)  # bases stay orthonormal
+    cosine = torch.sum(directed * (made - p.weight)) / directed.norm() ** 2
+    assert cosine.abs() < 0.45  # another direction than the anchor's
+
+
+def test_random_directions_of_equal_checkpoints_change_nothing() -> None:
+    p = pair(10, 8, seed=5, size=0.0)
+    assert torch.allclose(apply(p, "random_directions", 0.5), p.weight, atol=1e-5)
+
+
+def test_random_directions_stop_at_a_right_angle() -> None:
+    p = pair(10, 4, seed=6)
+    opposed = p._replace(anchor=Factors(-p.target.U, p.target.S, p.target.Vh))
+    made = apply(opposed, "random_directions", 0.25)
+    assert (made - p.weight).norm() == pytest.approx(2**0.5 * p.target.S[0].item(), rel=1e-3)
+
+
+@given(st.floats(0, 1), seeds)
+def test_interpolated(share: float, seed: int) -> None:
+    p = pair(3, 4, seed)
+    expected = (1 - share) * p.weight + share * p.other
+    assert torch.allclose(interpolated(p.weight, p.other, share), expected, atol=1e-6)
+    assert torch.equal(interpolated(p.weight, p.other, 0), p.weight)
+    assert torch.equal(interpolated(p.weight, p.other, 1), p.other)
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    p = pair(16, 16, seed=7)
+    half = p.weight.bfloat16()
+    chosen = Intervention("directions", top=0.3)
+    rng = torch.Generator()
+    target = decompose(half)
+    made = changed(half, target, p.anchor, chosen, rng)
+    exact = changed(half.float(), target, p.anchor, chosen, rng)
+    assert made.dtype == torch.bfloat16
+    assert torch.equal(made, exact.bfloat16())

@@ -1,0 +1,156 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from svdrift.errors import UserError
+from svdrift.spectra.decomposition import (
+    Decomposed,
+    FactorStore,
+    decompose,
+    decompose_checkpoint,
+    require_same_matrices,
+)
+from svdrift.spectra.patterns import DEFAULT_PATTERNS
+from tests.spectra.synthetic import llama, save
+
+side = st.integers(1, 40)
+
+
+@given(side, side, st.integers(0, 2**31))
+def test_factors_rebuild_the_matrix(rows: int, columns: int, seed: int) -> None:
+    matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
+    factors = decompose(matrix)
+    rank = min(rows, columns)
+    assert [tuple(f.shape) for f in factors] == [(rows, rank), (rank,), (rank, columns)]
+    assert all(f.dtype == torch.float32 for f in factors)
+    assert torch.allclose(factors.U * factors.S @ factors.Vh, matrix, atol=1e-5)
+    exact = factors.double()
+    eye = torch.eye(rank, dtype=torch.float64)
+    assert (exact.U.T @ exact.U - eye).abs().max() < 1e-12
+    assert (exact.Vh @ exact.Vh.T - eye).abs().max() < 1e-12
+    assert torch.all(factors.S.diff() <= 0)
+
+
+def test_signs_do_not_depend_on_the_sign_of_the_matrix_s_rows() -> None:
+    torch.manual_seed(1)
+    matrix = torch.randn(12, 7)
+    factors, negated = decompose(matrix), decompose(-matrix)
+    assert torch.allclose(factors.U, negated.U, atol=1e-6)
+    assert torch.allclose(factors.Vh, -negated.Vh, atol=1e-6)
+    peaks = factors.U.gather(0, factors.U.abs().argmax(0, keepdim=True))
+    assert torch.all(peaks > 0)
+
+
+def test_double_is_closer_to_the_true_subspace_than_rounding() -> None:
+    torch.manual_seed(2)
+    matrix = torch.randn(60, 40, dtype=torch.float64)
+    true = torch.linalg.svd(matrix, full_matrices=False)[0]
+    basis = decompose(matrix).double().U[:, :10]
+    residual = basis - true[:, :10] @ (true[:, :10].T @ basis)
+    assert residual.norm() < 1e-6
+
+
+def test_store_reads_what_was_decomposed(tmp_path: Path) -> None:
+    checkpoint = save(llama(0), tmp_path / "model")
+    store = checkpoint.factors
+    assert store.content_hash == "model"
+    assert list(store.matrices.values()) == list(checkpoint.weights.matrices)
+    tensors = load_file(store.path)
+    for key, matrix in store.matrices.items():
+        factors = store.read(key)
+        assert torch.equal(factors.U, tensors[f"{matrix.name}.U"])
+        assert torch.equal(factors.S, store.singular_values(key))
+        rebuilt = factors.U * factors.S @ factors.Vh
+        assert torch.allclose(rebuilt, checkpoint.weight(key), atol=1e-5)
+
+
+def test_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:
+    llama(0).save_pretrained(tmp_path)
+    for name in ("a", "b"):
+        decompose_checkpoint(tmp_path, tmp_path / name, content_hash="x")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_names_the_tensor_that_is_not_finite(tmp_path: Path, bad: float) -> None:
+    model = llama(0)
+    with torch.no_grad():
+        model.model.layers[2].mlp.up_proj.weight[3, 4] = bad
+    model.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"layers\.2\.mlp\.up_proj\.weight holds NaN"):
+        decompose_checkpoint(tmp_path, tmp_path / "factors", content_hash="x")
+    assert not (tmp_path / "factors").exists()
+
+
+def test_refuses_what_is_no_file_of_factors(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "plain")
+    (tmp_path / "garbage").write_text("nothing")
+    for name in ("plain", "garbage", "missing"):
+        with pytest.raises(UserError, match="not a file of factors"):
+            FactorStore(tmp_path / name)
+
+
+def test_refuses_other_matrices(tmp_path: Path) -> None:
+    untied, tied = save(llama(0), tmp_path / "a"), save(llama(0, tied=True), tmp_path / "b")
+    with pytest.raises(UserError, match="differ in the shape of head"):
+        require_same_matrices(untied, tied)
+    with pytest.raises(UserError, match="other matrices"):
+        Decomposed.open(tmp_path / "a", tmp_path / "b.factors")
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from svdrift.recovery.apply import export
+from svdrift.recovery.interventions import Intervention
+from svdrift.spectra.decomposition import Decomposed, decompose, decompose_checkpoint
+folder = Path(sys.argv[1])
+decompose(torch.randn(64, 64))  # libraries and their pools
+def peak():  # of this process since its peak was reset; ru_maxrss counts its parent's too
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])
+Path("/proc/self/clear_refs").write_text("5")
+before = peak()
+decompose_checkpoint(folder / "model", folder / "factors", content_hash="x")
+one = Decomposed.open(folder / "model", folder / "factors")
+export(one, one, Intervention("directions", top=0.2), folder / "out")
+print(peak() - before)
+"""
+
+
+def peak_of(layers: int, rows: int, columns: int, folder: Path) -> int:
+    """Most memory, in KiB, that decomposing and exporting a checkpoint of `layers` matrices took.
+
+    Runs in a process of its own.
+    """
+    (folder / "model").mkdir(parents=True)
+    torch.manual_seed(0)
+    tensors = {
+        f"model.layers.{i}.self_attn.q_proj.weight": torch.randn(rows, columns)
+        for i in range(layers)
+    }
+    tensors["model.embed_tokens.weight"] = torch.randn(16, 64)
+    patterns = {"q": DEFAULT_PATTERNS["q"]}
+    save_file(tensors, folder / "model" / "model.safetensors", {"format": "pt"})
+    (folder / "model" / "config.json").write_text("{}")
+    script = MEMORY.replace('content_hash="x"', f'content_hash="x", patterns={patterns!r}')
+    run = [sys.executable, "-c", script, str(folder)]
+    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_stays_within_a_few_times_the_largest_matrix(tmp_path: Path) -> None:
+    rows, columns = 16384, 64
+    largest = rows * columns * 4 // 1024  # 4 MiB; LAPACK's own buffers differ between machines
+    few, many = (peak_of(n, rows, columns, tmp_path / str(n)) for n in (10, 60))
+    assert many < few + 3 * largest  # though there are 50 matrices more, and their factors
+    assert many < 20 * largest  # of 60 in the checkpoint and as many in its factors

@@ -1,0 +1,150 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+from scipy.stats import ortho_group
+
+from svdrift.spectra.angles import angles_from_cosines
+from svdrift.spectra.decomposition import decompose
+from svdrift.spectra.nulls import (
+    fit_random,
+    generator,
+    isotropic_update,
+    law_values,
+    marchenko_pastur,
+    minus_null,
+    random_basis,
+    unrelated_pair,
+)
+
+SHAPES = [(64, 64), (128, 128), (336, 128), (88, 128), (32, 256)]
+
+
+def look(matrix: torch.Tensor) -> bool:
+    shape = (matrix.shape[0], matrix.shape[1])
+    return fit_random(torch.linalg.svdvals(matrix), shape).looks_random
+
+
+@pytest.mark.parametrize("shape", [(50, 50), (200, 50)])
+def test_law_is_marchenko_and_pasturs(shape: tuple[int, int]) -> None:
+    values, cdf = marchenko_pastur(shape)
+    y = min(shape) / max(shape)
+    low, high = (1 - math.sqrt(y)) ** 2, (1 + math.sqrt(y)) ** 2
+
+    def density(x: float) -> float:
+        return math.sqrt(max((high - x) * (x - low), 0)) / (2 * math.pi * y * x)
+
+    for i in (1000, 2000, 3000):
+        eigenvalue = values[i] ** 2 / max(shape)
+        assert cdf[i] == pytest.approx(integrate.quad(density, low, eigenvalue)[0], abs=1e-4)
+    edges = [math.sqrt(max(shape)) - math.sqrt(min(shape)), sum(map(math.sqrt, shape))]
+    assert values[[0, -1]] == pytest.approx(edges, abs=1e-6)
+
+
+def test_published_spectra_were_freshly_initialised() -> None:
+    """The values read off the published tables (paper.md): law of 0.02 N(0, 1) entries."""
+    q = law_values(0.02, (4096, 4096))
+    assert q[0] == pytest.approx(2.55, abs=0.01)
+    assert q[1024] == pytest.approx(1.63, abs=0.02)
+    k = law_values(0.02, (1024, 4096))
+    assert k[[0, -1]] == pytest.approx([1.92, 0.64], abs=0.01)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["normal", "kaiming", "truncated"])
+def test_fresh_matrices_are_flagged(shape: tuple[int, int], kind: str) -> None:
+    torch.manual_seed(0)
+    for _ in range(25):
+        matrix = torch.empty(shape)
+        if kind == "normal":
+            torch.nn.init.normal_(matrix, std=0.02)
+        elif kind == "kaiming":
+            torch.nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))
+        else:
+            torch.nn.init.trunc_normal_(matrix, std=0.02, a=-0.04, b=0.04)
+        assert look(matrix)
+        assert look(matrix.bfloat16().float())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_trained_like_matrices_are_not(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    rank = min(shape)
+    u, s, vh = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    power_law = torch.arange(1, rank + 1) ** -0.7
+    assert not look(u * power_law @ vh)
+    outlier = s.clone()
+    outlier[0] *= 1.3  # one direction learnt, the random bulk kept
+    assert not look(u * outlier @ vh)
+    assert not look(u @ vh)  # orthogonal
+    assert not look(torch.randn(shape) * torch.logspace(-1, 0, shape[1]))  # uneven columns
+    assert not look(torch.zeros(shape))
+
+
+def test_random_basis_is_haar() -> None:
+    """Squared entries of a Haar basis in d dimensions are Beta(1/2, (d - 1) / 2)."""
+    entries = [random_basis(6, 3, generator(0, i))[2, 1].item() for i in range(2000)]
+    assert stats.kstest(np.square(entries), stats.beta(0.5, 2.5).cdf).pvalue > 0.001
+    assert abs(np.mean(entries)) < 4 / math.sqrt(6 * 2000)
+
+
+def test_unrelated_pair_is_that_of_two_gaussian_matrices() -> None:
+    """The shortcut without singular vectors against two real decompositions."""
+    shape, k = (24, 16), 4
+
+    def angle(left: torch.Tensor, right: torch.Tensor) -> float:
+        return angles_from_cosines(left[:, :k].T @ right[:, :k]).mean().item()
+
+    fast, slow, fast_change, slow_change = [], [], [], []
+    for draw in range(300):
+        a, b = unrelated_pair(shape, generator(1, draw))
+        fast.append(angle(a.U, b.U))
+        fast_change.append((a.S - b.S).norm().item())
+        torch.manual_seed(draw)
+        c, d = decompose(torch.randn(shape)), decompose(torch.randn(shape))
+        slow.append(angle(c.U.double(), d.U.double()))
+        slow_change.append((c.S - d.S).norm().item())
+    assert stats.ks_2samp(fast, slow).pvalue > 0.001
+    assert stats.ks_2samp(fast_change, slow_change).pvalue > 0.001
+
+
+def test_isotropic_update_has_the_norm_and_no_direction() -> None:
+    update = torch.zeros(8, 5, dtype=torch.float64)
+    update[0, 0] = 3.0
+    draws = torch.stack([isotropic_update(update, generator(0, i)) for i in range(2000)])
+    norms = draws.flatten(1).norm(dim=1)
+    assert norms.numpy() == pytest.approx(np.full(2000, 3.0))
+    energy = draws.square().mean(0)
+    assert energy.numpy() == pytest.approx(np.full((8, 5), 9 / 40), rel=0.2)
+
+
+def test_draws_depend_on_label_and_seed_only() -> None:
+    draw = torch.rand(3, generator=generator(0, 1, "q"))
+    assert torch.equal(draw, torch.rand(3, generator=generator(0, 1, "q")))
+    assert not torch.equal(draw, torch.rand(3, generator=generator(0, 1, "k")))
+    assert not torch.equal(draw, torch.rand(3, generator=generator(1, 1, "q")))
+
+
+@pytest.mark.parametrize("draws", [2, 4])
+def test_interval_of_the_excess_covers(draws: int) -> None:
+    rng = np.random.default_rng(0)
+    sample = rng.standard_normal((4000, draws + 1))
+    covered = [
+        (excess := minus_null(row[0], list(row[1:]))).low <= 0 <= excess.high for row in sample
+    ]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+
+
+def test_no_draws_no_null() -> None:
+    assert all(math.isnan(number) for number in minus_null(1.0, []))
+
+
+def test_rotation_invariance_of_the_fit() -> None:
+    matrix = np.random.default_rng(0).standard_normal((40, 40))
+    q = ortho_group.rvs(40, random_state=0)
+    fits = [
+        fit_random(torch.from_numpy(np.linalg.svd(m)[1]), (40, 40)) for m in (matrix, q @ matrix)
+    ]
+    assert fits[0] == pytest.approx(fits[1])
