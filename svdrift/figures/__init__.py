@@ -1,0 +1,1 @@
+"""One module per figure, one style. Each reads tables and draws; none computes results."""

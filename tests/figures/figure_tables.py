@@ -1,0 +1,131 @@
+"""Synthetic tables of a plausible study: OOD rises and falls, RL repairs some of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from svdrift.evaluation.statistics import wilson_interval
+
+STEPS = (0, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+STARTS = STEPS[2:]
+FAULTS = ("unreadable", "illegal_formula", "wrong_number", "overused", "unused", "wrong_value")
+N = 1000
+
+
+def level(split: str, step: int, seed: int) -> float:
+    """Expected accuracy of an SFT checkpoint."""
+    x = np.log2(step + 1)
+    wobble = 0.02 * np.sin(3 * seed + x)
+    if split == "demonstrated":
+        return float(np.clip(1 / (1 + np.exp(2.5 - x)) + wobble / 4, 0, 1))
+    top = 0.8 if split == "id_test" else 0.5
+    rise = 1 / (1 + np.exp(2 * (3 - x)))
+    fall = 1 / (1 + np.exp(0.9 * (x - (9 if split == "id_test" else 7.5))))
+    return float(np.clip(top * rise * (0.15 + 0.85 * fall) + wobble, 0.001, 0.999))
+
+
+def accuracy_table(seeds: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, object]] = []
+
+    def add(seed: int, run: str, step: int, update: float, split: str, share: float) -> None:
+        base = {"seed": seed, "run": run, "sft_step": step, "update": update, "split": split}
+        for subset, n, factor in (("all", N, 1.0), ("seen", 800, 1.1), ("heldout", 200, 0.4)):
+            solved = rng.binomial(n // 4, min(share * factor, 1)) * 4
+            row = {"subset": subset, "n": n, "clusters": n // 4}
+            rows.append(base | row | {"measure": "solved_first_try", "count": solved})
+        formal = np.exp(-step / 6)
+        weights = np.array([0.7 * formal, 0.3 * formal, 0.15, 0.05, 0.05, 0.7])
+        for kind, weight in zip(FAULTS, weights / weights.sum(), strict=True):
+            row = {"subset": "all", "n": N, "clusters": N // 4, "measure": f"fault:{kind}"}
+            rows.append(base | row | {"count": round(N * (1 - share) * weight)})
+
+    for seed in range(seeds):
+        for split in ("id_test", "ood_test", "demonstrated"):
+            for step in STEPS:
+                share = level(split, step, seed)
+                add(seed, "sft", step, np.nan, split, share)
+                if step not in STARTS:
+                    continue
+                for update in (40, 80, np.nan):
+                    gain = (120 if np.isnan(update) else update) / 800
+                    add(seed, "ppo", step, update, split, min(share + gain, 0.97))
+                add(seed, "continued", step, np.nan, split, max(share - 0.03, 0.01))
+                add(seed, "wide", step, np.nan, split, min(share + 0.2, 0.99))
+                add(seed, "demonstrated-ppo", step, np.nan, split, share)
+    table = pd.DataFrame(rows)
+    low, high = wilson_interval(table["count"] / 3, table["n"] / 3)
+    table = table.assign(value=table["count"] / table["n"], low=low, high=high)
+    return table.drop(columns="count").assign(checkpoint="synthetic")
+
+
+def difference_table(seeds: int) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    effect = {"sft": 0.12, "continued": 0.08, "wide": -0.1, "demonstrated-ppo": 0.03}
+    parts = [("id_test", "all", N)]
+    parts += [("ood_test", s, n) for s, n in (("all", N), ("practised", 700), ("neither", 90))]
+    rows = []
+    for split, subset, n in parts:
+        for start in STARTS:
+            for control, mean in effect.items():
+                half = 1.3 / n**0.5
+                values = mean + rng.normal(0, half / 2, seeds)
+                base = {"sft_step": start, "control": control, "split": split, "subset": subset}
+                for seed, value in enumerate(values):
+                    interval = {"difference": value, "low": value - half, "high": value + half}
+                    rows.append(base | {"seed": seed, "n": n} | interval)
+                if seeds > 1:
+                    value = values.mean()
+                    interval = {"difference": value, "low": value - half, "high": value + half}
+                    rows.append(base | {"seed": np.nan, "n": n * seeds} | interval)
+    return pd.DataFrame(rows)
+
+
+def loss_table(seeds: int) -> pd.DataFrame:
+    rows = []
+    for seed in range(seeds):
+        for step in STEPS:
+            x = np.log2(step + 1)
+            wobble = 1 + 0.05 * np.sin(seed * 2 + x)
+            values = {
+                "train_loss": 2.5 * np.exp(-0.6 * x) + 0.01,
+                "id_loss": 2.5 * np.exp(-0.6 * x) + 0.05 + 0.004 * x**2,
+                "ood_loss": 2.6 * np.exp(-0.6 * x) + 0.1 + 0.015 * x**2,
+            }
+            for measure, value in values.items():
+                row = {"seed": seed, "step": step, "measure": measure, "value": value * wobble}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def advantage_table(seeds: int) -> pd.DataFrame:
+    edges = np.linspace(-6, 6, 61)
+    rng = np.random.default_rng(2)
+    rows = []
+    for seed in range(seeds):
+        for i, start in enumerate(STARTS):
+            bad, good = rng.normal(-2, 0.8, 900 - 80 * i), rng.normal(1 + i / 4, 0.4, 300 + 80 * i)
+            counts, _ = np.histogram(np.concatenate([bad, good]), edges)
+            columns = {"bin_low": edges[:-1], "bin_high": edges[1:], "count": counts}
+            rows.append(pd.DataFrame(columns).assign(sft_step=start, seed=seed))
+    return pd.concat(rows, ignore_index=True)
+
+
+def objective_table(seeds: int) -> pd.DataFrame:
+    rows: list[dict[str, object]] = []
+
+    def add(seed: int, run: str, step: int, update: float, loss: float, reward: float) -> None:
+        base = {"seed": seed, "run": run, "sft_step": step, "update": update}
+        base |= {"split": "demonstrated", "n": 500}
+        rows.append(base | {"measure": "sft_loss", "value": loss})
+        rows.append(base | {"measure": "reward", "value": reward})
+
+    for seed in range(seeds):
+        for step in STEPS:
+            add(seed, "sft", step, np.nan, 2 / (step + 1), 5 * level("id_test", step, seed) - 1.5)
+        for i, start in enumerate(STARTS):
+            for update in (40, 80, np.nan):
+                loss = 0.4 / (i + 1) + 0.002 * np.nan_to_num(update, nan=120) * (1 + seed / 5)
+                add(seed, "ppo", start, update, loss, 1.0)
+    return pd.DataFrame(rows)
