@@ -1,0 +1,100 @@
+"""Train a model by PPO with the task's verifier as reward.
+
+Runs under `accelerate launch`, or as it is with one process. A run that was cut off goes on from
+its last snapshot in --work; SIGTERM makes it take one after the update at hand.
+"""
+
+import argparse
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from svdrift.errors import UserError
+from svdrift.models.loading import load_tokenizer, save_checkpoint
+from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
+from svdrift.settings import PPOSettings, TaskSettings
+from svdrift.tasks import make_task
+from svdrift.tracking import code_digest
+from svdrift.training.ppo import make_accelerator, train_ppo
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    settings_argument(parser, PPOSettings)
+    settings_argument(parser, TaskSettings, "--task")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the start model")
+    parser.add_argument("--hands", type=Path, required=True, help="hands to practise (parquet)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of hands, sampling and value head (default: 0)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the trained model")
+    parser.add_argument(
+        "--intermediate",
+        metavar="PATTERN",
+        help="folders of intermediate checkpoints, with {update} in it; without, none are kept",
+    )
+    parser.add_argument(
+        "--metrics", type=Path, required=True, help="table with a row for each update (parquet)"
+    )
+    parser.add_argument(
+        "--advantages", type=Path, required=True, help="table of histograms (parquet)"
+    )
+    parser.add_argument(
+        "--timing", type=Path, help="table of seconds and tokens/s for each update (parquet)"
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
+    args = parser.parse_args()
+    if args.intermediate is not None and "{update}" not in args.intermediate:
+        raise UserError(f"--intermediate: {args.intermediate!r} must hold {{update}}")
+    started = time.time()
+
+    inputs = {"model": args.model, "hands": args.hands}
+    key = run_key(
+        code_digest("scripts/train_ppo.py"),
+        inputs,
+        [args.settings, args.task],
+        seed=args.seed,
+    )
+    accelerator = make_accelerator()
+    result = train_ppo(
+        args.model,
+        make_task(args.task),
+        pd.read_parquet(args.hands),
+        args.settings,
+        seed=args.seed,
+        max_new_tokens=args.task.max_reply_tokens,
+        accelerator=accelerator,
+        work=args.work,
+        key=key,
+        progress=partial(progress, name=args.out.name)
+        if accelerator.is_main_process
+        else lambda updates, *_: updates,
+    )
+    if accelerator.is_main_process:
+        save_checkpoint(result.policy, load_tokenizer(args.model), args.out)
+        folders = [args.out]
+        if args.intermediate is not None:
+            for update, kept in result.checkpoints.items():
+                folder = Path(args.intermediate.format(update=update))
+                folders.append(shutil.copytree(kept, folder, dirs_exist_ok=True))
+        for folder in folders:
+            write_provenance(
+                folder,
+                inputs=inputs,
+                settings={"ppo": args.settings, "task": args.task},
+                seed=args.seed,
+                started=started,
+            )
+        result.metrics.to_parquet(args.metrics, index=False)
+        result.advantages.to_parquet(args.advantages, index=False)
+        if args.timing is not None:
+            result.timing.to_parquet(args.timing, index=False)
+        shutil.rmtree(args.work, ignore_errors=True)
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,205 @@
+"""The whole graph at pico size, as a user runs it."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file, save_file
+
+pytestmark = pytest.mark.workflow
+
+ROOT = Path(__file__).parents[2]
+FIGURES = [
+    "accuracy_by_step",
+    "loss_by_step",
+    "faults_by_step",
+    "recovery_window",
+    "rl_effect",
+    "stages",
+    "rl_progress",
+    "advantages",
+    "objectives",
+]
+SMOKE = ("--configfile", "experiments/smoke.yaml")
+
+
+def test_figures_are_drawn(smoke):
+    for name in FIGURES:
+        assert (smoke / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert (smoke / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert len(pd.read_csv(smoke / "figures" / f"{name}.csv")) > 0
+
+
+def test_accuracies_say_how_sure_they_are(smoke):
+    table = pd.read_parquet(smoke / "tables/accuracy.parquet")
+    assert (table["n"] > 0).all()
+    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+    assert set(table["sft_step"]) == {0, 4, 8, 16}
+    assert {"id_test", "ood_test"} <= set(table["split"])
+
+
+def test_accuracies_are_those_of_the_episodes(smoke):
+    folder = smoke / "seed-0/evaluation/sft-16"
+    episodes = pd.read_parquet(folder / "episodes.parquet")
+    first = episodes.query("split == 'ood_test' and try_number == 1")
+    row = pd.read_parquet(folder / "accuracy.parquet").query(
+        "split == 'ood_test' and subset == 'all' and measure == 'translated'"
+    )
+    assert row["value"].item() == first["translated"].mean()
+    assert row["n"].item() == len(first) == 100
+
+
+def test_the_anchor_is_the_best_on_the_selection_hands(smoke):
+    anchor = json.loads((smoke / "seed-0/selection/anchor.json").read_text())
+    table = pd.read_parquet(smoke / "tables/accuracy.parquet").query(
+        "split == 'ood_selection' and subset == 'all' and measure == 'solved_first_try'"
+    )
+    assert anchor["accuracy"] == table["value"].max()
+    assert anchor["split"] == "ood_selection"
+
+
+def test_every_artefact_tells_where_it_comes_from(smoke):
+    for folder in (smoke / "seed-0/models").iterdir():
+        record = json.loads((folder / "provenance.json").read_text())
+        assert record["seed"] == 0
+        assert record["versions"]["torch"]
+
+
+def test_a_second_run_has_nothing_to_do(smoke, snakemake):
+    again = snakemake("-n", *SMOKE)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
+    report = tmp_path / "report.html"
+    made = snakemake(*SMOKE, "--report", str(report))
+    assert made.returncode == 0, made.stderr[-2000:]
+    text = report.read_text()
+    for name in FIGURES:
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ("sft: {learning_rte: 0.1}", "unknown key 'sft.learning_rte', did you mean"),
+        ("task: {id_rule: tenz}", "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)"),
+        ("sft: {checkpoints: [4, 99]}", "sft.checkpoints: step 99 is not between 1 and steps"),
+        (
+            "task: {hands: {files: {ood_test: mine.csv}}}",
+            "mine.csv: line 2, '10 10 J J': (10, 10, 11, 11) cannot make 24",
+        ),
+        (
+            "model: {source: nowhere}\ntask: {hands: {pretraining_holdout: 0}}",
+            "model.source: 'nowhere' is not a model folder",
+        ),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line_before_any_job(smoke, snakemake, clone, overlay, message):
+    (clone / "mine.csv").write_text("cards\n10 10 J J\n")
+    (clone / "overlay.yaml").write_text(overlay)
+    refused = snakemake("--cores", "1", *SMOKE, "overlay.yaml")
+    assert refused.returncode != 0
+    said = [line for line in (refused.stdout + refused.stderr).splitlines() if "error" in line]
+    assert len(said) == 1, refused.stderr
+    assert message in said[0]
+    assert "Traceback" not in refused.stderr
+    assert (smoke / "tables/accuracy.parquet").exists()
+
+
+def copy_of_base(smoke, folder):
+    """The smoke study's base model, as a user's own model folder."""
+    folder.mkdir()
+    for file in (smoke / "seed-0/models/base").iterdir():
+        if not file.name.startswith("."):
+            (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def own_model(clone, name):
+    (clone / "overlay.yaml").write_text(
+        f"study: {name}\nmodel: {{source: {name}}}\ntask: {{hands: {{pretraining_holdout: 0}}}}"
+    )
+    return f"results/{name}/seed-0/models/base"
+
+
+def test_a_model_of_ones_own_is_linked_and_left_alone(smoke, snakemake, clone):
+    source = copy_of_base(smoke, clone / "mine")
+    before = (source / "provenance.json").read_text()
+    target = own_model(clone, "mine")
+    done = snakemake("--cores", "1", *SMOKE, "overlay.yaml", "--", target)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (clone / target / "model.safetensors").samefile(source / "model.safetensors")
+    assert (source / "provenance.json").read_text() == before
+    assert json.loads((clone / target / "provenance.json").read_text())["inputs"]
+
+
+def test_a_model_folder_with_a_missing_tensor_is_refused(smoke, snakemake, clone):
+    source = copy_of_base(smoke, clone / "broken")
+    tensors = load_file(source / "model.safetensors")
+    del tensors["model.layers.0.mlp.up_proj.weight"]
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    target = own_model(clone, "broken")
+    refused = snakemake("--cores", "1", *SMOKE, "overlay.yaml", "--", target)
+    assert refused.returncode != 0
+    log = (clone / "results/broken/logs/seed-0/import_model.log").read_text()
+    assert log.count("\n") == 1
+    assert "model.layers.0.mlp.up_proj.weight" in log
+
+
+def jobs(said: str) -> dict[str, int]:
+    """Planned jobs by rule, out of the table that `snakemake -n` prints; `all` aside."""
+    table = said.split("Job stats:")[-1]
+    rows = re.findall(r"^(\w+) +(\d+)$", table, re.M)
+    return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "edit", "planned"),
+    [
+        ("compute: {processes: 2}", None, {}),
+        ("", ("svdrift/figures/stages.py", "# a comment\n"), {}),
+        ("", ("svdrift/figures/stages.py", "x = 1\n"), {"plot_stages": 1}),
+        ("", ("svdrift/evaluation/statistics.py", "x = 1\n"), None),
+        ("rl: {moderate_start: 16}", None, {}),
+    ],
+    ids=["processes", "comment", "one figure", "statistics", "same value"],
+)
+def test_a_change_reruns_what_lies_downstream(smoke, snakemake, clone, overlay, edit, planned):
+    (clone / "overlay.yaml").write_text(overlay or "{}")
+    if edit:
+        file, addition = edit
+        original = (clone / file).read_text()
+        (clone / file).write_text(original + addition)
+    try:
+        plan = snakemake("-n", *SMOKE, "overlay.yaml")
+    finally:
+        if edit:
+            (clone / file).write_text(original)
+    assert plan.returncode == 0, plan.stderr[-2000:]
+    found = jobs(plan.stdout + plan.stderr)
+    if planned is None:  # the statistics: every evaluation and what follows, and no training
+        assert found["evaluate"] > 1
+        assert not {"pretrain", "train_sft", "train_ppo", "make_hands"} & set(found)
+    else:
+        assert found == planned
+
+
+@pytest.mark.parametrize(
+    "overlay", sorted(path.name for path in (ROOT / "experiments").glob("*.yaml"))
+)
+def test_every_experiment_has_a_graph(snakemake, overlay):
+    plan = snakemake("-n", "--configfile", f"experiments/{overlay}")
+    assert plan.returncode == 0, plan.stderr[-2000:]
+
+
+def test_a_study_without_rl_has_no_rl(snakemake, clone):
+    (clone / "overlay.yaml").write_text("study: plain\nrl: {starts: [], trajectories: []}")
+    plan = snakemake("-n", "--configfile", "overlay.yaml")
+    assert plan.returncode == 0, plan.stderr[-2000:]
+    planned = jobs(plan.stdout + plan.stderr)
+    assert planned["train_sft"] == 1
+    assert not {"train_ppo", "continue_sft", "plot_stages"} & set(planned)

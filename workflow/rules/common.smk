@@ -1,0 +1,64 @@
+"""Loads and validates the study, and names its paths. Nothing is computed here."""
+
+import sys
+from pathlib import Path
+from typing import get_args
+
+from svdrift.errors import UserError
+from svdrift.settings import EvaluatedSplit, read_settings
+from svdrift.tasks.general_points.files import read_own_hands
+from svdrift.tracking import code_digest
+
+try:
+    STUDY = read_settings(config)
+    read_own_hands(STUDY.task)
+    if STUDY.model.source != "tiny" and not Path(STUDY.model.source, "config.json").is_file():
+        raise UserError(
+            f"model.source: {STUDY.model.source!r} is not a model folder (it has no config.json; "
+            "allowed: 'tiny', or the path of a Hugging Face model folder)"
+        )
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+RESULTS = f"results/{STUDY.study}"
+SEED = f"{RESULTS}/seed-{{seed}}"  # everything that one seed decides
+TABLES = f"{RESULTS}/tables"  # tidy tables over all seeds
+FIGURES = f"{RESULTS}/figures"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+
+
+wildcard_constraints:
+    seed=r"\d+",
+    step=r"\d+",
+    checkpoint=r"[a-z0-9-]+",
+
+
+def as_json(section, without=()):
+    """Settings of one section, but for some keys, as the plain text that scripts take."""
+    return section.model_dump_json(exclude=set(without))
+
+
+# Checkpoint ids, by the stage that makes them.
+SFT_CHECKPOINTS = ["base", *(f"sft-{step}" for step in STUDY.sft.checkpoints)]
+RL_CHECKPOINTS = [f"ppo-from-{step}" for step in STUDY.rl_starts] + [
+    f"ppo-from-{step}-update-{update}"
+    for step in STUDY.rl.trajectories
+    for update in STUDY.rl.ppo.checkpoint_updates
+]
+CONTROL_CHECKPOINTS = [
+    f"{control}-from-{step}" for control in STUDY.rl.controls for step in STUDY.control_starts
+]
+EVALUATED_CHECKPOINTS = [*SFT_CHECKPOINTS, *RL_CHECKPOINTS, *CONTROL_CHECKPOINTS]
+
+# How many processes and GPUs a training job gets: resources, so that changing them reruns nothing.
+ACCELERATOR = {
+    "gpu": STUDY.compute.gpus,
+    "processes": STUDY.compute.processes,
+    "accelerate": STUDY.compute.accelerate,
+    "device": "cuda" if STUDY.compute.gpus else "cpu",
+}
+
+
+def where_to_look():
+    return f"\nFigures: {FIGURES}/\nTables:  {TABLES}/"

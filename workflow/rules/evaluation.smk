@@ -1,0 +1,109 @@
+EVALUATED_SPLITS = get_args(EvaluatedSplit)
+
+
+rule evaluate:
+    """Let one checkpoint play every evaluation split."""
+    input:
+        model=SEED + "/models/{checkpoint}",
+        hands=expand(SEED + "/hands/{split}.parquet", split=EVALUATED_SPLITS, allow_missing=True),
+    output:
+        episodes=SEED + "/evaluation/{checkpoint}/episodes.parquet",
+        accuracy=SEED + "/evaluation/{checkpoint}/accuracy.parquet",
+        objectives=SEED + "/evaluation/{checkpoint}/objectives.parquet",
+    log:
+        LOGS + "/seed-{seed}/evaluate/{checkpoint}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/evaluate/{checkpoint}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=ACCELERATOR["gpu"],
+        device=ACCELERATOR["device"],
+    params:
+        settings=as_json(STUDY.evaluation),
+        task=as_json(STUDY.task, without=["hands"]),
+        code=code_digest("scripts/evaluate.py"),
+    shell:
+        "python scripts/evaluate.py --settings {params.settings:q} --task {params.task:q}"
+        " --model {input.model} --checkpoint {wildcards.checkpoint} --hands {input.hands}"
+        " --seed {wildcards.seed} --device {resources.device}"
+        " --episodes {output.episodes} --accuracy {output.accuracy}"
+        " --objectives {output.objectives} 2>&1 | tee {log}"
+
+
+rule choose_anchor:
+    """Choose the OOD peak of SFT on the selection hands; what follows reads the choice."""
+    input:
+        expand(
+            SEED + "/evaluation/{checkpoint}/accuracy.parquet",
+            checkpoint=SFT_CHECKPOINTS,
+            allow_missing=True,
+        ),
+    output:
+        SEED + "/selection/anchor.json",
+    log:
+        LOGS + "/seed-{seed}/choose_anchor.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/choose_anchor.tsv"
+    localrule: True
+    params:
+        code=code_digest("scripts/choose_anchor.py"),
+    shell:
+        "python scripts/choose_anchor.py --accuracy {input} --out {output} 2>&1 | tee {log}"
+
+
+rule collect_evaluations:
+    """One kind of table of all evaluated checkpoints and seeds, in one."""
+    input:
+        expand(
+            SEED + "/evaluation/{checkpoint}/{{table}}.parquet",
+            seed=STUDY.seeds,
+            checkpoint=EVALUATED_CHECKPOINTS,
+        ),
+    output:
+        TABLES + "/{table}.parquet",
+    log:
+        LOGS + "/collect_{table}.log",
+    benchmark:
+        BENCHMARKS + "/collect_{table}.tsv"
+    wildcard_constraints:
+        table="accuracy|objectives",
+    localrule: True
+    params:
+        code=code_digest("scripts/collect.py"),
+    shell:
+        "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
+
+
+rule collect_anchors:
+    """The anchors of all seeds, in one table."""
+    input:
+        expand(SEED + "/selection/anchor.json", seed=STUDY.seeds),
+    output:
+        TABLES + "/anchors.parquet",
+    log:
+        LOGS + "/collect_anchors.log",
+    benchmark:
+        BENCHMARKS + "/collect_anchors.tsv"
+    localrule: True
+    params:
+        code=code_digest("scripts/collect.py"),
+    shell:
+        "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
+
+
+rule collect_sft_losses:
+    """Losses along SFT of all seeds, in one table."""
+    input:
+        expand(SEED + "/training/sft.parquet", seed=STUDY.seeds),
+    output:
+        TABLES + "/sft_losses.parquet",
+    log:
+        LOGS + "/collect_sft_losses.log",
+    benchmark:
+        BENCHMARKS + "/collect_sft_losses.tsv"
+    localrule: True
+    params:
+        code=code_digest("scripts/collect.py"),
+    shell:
+        "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"

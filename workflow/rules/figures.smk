@@ -1,0 +1,69 @@
+SFT, RL = "2. Supervised fine-tuning", "3. Reinforcement learning"
+ACCURACY = TABLES + "/accuracy.parquet"
+PUBLISHED_CURVE = "svdrift/reference/llama_ood_by_checkpoint.csv"
+PUBLISHED_STAGES = "svdrift/reference/accuracy_by_stage.csv"
+
+# Every figure: its chapter in the report, the tables that its `draw` takes, and whole numbers.
+PLOTS = {
+    "accuracy_by_step": (SFT, {"accuracy": ACCURACY, "published": PUBLISHED_CURVE}, {}),
+    "loss_by_step": (SFT, {"losses": TABLES + "/sft_losses.parquet"}, {}),
+    "faults_by_step": (SFT, {"accuracy": ACCURACY}, {}),
+}
+if STUDY.rl_starts:
+    STAGES = {
+        "accuracy": ACCURACY,
+        "anchors": TABLES + "/anchors.parquet",
+        "published": PUBLISHED_STAGES,
+    }
+    PLOTS |= {
+        "recovery_window": (RL, {"accuracy": ACCURACY, "published": PUBLISHED_CURVE}, {}),
+        "rl_effect": (RL, {"differences": TABLES + "/rl_effect.parquet"}, {}),
+        "stages": (RL, STAGES, {"moderate_step": STUDY.moderate_start}),
+        "advantages": (RL, {"histograms": TABLES + "/advantages.parquet"}, {}),
+    }
+if STUDY.rl.trajectories:  # what happens on the way is known only where it was evaluated
+    LAST = {"last_update": PPO.updates}
+    PLOTS["rl_progress"] = (RL, {"accuracy": ACCURACY}, LAST)
+    PLOTS["objectives"] = (RL, {"objectives": TABLES + "/objectives.parquet"}, LAST)
+
+
+def arguments(values):
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+for figure, (chapter, tables, numbers) in PLOTS.items():
+
+    rule:
+        name:
+            f"plot_{figure}"
+        input:
+            **tables,
+        output:
+            png=report(
+                f"{FIGURES}/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category=chapter,
+                labels={"figure": figure.replace("_", " ")},
+            ),
+            pdf=f"{FIGURES}/{figure}.pdf",
+            csv=f"{FIGURES}/{figure}.csv",
+        log:
+            f"{LOGS}/plot_{figure}.log",
+        benchmark:
+            f"{BENCHMARKS}/plot_{figure}.tsv"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        params:
+            figure=figure,
+            tables=arguments(tables),
+            numbers=arguments(numbers),
+            code=code_digest("scripts/plot.py", f"svdrift/figures/{figure}.py"),
+        shell:
+            "python scripts/plot.py {params.figure} {params.tables} --number {params.numbers}"
+            " --out {output.png} 2>&1 | tee {log}"
+
+
+rule figures:
+    input:
+        expand(FIGURES + "/{figure}.{kind}", figure=PLOTS, kind=["png", "pdf", "csv"]),

@@ -1,0 +1,158 @@
+PPO = STUDY.rl.ppo
+
+
+rule train_ppo:
+    """PPO on the ID rule, from one SFT checkpoint, on all hands of the practice set."""
+    input:
+        model=SEED + "/models/sft-{step}",
+        hands=SEED + "/hands/practice.parquet",
+    output:
+        model=directory(SEED + "/models/ppo-from-{step}"),
+        intermediate=[
+            directory(f"{SEED}/models/ppo-from-{{step}}-update-{update}")
+            for update in PPO.checkpoint_updates
+        ],
+        metrics=SEED + "/training/ppo-from-{step}/metrics.parquet",
+        advantages=SEED + "/training/ppo-from-{step}/advantages.parquet",
+    log:
+        LOGS + "/seed-{seed}/ppo-from-{step}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/ppo-from-{step}.tsv"
+    resources:
+        **ACCELERATOR,
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=as_json(PPO),
+        task=as_json(STUDY.task, without=["hands"]),
+        code=code_digest("scripts/train_ppo.py"),
+        work=SEED + "/snapshots/ppo-from-{step}",
+    shell:
+        "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
+        " --num_processes {resources.processes} scripts/train_ppo.py"
+        " --settings {params.settings:q} --task {params.task:q} --seed {wildcards.seed}"
+        " --model {input.model} --hands {input.hands}"
+        " --out {output.model} --intermediate {output.model}-update-{{update}}"
+        " --metrics {output.metrics} --advantages {output.advantages}"
+        " --work {params.work} 2>&1 | tee {log}"
+
+
+use rule train_ppo as train_ppo_on_demonstrations with:
+    """Control: PPO that practises only the hands that SFT has demonstrated."""
+    input:
+        model=SEED + "/models/sft-{step}",
+        hands=SEED + "/hands/demonstrations.parquet",
+    output:
+        model=directory(SEED + "/models/demonstrated-ppo-from-{step}"),
+        intermediate=[
+            directory(f"{SEED}/models/demonstrated-ppo-from-{{step}}-update-{update}")
+            for update in PPO.checkpoint_updates
+        ],
+        metrics=SEED + "/training/demonstrated-ppo-from-{step}/metrics.parquet",
+        advantages=SEED + "/training/demonstrated-ppo-from-{step}/advantages.parquet",
+    log:
+        LOGS + "/seed-{seed}/demonstrated-ppo-from-{step}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/demonstrated-ppo-from-{step}.tsv"
+    params:
+        settings=as_json(PPO),
+        task=as_json(STUDY.task, without=["hands"]),
+        code=code_digest("scripts/train_ppo.py"),
+        work=SEED + "/snapshots/demonstrated-ppo-from-{step}",
+
+
+use rule train_sft as continue_sft with:
+    """Control: SFT goes on, on the same demonstrations, matched to PPO (`matched_sft`)."""
+    input:
+        model=SEED + "/models/sft-{step}",
+        hands=SEED + "/hands/demonstrations.parquet",
+        id=SEED + "/hands/id_selection.parquet",
+        ood=SEED + "/hands/ood_selection.parquet",
+    output:
+        models=directory(SEED + "/models/continued-from-{step}"),
+        losses=SEED + "/training/continued-from-{step}/losses.parquet",
+    log:
+        LOGS + "/seed-{seed}/continued-from-{step}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/continued-from-{step}.tsv"
+    params:
+        settings=as_json(STUDY.matched_sft),
+        task=as_json(STUDY.task, without=["hands", "max_reply_tokens"]),
+        code=code_digest("scripts/train_sft.py"),
+        work=SEED + "/snapshots/continued-from-{step}",
+
+
+use rule continue_sft as widen_sft with:
+    """Control: SFT goes on, on all the hands that PPO practises, matched to PPO."""
+    input:
+        model=SEED + "/models/sft-{step}",
+        hands=SEED + "/hands/practice.parquet",
+        id=SEED + "/hands/id_selection.parquet",
+        ood=SEED + "/hands/ood_selection.parquet",
+    output:
+        models=directory(SEED + "/models/wide-from-{step}"),
+        losses=SEED + "/training/wide-from-{step}/losses.parquet",
+    log:
+        LOGS + "/seed-{seed}/wide-from-{step}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/wide-from-{step}.tsv"
+    params:
+        settings=as_json(STUDY.matched_sft),
+        task=as_json(STUDY.task, without=["hands", "max_reply_tokens"]),
+        code=code_digest("scripts/train_sft.py"),
+        work=SEED + "/snapshots/wide-from-{step}",
+
+
+rule measure_rl_effect:
+    """PPO's result against each control from the same start, paired on the same hands."""
+    input:
+        expand(
+            SEED + "/evaluation/{checkpoint}/episodes.parquet",
+            seed=STUDY.seeds,
+            checkpoint=[
+                *(f"sft-{step}" for step in STUDY.rl_starts),
+                *(f"ppo-from-{step}" for step in STUDY.rl_starts),
+                *CONTROL_CHECKPOINTS,
+            ],
+        ),
+    output:
+        TABLES + "/rl_effect.parquet",
+    log:
+        LOGS + "/measure_rl_effect.log",
+    benchmark:
+        BENCHMARKS + "/measure_rl_effect.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        code=code_digest("scripts/measure_rl_effect.py"),
+    shell:
+        "python scripts/measure_rl_effect.py --method ppo --episodes {input} --out {output}"
+        " 2>&1 | tee {log}"
+
+
+rule collect_advantages:
+    """Histograms of advantages during PPO from every start, in one table."""
+    input:
+        expand(
+            SEED + "/training/ppo-from-{step}/advantages.parquet",
+            seed=STUDY.seeds,
+            step=STUDY.rl_starts,
+        ),
+    output:
+        TABLES + "/advantages.parquet",
+    log:
+        LOGS + "/collect_advantages.log",
+    benchmark:
+        BENCHMARKS + "/collect_advantages.tsv"
+    localrule: True
+    params:
+        code=code_digest("scripts/collect.py"),
+    shell:
+        "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
+
+
+rule rl:
+    input:
+        expand(SEED + "/models/ppo-from-{step}", seed=STUDY.seeds, step=STUDY.rl_starts),
+        expand(SEED + "/models/{run}", seed=STUDY.seeds, run=CONTROL_CHECKPOINTS),
