@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from svdrift.evaluation.accuracy import accuracy_table
 from svdrift.evaluation.episodes import reply_loss, run_episodes
-from svdrift.evaluation.statistics import accuracy_table
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.scripting import progress, run, settings_argument
 from svdrift.settings import EvaluationSettings, TaskSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
+
+OBJECTIVES_SPLIT = "demonstrated"  # what SFT minimises the loss on, and RL is rewarded for
 
 
 def main() -> None:
@@ -50,12 +52,14 @@ def main() -> None:
         played.insert(0, "checkpoint", args.checkpoint)
         played.insert(1, "split", path.stem)
         tables.append(played)
-        loss = reply_loss(model, tokenizer, demonstrations(task, hands), args.settings.batch_size)
-        reward = played.loc[played["try_number"] == 1, "reward"].mean()
-        objectives += [
-            {"split": path.stem, "measure": "sft_loss", "n": len(hands), "value": loss},
-            {"split": path.stem, "measure": "reward", "n": len(hands), "value": reward},
-        ]
+        if path.stem == OBJECTIVES_SPLIT:
+            pairs = demonstrations(task, hands)
+            loss = reply_loss(model, tokenizer, pairs, args.settings.batch_size)
+            reward = played.loc[played["try_number"] == 1, "reward"].mean()
+            objectives = [
+                {"split": path.stem, "measure": "sft_loss", "n": len(hands), "value": loss},
+                {"split": path.stem, "measure": "reward", "n": len(hands), "value": reward},
+            ]
     episodes = pd.concat(tables, ignore_index=True)
     episodes.to_parquet(args.episodes, index=False)
     accuracy = accuracy_table(episodes, task.faults)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from svdrift.evaluation.statistics import wilson_interval
+from svdrift.evaluation.accuracy import wilson_interval
+from svdrift.recovery.grid import expand
+from svdrift.recovery.interventions import Intervention
+from svdrift.settings import RecoverySettings
 
 STEPS = (0, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 STARTS = STEPS[2:]
@@ -71,7 +74,8 @@ def difference_table(seeds: int) -> pd.DataFrame:
             for control, mean in effect.items():
                 half = 1.3 / n**0.5
                 values = mean + rng.normal(0, half / 2, seeds)
-                base = {"sft_step": start, "control": control, "split": split, "subset": subset}
+                base = {"run": "ppo", "sft_step": start, "control": control}
+                base |= {"split": split, "subset": subset}
                 for seed, value in enumerate(values):
                     interval = {"difference": value, "low": value - half, "high": value + half}
                     rows.append(base | {"seed": seed, "n": n} | interval)
@@ -129,3 +133,72 @@ def objective_table(seeds: int) -> pd.DataFrame:
                 loss = 0.4 / (i + 1) + 0.002 * np.nan_to_num(update, nan=120) * (1 + seed / 5)
                 add(seed, "ppo", start, update, loss, 1.0)
     return pd.DataFrame(rows)
+
+
+def recovery_table(seeds: int) -> pd.DataFrame:
+    """The default repairs: leading directions bring OOD back, interpolation does it as well."""
+    rng = np.random.default_rng(3)
+    splits = {"demonstrated": 500, "id_test": N, "ood_test": N}
+    repairs = {  # accuracies of target and anchor on the splits
+        "last-with-anchor": ("sft-1024", "sft-16", (0.99, 0.35, 0.11), (0.94, 0.65, 0.39)),
+        "ppo-from-256-with-sft-256": ("ppo-from-256", "sft-256", (1, 0.65, 0.3), (1, 0.28, 0.24)),
+        "sft-256-with-anchor": ("sft-256", "sft-16", (1, 0.28, 0.24), (0.94, 0.65, 0.39)),
+    }
+    rows: list[dict[str, object]] = []
+    for seed in range(seeds):
+        for repair, (target, anchor, before, after) in repairs.items():
+            names = {"repair": repair, "target": target, "anchor": anchor, "seed": seed}
+            grid = RecoverySettings()
+            main = repair == "last-with-anchor"
+            variants = expand(grid.interventions if main else grid.side_interventions)
+            places: list[tuple[dict[str, object], float]] = [
+                ({"intervention": v.id, **v.columns()}, _regained(v)) for v in variants
+            ]
+            places += [({"intervention": "target"}, 0.0), ({"intervention": "anchor"}, 1.0)]
+            for columns, share in places:
+                for (split, n), low, high in zip(splits.items(), before, after, strict=True):
+                    loss = 0.25 if split == "demonstrated" else 1.0
+                    chance = np.clip(low + (high - low) * share**loss + 0.01 * seed, 0, 1)
+                    base = {**names, "split": split, "subset": "all", "n": n}
+                    solved = 4 * rng.binomial(n // 4, chance)
+                    rows.append({**base, **columns, "count": solved})
+    table = pd.DataFrame(rows).assign(measure="solved_first_try")
+    low, high = wilson_interval(table["count"] / 3, table["n"] / 3)
+    return table.assign(value=table["count"] / table["n"], low=low, high=high)
+
+
+def _regained(variant: Intervention) -> float:
+    """Share of the way from target to anchor."""
+    start, stop = variant.layers
+    depth = (stop**2 - start**2) * 0.98
+    if variant.kind == "interpolate":
+        return float(np.sqrt(variant.weight or 0))
+    if variant.kind == "reset":
+        return depth
+    if variant.kind in ("directions", "triplets"):
+        return depth * float(1 - np.exp(-9 * variant.top))
+    return 0.02
+
+
+def recovery_effect_table(seeds: int) -> pd.DataFrame:
+    """What the scripts measure of `recovery_table`, with made-up intervals."""
+    table = recovery_table(seeds)
+    place = ["repair", "seed", "split"]
+    ends = {
+        name: table[table["intervention"] == name].set_index(place)["value"]
+        for name in ("target", "anchor")
+    }
+    rows = table[~table["intervention"].isin(list(ends))].set_index(place)
+    gain = rows["value"] - ends["target"].reindex(rows.index)
+    loss = (ends["anchor"] - ends["target"]).reindex(rows.index)
+    clear = loss > 0.05
+    rows = rows.assign(difference=gain, recovered=(gain / loss).where(clear)).reset_index()
+    rows = rows[[*place, "intervention", "n", "difference", "recovered"]]
+    if seeds > 1:
+        by = ["repair", "split", "intervention"]
+        means = rows.groupby(by, sort=False)[["difference", "recovered"]].mean()
+        pooled = means.assign(seed=np.nan, n=rows.groupby(by)["n"].sum()).reset_index()
+        rows = pd.concat([rows, pooled], ignore_index=True)
+    for value, prefix, half in (("difference", "", 0.04), ("recovered", "recovered_", 0.15)):
+        rows[f"{prefix}low"], rows[f"{prefix}high"] = rows[value] - half, rows[value] + half
+    return rows

@@ -1,0 +1,239 @@
+"""Paired comparisons against statsmodels and hand-worked cases; coverage by simulation."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+
+from svdrift.evaluation.comparisons import (
+    cluster_bootstrap_error,
+    fieller_interval,
+    half_width_over_seeds,
+    paired_difference,
+    paired_difference_over_seeds,
+    paired_difference_table,
+    recovered_share,
+    share_over_clusters,
+)
+from tests.evaluation.episode_tables import tries
+
+
+def pair(
+    rng: np.random.Generator, clusters: int = 60, size: float = 6
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two checkpoints on the same clustered hands."""
+    m = rng.poisson(size - 1, clusters) + 1
+    multisets = np.repeat(np.arange(clusters), m)
+    ease = np.repeat(rng.beta(0.7, 1.3, clusters), m)  # mean 0.35
+    luck = np.repeat(rng.beta(1, 9, clusters), m)  # mean 0.1
+    b = rng.random(len(m.repeat(m))) < ease
+    a = np.where(b, rng.random(len(b)) > 0.1, rng.random(len(b)) < luck)
+    return tries(a, multisets, "ppo-from-32"), tries(b, multisets, "sft-32")
+
+
+def test_paired_difference_against_oracles() -> None:
+    a, b = pair(np.random.default_rng(1))
+    result = paired_difference(a, b.sample(frac=1, random_state=0))  # order must not matter
+    x, y = a["solved"].to_numpy(), b["solved"].to_numpy()
+    table = [[(x & y).sum(), (x & ~y).sum()], [(~x & y).sum(), (~x & ~y).sum()]]
+    assert result.p_mcnemar == pytest.approx(mcnemar(table, exact=True).pvalue)
+    assert (result.only_a, result.only_b) == (table[0][1], table[1][0])
+    assert result.difference == pytest.approx(x.mean() - y.mean())
+    assert result.n == len(a)
+    # The cluster-robust standard error of a mean, worked by hand.
+    residual = (x.astype(float) - y) - result.difference
+    sums = np.bincount(a["multiset"].astype(int), residual)
+    error = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(a)
+    expected = result.difference + stats.t.ppf([0.025, 0.975], len(sums) - 1) * error
+    assert (result.low, result.high) == pytest.approx(tuple(expected), abs=0.1 * error)
+    assert result == paired_difference(a, b)
+
+
+def test_paired_difference_measures_the_wanted_tries() -> None:
+    a = tries([False, False, True], [1, 2, 3], "a")
+    second = a.assign(try_number=2, solved=[True, False, True]).iloc[:2]
+    both = pd.concat([a, second])
+    b = tries([False, False, True], [1, 2, 3], "b")
+    assert paired_difference(both, b).difference == 0
+    within = paired_difference(both, b, "solved_within_tries")
+    assert within.difference == pytest.approx(1 / 3)
+
+
+def test_paired_difference_refuses_other_hands() -> None:
+    a, b = pair(np.random.default_rng(1))
+    with pytest.raises(ValueError, match="same hands"):
+        paired_difference(a, b.iloc[1:])
+    with pytest.raises(ValueError, match="exactly one checkpoint"):
+        paired_difference(pd.concat([a, b]), b)
+    with pytest.raises(ValueError, match="two multisets"):
+        paired_difference(a.assign(multiset="x"), b.assign(multiset="x"))
+
+
+@pytest.mark.parametrize(("clusters", "size"), [(40, 5), (100, 10), (300, 1.4)])
+def test_paired_interval_covers(clusters: int, size: float) -> None:
+    rng = np.random.default_rng(2)
+    covered = []
+    for _ in range(400):
+        m = rng.poisson(size - 1, clusters) + 1.0
+        before = rng.binomial(m.astype(int), rng.beta(0.7, 1.3, clusters))
+        lost = rng.binomial(before, 0.1)
+        won = rng.binomial(m.astype(int) - before, rng.beta(1, 9, clusters))
+        gain = (won - lost).astype(float)
+        t = stats.t.isf(0.025, clusters - 1)
+        half = t * cluster_bootstrap_error(gain, np.asarray(m, float), 200, rng)
+        covered.append(abs(gain.sum() / m.sum() - (0.65 * 0.1 - 0.35 * 0.1)) <= half)
+    assert 0.915 <= np.mean(covered) <= 0.98
+
+
+def test_clustered_p_value_keeps_its_level_where_mcnemar_does_not() -> None:
+    rng = np.random.default_rng(3)
+    clustered, naive = [], []
+    for _ in range(40):
+        # Whole multisets of ten hands differ, in either direction alike.
+        sign = rng.choice([-1, 0, 1], 40)
+        multisets = np.repeat(np.arange(40), 10)
+        a = tries(np.repeat(sign > 0, 10), multisets, "a")
+        b = tries(np.repeat(sign < 0, 10), multisets, "b")
+        result = paired_difference(a, b, resamples=300)
+        clustered.append(result.p_clustered < 0.05)
+        naive.append(result.p_mcnemar < 0.05)
+    assert np.mean(clustered) <= 0.125
+    assert np.mean(naive) > 0.3
+
+
+def test_paired_difference_is_fast() -> None:
+    a, b = pair(np.random.default_rng(4), clusters=800, size=1.4)
+    paired_difference(a, b)
+    start = time.process_time()
+    paired_difference(a, b, resamples=2000)
+    assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 3.0])
+def test_interval_over_seeds_covers(seeds: int, spread: float) -> None:
+    """True effect 0; seeds differ by `spread` times the standard error over hands."""
+    rng = np.random.default_rng(5)
+    draws = rng.normal(0, np.hypot(1.0, spread), (800, seeds))
+    covered = [abs(d.mean()) <= half_width_over_seeds(d, np.ones(seeds)) for d in draws]
+    assert np.mean(covered) >= 0.93
+
+
+def test_difference_over_seeds_is_never_narrower_than_its_hands() -> None:
+    a, b = pair(np.random.default_rng(6))
+    copy_a, copy_b = (pd.concat([t.assign(seed=s) for s in range(3)]) for t in (a, b))
+    over = paired_difference_over_seeds(copy_a, copy_b)  # the seeds agree exactly
+    one = paired_difference(a, b)
+    assert over.difference == pytest.approx(one.difference)
+    assert over.high - over.low == pytest.approx((one.high - one.low) / 3**0.5, rel=0.1)
+    assert (over.seeds, over.n) == (3, 3 * one.n)
+
+
+def test_difference_over_seeds_refuses_missing_seeds() -> None:
+    a, b = (pd.concat([t.assign(seed=s) for s in range(2)]) for t in pair(np.random.default_rng(7)))
+    with pytest.raises(ValueError, match="different seeds"):
+        paired_difference_over_seeds(a, b[b["seed"] == 0])
+    with pytest.raises(ValueError, match="at least two"):
+        paired_difference_over_seeds(a[a["seed"] == 0], b[b["seed"] == 0])
+
+
+def test_paired_difference_table_has_each_split_and_subset() -> None:
+    exposure = ["practised", "neither"] * 20
+    a, b = (
+        pd.concat(
+            [
+                tries(np.arange(40) % 3 > shift, np.arange(40) // 2, name, exposure=exposure),
+                tries(np.arange(40) % 3 > 1, np.arange(40) // 2, name, "id_test"),
+            ]
+        )
+        for name, shift in (("a", 0), ("b", 1))
+    )
+    table = paired_difference_table(a, b).set_index(["split", "subset"])
+    assert set(table.index) == {
+        ("id_test", "all"),
+        ("ood_test", "all"),
+        ("ood_test", "practised"),
+        ("ood_test", "neither"),
+    }
+    assert table.loc[("ood_test", "practised"), "n"] == 20
+    assert table.loc[("id_test", "all"), "difference"] == 0
+
+
+# ---------------------------------------------------------------------- shares of a loss
+
+
+def triple(
+    rng: np.random.Generator, loss: float, share: float, clusters: int = 80
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """A variant that has regained `share` of the hands that its target has lost, per multiset."""
+    m = rng.poisson(6, clusters) + 1
+    multisets = np.repeat(np.arange(clusters), m)
+    anchor = rng.random(len(multisets)) < np.repeat(rng.beta(1, 1, clusters), m)
+    lost = rng.random(len(anchor)) < np.repeat(rng.beta(loss, 1 - loss, clusters), m)
+    back = rng.random(len(anchor)) < np.repeat(rng.beta(2 * share, 2 - 2 * share, clusters), m)
+    target = anchor & ~lost
+    return (
+        tries(target | (anchor & lost & back), multisets, "variant"),
+        tries(target, multisets, "sft-256"),
+        tries(anchor, multisets, "sft-8"),
+    )
+
+
+def test_recovered_share_of_the_ends() -> None:
+    _, target, anchor = triple(np.random.default_rng(8), 0.4, 0.5)
+    whole = recovered_share([(anchor, target, anchor)])
+    assert (whole.recovered, whole.low, whole.high) == pytest.approx((1, 1, 1))
+    none = recovered_share([(target, target, anchor)])
+    assert (none.recovered, none.low, none.high) == pytest.approx((0, 0, 0), abs=1e-12)
+    over_seeds = recovered_share([(anchor, target, anchor)] * 3)
+    assert (over_seeds.low, over_seeds.high) == pytest.approx((1, 1))
+
+
+def test_recovered_share_needs_a_clear_loss() -> None:
+    rng = np.random.default_rng(9)
+    variant, target, anchor = triple(rng, 0.4, 0.5)
+    unclear = recovered_share([(variant, anchor, anchor)])
+    gained = recovered_share([(variant, anchor, target)])  # the target is the better one
+    for share in (unclear, gained):
+        assert np.isnan([share.recovered, share.low, share.high]).all()
+    # It is clear when, and only when, the interval of the loss lies above 0.
+    outcomes = set()
+    for loss in (0.003, 0.01, 0.05, 0.1):
+        variant, target, anchor = triple(rng, loss, 0.5)
+        clear = paired_difference(anchor, target).low > 0
+        assert clear == (not np.isnan(recovered_share([(variant, target, anchor)]).recovered))
+        outcomes.add(clear)
+    assert outcomes == {True, False}
+
+
+def test_fieller_interval_is_the_inverted_test() -> None:
+    mean, covariance = np.array([0.1, 0.3]), np.array([[4e-3, 1e-3], [1e-3, 6e-3]])
+    for share in fieller_interval(mean, covariance, 1.96):
+        contrast = np.array([1, -share])
+        error = np.sqrt(contrast @ covariance @ contrast)
+        assert abs(contrast @ mean) == pytest.approx(1.96 * error)
+
+
+@pytest.mark.parametrize(
+    ("loss", "share", "seeds"), [(0.5, 0.3, 1), (0.15, 0.7, 1), (0.1, 0.2, 1), (0.3, 0.5, 3)]
+)
+def test_recovered_interval_covers(loss: float, share: float, seeds: int) -> None:
+    """Multisets differ in how many of their hands are lost, and in how many come back."""
+    rng = np.random.default_rng(10)
+
+    def clusters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        m = rng.poisson(5, 80) + 1
+        lost = rng.binomial(m, rng.beta(loss, 1 - loss, 80))
+        back = rng.binomial(lost, rng.beta(2 * share, 2 - 2 * share, 80))
+        return back.astype(float), lost.astype(float), m.astype(float)
+
+    found = [share_over_clusters([clusters() for _ in range(seeds)], 200, rng) for _ in range(400)]
+    clear = [one for one in found if not np.isnan(one.low)]
+    assert len(clear) > 350
+    covered = np.mean([one.low <= share <= one.high for one in clear])
+    assert 0.92 <= covered <= 0.99
