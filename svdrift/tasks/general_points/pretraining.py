@@ -22,8 +22,9 @@ from svdrift.tasks.general_points.game import values as values_of
 from svdrift.tasks.general_points.solver import canonical_solution
 from svdrift.tasks.general_points.verifier import Fault, find_faults, number_faults
 
-TRANSLATE_SHARE, TRANSLATE_AGAIN_SHARE, SOLVE_AGAIN_SHARE = 0.15, 0.08, 0.12
-"""Shares of the kinds of examples; the rest, 0.65, is solved at the first try."""
+TRANSLATE_SHARE, TRANSLATE_AGAIN_SHARE, SOLVE_AGAIN_SHARE = 0.15, 0.04, 0.06
+"""Shares of the kinds of examples; the rest, 0.75, is solved at the first try. Second tries are
+twice as long as first ones, so they are few: twice as many left the solving weak (see below)."""
 
 INVENTED_SHARE = 0.4
 """Share of the numbers solved at the first try that the prompt does not give: the reply chooses
@@ -33,8 +34,10 @@ stand. In a trial (one seed) SFT then solved 39 % of OOD hands at step 16, and 3
 FREQUENT_RULES: dict[Rule, float] = {(10, 10, 10): 0.1, (11, 12, 13): 0.6}
 """How often cards are read by these rules; otherwise by a random one."""
 
-TARGET_SHARE = 0.9
-"""How often the target is the game's; otherwise uniform from 1 to prompts.LARGEST_NUMBER."""
+TARGET_SHARE = 0.97
+"""How often the target is the game's; otherwise uniform from 1 to prompts.LARGEST_NUMBER. With 0.9,
+twice as many second tries and 1,500 steps instead of 2,000, the peak of OOD accuracy on selection
+hands was 0.33 and not 0.46 (one seed)."""
 
 
 class Mixture:

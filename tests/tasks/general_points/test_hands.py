@@ -125,7 +125,7 @@ def test_sizes_and_multisets_are_as_asked() -> None:
         "ood_selection": 100,
         "ood_test": 200,
     }
-    assert tables["demonstrations"]["multiset"].nunique() == 150
+    assert tables["demonstrations"]["multiset"].nunique() == 60
     assert tables["id_test"]["multiset"].nunique() == 100
     assert not set(tables["demonstrated"]["cards"]) & set(tables["demonstrations"]["cards"])
     assert 0.1 < 1 - tables["id_test"]["pretrained"].mean() < 0.4  # held out: a fifth
