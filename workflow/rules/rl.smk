@@ -1,4 +1,4 @@
-PPO = STUDY.rl.ppo
+PPO, GRPO = STUDY.rl.ppo, STUDY.rl.grpo  # which one trains is decided by STUDY.rl_result
 
 
 rule train_ppo:
@@ -61,8 +61,65 @@ use rule train_ppo as train_ppo_on_demonstrations with:
         work=SEED + "/snapshots/demonstrated-ppo-from-{step}",
 
 
+rule train_grpo:
+    """GRPO on the ID rule, from one SFT checkpoint: the comparison method, in PPO's place."""
+    input:
+        model=SEED + "/models/sft-{step}",
+        hands=SEED + "/hands/practice.parquet",
+    output:
+        model=directory(SEED + "/models/grpo-from-{step}"),
+        intermediate=[
+            directory(f"{SEED}/models/grpo-from-{{step}}-update-{update}")
+            for update in GRPO.checkpoint_updates
+        ],
+        metrics=SEED + "/training/grpo-from-{step}/metrics.parquet",
+    log:
+        LOGS + "/seed-{seed}/grpo-from-{step}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/grpo-from-{step}.tsv"
+    resources:
+        **ACCELERATOR,
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=as_json(GRPO),
+        task=as_json(STUDY.task, without=["hands"]),
+        code=code_digest("scripts/train_grpo.py"),
+        work=SEED + "/snapshots/grpo-from-{step}",
+    shell:
+        "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
+        " --num_processes {resources.processes} scripts/train_grpo.py"
+        " --settings {params.settings:q} --task {params.task:q} --seed {wildcards.seed}"
+        " --model {input.model} --hands {input.hands}"
+        " --out {output.model} --intermediate {output.model}-update-{{update}}"
+        " --metrics {output.metrics} --work {params.work} 2>&1 | tee {log}"
+
+
+use rule train_grpo as train_grpo_on_demonstrations with:
+    """Control: GRPO that practises only the hands that SFT has demonstrated."""
+    input:
+        model=SEED + "/models/sft-{step}",
+        hands=SEED + "/hands/demonstrations.parquet",
+    output:
+        model=directory(SEED + "/models/demonstrated-grpo-from-{step}"),
+        intermediate=[
+            directory(f"{SEED}/models/demonstrated-grpo-from-{{step}}-update-{update}")
+            for update in GRPO.checkpoint_updates
+        ],
+        metrics=SEED + "/training/demonstrated-grpo-from-{step}/metrics.parquet",
+    log:
+        LOGS + "/seed-{seed}/demonstrated-grpo-from-{step}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/demonstrated-grpo-from-{step}.tsv"
+    params:
+        settings=as_json(GRPO),
+        task=as_json(STUDY.task, without=["hands"]),
+        code=code_digest("scripts/train_grpo.py"),
+        work=SEED + "/snapshots/demonstrated-grpo-from-{step}",
+
+
 use rule train_sft as continue_sft with:
-    """Control: SFT goes on, on the same demonstrations, matched to PPO (`matched_sft`)."""
+    """Control: SFT goes on, on the same demonstrations, matched to RL (`matched_sft`)."""
     input:
         model=SEED + "/models/sft-{step}",
         hands=SEED + "/hands/demonstrations.parquet",
@@ -83,7 +140,7 @@ use rule train_sft as continue_sft with:
 
 
 use rule continue_sft as widen_sft with:
-    """Control: SFT goes on, on all the hands that PPO practises, matched to PPO."""
+    """Control: SFT goes on, on all the hands that RL practises, matched to RL."""
     input:
         model=SEED + "/models/sft-{step}",
         hands=SEED + "/hands/practice.parquet",
@@ -104,14 +161,14 @@ use rule continue_sft as widen_sft with:
 
 
 rule measure_rl_effect:
-    """PPO's result against each control from the same start, paired on the same hands."""
+    """RL's result against each control from the same start, paired on the same hands."""
     input:
         expand(
             SEED + "/evaluation/{checkpoint}/episodes.parquet",
             seed=STUDY.seeds,
             checkpoint=[
                 *(f"sft-{step}" for step in STUDY.rl_starts),
-                *(f"ppo-from-{step}" for step in STUDY.rl_starts),
+                *(STUDY.rl_result(step) for step in STUDY.rl_starts),
                 *CONTROL_CHECKPOINTS,
             ],
         ),
@@ -125,9 +182,10 @@ rule measure_rl_effect:
         mem_mb=4000,
         runtime=20,
     params:
+        method=STUDY.rl.method,
         code=code_digest("scripts/measure_rl_effect.py"),
     shell:
-        "python scripts/measure_rl_effect.py --method ppo --episodes {input} --out {output}"
+        "python scripts/measure_rl_effect.py --method {params.method} --episodes {input} --out {output}"
         " 2>&1 | tee {log}"
 
 
@@ -154,5 +212,8 @@ rule collect_advantages:
 
 rule rl:
     input:
-        expand(SEED + "/models/ppo-from-{step}", seed=STUDY.seeds, step=STUDY.rl_starts),
-        expand(SEED + "/models/{run}", seed=STUDY.seeds, run=CONTROL_CHECKPOINTS),
+        expand(
+            SEED + "/models/{run}",
+            seed=STUDY.seeds,
+            run=[*map(STUDY.rl_result, STUDY.rl_starts), *CONTROL_CHECKPOINTS],
+        ),

@@ -1,0 +1,87 @@
+"""Train a model by GRPO with the task's verifier as reward: the comparison method to PPO.
+
+Runs under `accelerate launch`, or as it is with one process. A run that was cut off goes on from
+its last snapshot in --work, one of which is taken with every intermediate checkpoint.
+"""
+
+import argparse
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from accelerate import PartialState
+
+from svdrift.errors import UserError
+from svdrift.models.loading import load_tokenizer, save_checkpoint
+from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
+from svdrift.settings import GRPOSettings, TaskSettings
+from svdrift.tasks import make_task
+from svdrift.tracking import code_digest
+from svdrift.training.device import on_gpu
+from svdrift.training.grpo import train_grpo
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    settings_argument(parser, GRPOSettings)
+    settings_argument(parser, TaskSettings, "--task")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the start model")
+    parser.add_argument("--hands", type=Path, required=True, help="hands to practise (parquet)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of hands, sampling and minibatches (default: 0)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the trained model")
+    parser.add_argument(
+        "--intermediate",
+        metavar="PATTERN",
+        help="folders of intermediate checkpoints, with {update} in it; without, none are kept",
+    )
+    parser.add_argument(
+        "--metrics", type=Path, required=True, help="table with a row for each update (parquet)"
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
+    args = parser.parse_args()
+    if args.intermediate is not None and "{update}" not in args.intermediate:
+        raise UserError(f"--intermediate: {args.intermediate!r} must hold {{update}}")
+    started = time.time()
+
+    inputs = {"model": args.model, "hands": args.hands}
+    key = run_key(
+        code_digest("scripts/train_grpo.py"), inputs, [args.settings, args.task], seed=args.seed
+    )
+    state = PartialState(cpu=not on_gpu())
+    result = train_grpo(
+        args.model,
+        make_task(args.task),
+        pd.read_parquet(args.hands),
+        args.settings,
+        processes=state.num_processes,
+        seed=args.seed,
+        max_new_tokens=args.task.max_reply_tokens,
+        work=args.work / key[:16],  # a snapshot of another run is not found there
+        progress=partial(progress, name=args.out.name),
+    )
+    if not state.is_main_process:
+        return
+    save_checkpoint(result.policy, load_tokenizer(args.model), args.out)
+    folders = [args.out]
+    if args.intermediate is not None:
+        for update, kept in result.checkpoints.items():
+            folder = Path(args.intermediate.format(update=update))
+            folders.append(shutil.copytree(kept, folder, dirs_exist_ok=True))
+    for folder in folders:
+        write_provenance(
+            folder,
+            inputs=inputs,
+            settings={"grpo": args.settings, "task": args.task},
+            seed=args.seed,
+            started=started,
+        )
+    result.metrics.to_parquet(args.metrics, index=False)
+    shutil.rmtree(args.work)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,320 @@
+"""Group relative policy optimisation (Shao et al. 2024) with TRL's trainer.
+
+The comparison method to our own PPO, with the same task, verifier and episodes: TRL lets a
+function of ours play them. Ours are further the order of hands, the noise of sampling, the schedule
+of checkpoints and the metrics; advantages, loss and steps are TRL's (docs/deviations.md).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset, disable_progress_bars
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.logging import disable_progress_bar
+from trl import GRPOConfig, GRPOTrainer
+
+from svdrift.models import loading
+from svdrift.scripting import Progress
+from svdrift.settings import GRPOSettings, PPOSettings
+from svdrift.tasks.base import Problem, Task
+from svdrift.training import ppo, ppo_math
+from svdrift.training.device import on_gpu
+from svdrift.training.parameters import freeze_embeddings
+from svdrift.training.rollout import Episode, as_tensors, play_episodes
+
+# TRL's name of what it logs for each update -> ours.
+LOGGED = {
+    "frac_reward_zero_std": "flat_group_share",
+    "loss": "loss",
+    "clip_ratio/region_mean": "clip_share",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+}
+
+
+class GRPORun(NamedTuple):
+    """What training leaves.
+
+    Attributes:
+        policy: the trained model.
+        metrics: one row an update, see `train_grpo`.
+        checkpoints: folders of the intermediate checkpoints, by update.
+    """
+
+    policy: PreTrainedModel
+    metrics: pd.DataFrame
+    checkpoints: dict[int, Path]
+
+
+def train_grpo(
+    start: Path,
+    task: Task,
+    hands: pd.DataFrame,
+    settings: GRPOSettings,
+    *,
+    processes: int,
+    seed: int,
+    max_new_tokens: int,
+    work: Path,
+    progress: Progress,
+) -> GRPORun:
+    """Train the causal language model in the folder `start` on `hands` by GRPO.
+
+    `metrics` has for each `update` (from 1)
+    - of the policy that played, as in PPO: `reward_mean`, `solved_by_try_1` ..., `kl_to_start`
+      and `entropy` (these two as means over processes); and `flat_group_share`, of groups in
+      which all rewards are equal, so that nothing is learned from them;
+    - of the training on these episodes, as TRL logs it: `loss` and `clip_share` (of reply tokens
+      where the clip stops the gradient) as means over its steps, `grad_norm` (before clipping)
+      and `learning_rate` of its last step.
+
+    Args:
+        start: model folder. A frozen copy stays in memory for the KL.
+        task: poses the problems and verifies replies.
+        hands: problems to practise, as a table of the task.
+        settings: see `GRPOSettings`.
+        processes: number of processes of this launch, between which episodes are shared.
+        seed: of hands, sampling and minibatches.
+        max_new_tokens: longest reply.
+        work: folder for intermediate checkpoints and, written with them, a snapshot from which
+            a later call continues.
+        progress: wraps the updates, as `tqdm` does.
+    """
+    disable_progress_bars()  # of the data's preparation, which takes seconds,
+    disable_progress_bar()  # and of writing models
+    model, tokenizer = loading.load_model(start), loading.load_tokenizer(start)
+    if settings.freeze_embeddings:
+        freeze_embeddings(model)
+    problems = task.read(hands)
+    game = _Game(start, tokenizer, task, problems, settings, seed, max_new_tokens)
+    schedule = _Schedule(model, tokenizer, settings, work, progress)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
+        trainer = GRPOTrainer(
+            model=model,
+            args=_arguments(settings, processes=processes, seed=seed, work=work),
+            train_dataset=_deal(len(problems), settings, seed),
+            processing_class=tokenizer,
+            rollout_func=game.play,
+            reward_funcs=game.reward,
+            callbacks=[schedule],
+        )
+    trainer.remove_callback(PrinterCallback)
+    snapshot = get_last_checkpoint(str(work)) if work.is_dir() else None
+    trainer.train(resume_from_checkpoint=snapshot)
+    return GRPORun(
+        model.eval(),
+        _metrics(trainer.state.log_history, settings),
+        {update: work / f"update-{update}" for update in settings.checkpoint_updates},
+    )
+
+
+def steps_per_update(settings: GRPOSettings) -> int:
+    """Optimizer steps of an update."""
+    return settings.epochs * settings.episodes // settings.minibatch_size
+
+
+class _Game:
+    """What TRL asks of us: to play episodes, and to say what they earn."""
+
+    def __init__(
+        self,
+        start: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        task: Task,
+        problems: Sequence[Problem],
+        settings: GRPOSettings,
+        seed: int,
+        max_new_tokens: int,
+    ) -> None:
+        dtype = torch.bfloat16 if on_gpu() else torch.float32
+        self.reference = loading.load_model(start, dtype=dtype)
+        self.tokenizer, self.task, self.problems = tokenizer, task, problems
+        self.settings, self.seed, self.max_new_tokens = settings, seed, max_new_tokens
+        # All that playing reads of PPO's settings; in the others the published quirks are off.
+        self.rules = PPOSettings(tries=settings.tries, temperature=settings.temperature)
+        self.episodes: list[Episode] = []
+        self.measured: dict[str, float] = {}
+
+    def play(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
+        """Play this process's episodes of an update, on the problems at the places `prompts`.
+
+        Returns:
+            Tokens of prompts and of all that follows; `env_mask` is 1 for what the policy sampled.
+        """
+        update = trainer.state.global_step // steps_per_update(self.settings) + 1
+        place = trainer.accelerator.process_index * len(prompts)
+        noise = ppo.draw_noise(
+            self.rules, (self.settings.episodes, self.max_new_tokens), self.seed, update
+        )
+        policy = trainer.accelerator.unwrap_model(trainer.model)
+        with trainer.accelerator.autocast():
+            self.episodes = play_episodes(
+                policy,
+                self.tokenizer,
+                self.task,
+                [self.problems[int(prompt)] for prompt in prompts],
+                self.rules,
+                uniforms=[of_try[place : place + len(prompts)] for of_try in noise],
+            )
+            self.measured = self._measure(policy, trainer.accelerator.device)
+        begins = [episode.replies[0][0] for episode in self.episodes]
+        played = list(zip(self.episodes, begins, strict=True))
+        return {
+            "prompt_ids": [episode.tokens[:begin] for episode, begin in played],
+            "completion_ids": [episode.tokens[begin:] for episode, begin in played],
+            "env_mask": [list(map(int, episode.weights[begin:])) for episode, begin in played],
+            "logprobs": None,  # TRL computes them anew, by the forward that trains
+        }
+
+    def reward(
+        self, *, log_metric: Callable[[str, float], None], **_: object
+    ) -> list[float | None]:
+        """Sum over tries of the rewards of the episodes just played."""
+        measured = ppo.outcomes(self.episodes, self.settings.tries) | self.measured
+        for name, value in measured.items():
+            log_metric(name, value)
+        return [sum(episode.rewards) for episode in self.episodes]
+
+    @torch.no_grad()
+    def _measure(self, policy: PreTrainedModel, device: Any) -> dict[str, float]:
+        """KL to the start and entropy on the replies, as PPO measures them."""
+        self.reference.requires_grad_(False).to(device)
+        rollouts = as_tensors(self.episodes, self.rules).to(device)
+        kl, entropy, tokens = 0.0, 0.0, 0
+        for rows in torch.arange(len(self.episodes)).split(self.settings.micro_batch_size):
+            batch = rollouts.select(rows.to(device))
+            replied = batch.actions >= 0
+            now, entropies, _ = ppo.evaluate_replies(policy, batch, self.settings.temperature)
+            then, _, _ = ppo.evaluate_replies(self.reference, batch, self.settings.temperature)
+            kl += ppo_math.k3(now, then)[replied].sum().item()
+            entropy += entropies[replied].sum().item()
+            tokens += int(replied.sum())
+        return {"kl_to_start": kl / tokens, "entropy": entropy / tokens}
+
+
+class _Schedule(TrainerCallback):
+    """Tell how far training is; keep a checkpoint and a snapshot at the listed updates."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: GRPOSettings,
+        work: Path,
+        progress: Progress,
+    ) -> None:
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.work, self.progress = work, progress
+        self.updates: Iterator[int] = iter(())
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        if state.is_world_process_zero:
+            done = state.global_step // steps_per_update(self.settings)
+            remaining = range(done + 1, self.settings.updates + 1)
+            self.updates = iter(self.progress(remaining, len(remaining), "GRPO"))
+            next(self.updates, None)  # begins; each further one ends an update
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> TrainerControl:
+        update, within = divmod(state.global_step, steps_per_update(self.settings))
+        if within == 0:
+            next(self.updates, None)
+            if update in self.settings.checkpoint_updates:
+                control.should_save = True  # on every process, for each has its random state
+                if state.is_world_process_zero:
+                    folder = self.work / f"update-{update}"
+                    loading.save_checkpoint(self.model, self.tokenizer, folder)
+        return control
+
+
+def _arguments(settings: GRPOSettings, *, processes: int, seed: int, work: Path) -> GRPOConfig:
+    gpu = on_gpu()
+    per_process = settings.minibatch_size // processes
+    micro = math.gcd(per_process, settings.micro_batch_size)
+    return GRPOConfig(
+        output_dir=str(work),
+        max_steps=settings.updates * steps_per_update(settings),
+        generation_batch_size=settings.episodes,
+        num_generations=settings.group_size,
+        num_iterations=settings.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=per_process // micro,
+        shuffle_dataset=False,  # the hands are dealt in their order
+        loss_type="dapo",  # mean over all reply tokens of a step, whatever the micro-batch
+        scale_rewards="group",
+        epsilon=settings.clip,
+        beta=settings.kl_coefficient,
+        use_bias_correction_kl=False,  # the plain k3, as in PPO
+        temperature=settings.temperature,
+        disable_dropout=True,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant",
+        max_grad_norm=settings.max_grad_norm,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        bf16=gpu,
+        use_cpu=not gpu,
+        save_strategy="no",  # the callback asks for snapshots at the listed updates
+        save_total_limit=1,
+        logging_steps=steps_per_update(settings),
+        logging_strategy="steps",
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+        dataloader_pin_memory=gpu,
+    )
+
+
+def _deal(problems: int, settings: GRPOSettings, seed: int) -> Dataset:
+    """The problems of all updates in order, each for a group; dealt as PPO deals its hands.
+
+    TRL passes only prompts on to a rollout. So a prompt here is a problem's place in the table.
+    """
+    groups = settings.episodes // settings.group_size
+    dealt = [
+        ppo.draw_hands(problems, groups, seed, update) for update in range(1, settings.updates + 1)
+    ]
+    return Dataset.from_dict({"prompt": [str(place) for place in np.concatenate(dealt)]})
+
+
+def _metrics(log_history: list[dict[str, float]], settings: GRPOSettings) -> pd.DataFrame:
+    solved = [f"solved_by_try_{number}" for number in range(1, settings.tries + 1)]
+    own = {name: name for name in ("reward_mean", *solved, "kl_to_start", "entropy")}
+    return pd.DataFrame(
+        [
+            {
+                "update": int(entry["step"]) // steps_per_update(settings),
+                **{ours: entry[name] for name, ours in (own | LOGGED).items()},
+            }
+            for entry in log_history
+            if "reward_mean" in entry
+        ]
+    )

@@ -1,0 +1,252 @@
+"""GRPO through TRL, with a small task of its own and a model of a few weights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+from transformers import TrainerCallback
+
+from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
+from svdrift.models.tiny import make_model, make_tokenizer
+from svdrift.settings import ArchitectureSettings, GRPOSettings, Settings
+from svdrift.tasks.base import Verdict
+from svdrift.training import grpo, ppo
+
+LETTERS = ("a", "b", "c", "d")
+HANDS = pd.DataFrame({"letter": [*LETTERS, "a", "b", "c"]})
+FEW = {
+    "updates": 4,
+    "episodes": 12,
+    "group_size": 4,
+    "minibatch_size": 6,
+    "micro_batch_size": 3,
+    "learning_rate": 1e-2,
+    "tries": 2,
+    "checkpoint_every": 2,
+}
+
+
+class Echo:
+    """Say the letter again; a longer reply that begins with it earns less and is not right."""
+
+    faults = ("other",)
+    words = (*LETTERS, "say", "again")
+
+    def read(self, table):
+        return list(table["letter"])
+
+    def first_turn(self, problem):
+        return f"say {problem}"
+
+    def verify(self, problem, reply):
+        if reply.split() == [problem]:
+            return Verdict(True, 1.0, "none", "", True)
+        reward = -0.5 if reply.split()[:1] == [problem] else -1.0
+        return Verdict(False, reward, "other", "again", False)
+
+
+class Killed(Exception):
+    """Stands in for a job that is cut off."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_cpu():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # more only get in each other's way in a model this small
+        yield
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("start") / "model"
+    tokenizer = make_tokenizer(Echo.words)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "layers": 2, "heads": 2, "intermediate_size": 24, "positions": 64}
+    save_checkpoint(make_model(len(tokenizer), ArchitectureSettings(**shape)), tokenizer, folder)
+    return folder
+
+
+def train(start, work, settings=FEW, seed=3, hands=HANDS, progress=lambda updates, *_: updates):
+    return grpo.train_grpo(
+        start,
+        Echo(),
+        hands,
+        GRPOSettings(**settings),
+        processes=1,
+        seed=seed,
+        max_new_tokens=3,
+        work=work,
+        progress=progress,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(start, tmp_path_factory):
+    return train(start, tmp_path_factory.mktemp("grpo"))
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Collects the episodes of each update while training runs."""
+    batches, play = [], grpo.play_episodes
+
+    def record(model, tokenizer, task, problems, *rest, **options):
+        episodes = play(model, tokenizer, task, problems, *rest, **options)
+        batches.append(list(zip(problems, episodes, strict=True)))
+        return episodes
+
+    monkeypatch.setattr(grpo, "play_episodes", record)
+    return batches
+
+
+def plain_loss(policy, reference, episodes, settings):
+    """Mean over reply tokens of ratio times relative reward, ratio 1; and the KL penalty."""
+    size, total, tokens = settings.group_size, 0.0, 0
+    rewards = torch.tensor([float(sum(episode.rewards)) for episode in episodes])
+    for row, episode in enumerate(episodes):
+        group = rewards[row // size * size :][:size]
+        advantage = (rewards[row] - group.mean()) / (group.std() + 1e-4)
+        ids = torch.tensor([episode.tokens])
+        now, then = (
+            (model(ids).logits[0, :-1] / settings.temperature)
+            .log_softmax(-1)
+            .gather(1, ids[0, 1:, None])
+            .squeeze(1)
+            for model in (policy, reference)
+        )
+        for begin, end in episode.replies:
+            place = slice(begin - 1, end - 1)
+            log_ratio = then[place].detach() - now[place]
+            kl = log_ratio.exp() - log_ratio - 1
+            ratio = (now[place] - now[place].detach()).exp()
+            total = total - (ratio * advantage - settings.kl_coefficient * kl).sum()
+            tokens += end - begin
+    return total / tokens
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_gradient_is_that_of_the_formula(start, tmp_path, played, monkeypatch, checkpointing):
+    """With several tries: what the verifier says between replies is not learned."""
+    gradients = {}
+
+    def keep(self, args, state, control, model, **_):
+        gradients[state.global_step] = {n: p.grad.clone() for n, p in model.named_parameters()}
+
+    monkeypatch.setattr(TrainerCallback, "on_pre_optimizer_step", keep)
+    given = {
+        "updates": 2,
+        "epochs": 1,
+        "minibatch_size": 12,
+        "temperature": 0.7,
+        "kl_coefficient": 0.5,
+        "max_grad_norm": 1e6,
+        "freeze_embeddings": False,
+        "gradient_checkpointing": checkpointing,
+        "checkpoint_every": 1,
+    }
+    run = train(start, tmp_path, FEW | given)
+    settings, reference = GRPOSettings(**FEW | given), load_model(start)
+    for update, policy in enumerate([load_model(start), load_model(run.checkpoints[1])]):
+        episodes = [episode for _, episode in played[update]]
+        assert any(len(episode.replies) == 2 for episode in episodes)
+        plain_loss(policy, reference, episodes, settings).backward()
+        for name, parameter in policy.named_parameters():
+            torch.testing.assert_close(
+                gradients[update][name], parameter.grad, rtol=1e-3, atol=1e-6
+            )
+
+
+def test_a_group_shares_a_hand_and_tries_are_honoured(start, tmp_path, played):
+    for tries in (1, 3):
+        played.clear()
+        run = train(start, tmp_path / str(tries), FEW | {"tries": tries, "updates": 2})
+        assert f"solved_by_try_{tries}" in run.metrics
+        assert max(len(e.replies) for batch in played for _, e in batch) == tries
+        letters = [[problem for problem, _ in batch] for batch in played]
+        for update in letters:
+            groups = [set(update[i : i + 4]) for i in (0, 4, 8)]
+            assert all(len(group) == 1 for group in groups)
+        # Dealt as PPO deals its hands: all of them before any comes again.
+        dealt = np.concatenate([ppo.draw_hands(len(HANDS), 3, 3, update) for update in (1, 2)])
+        assert [letter for update in letters for letter in update[::4]] == [
+            HANDS["letter"][place] for place in dealt
+        ]
+        batch = [episode for _, episode in played[0]]
+        mean = sum(sum(episode.rewards) for episode in batch) / 12
+        assert run.metrics["reward_mean"].iloc[0] == pytest.approx(mean)
+
+
+def test_it_learns(start, tmp_path):
+    settings = {
+        "updates": 25,
+        "episodes": 32,
+        "minibatch_size": 32,
+        "epochs": 4,
+        "learning_rate": 1e-2,
+        "freeze_embeddings": False,
+    }
+    metrics = train(start, tmp_path, settings, hands=HANDS[:1]).metrics  # always the same letter
+    assert metrics["solved_by_try_1"].iloc[0] < 0.2
+    assert metrics["solved_by_try_1"].iloc[-3:].mean() > 0.8
+
+
+def test_tables_and_checkpoints(start, run):
+    metrics = run.metrics
+    assert list(metrics["update"]) == [1, 2, 3, 4]
+    assert metrics["kl_to_start"].iloc[0] == pytest.approx(0, abs=1e-6)
+    assert (metrics["kl_to_start"].iloc[1:] > 1e-4).all()
+    assert metrics["entropy"].between(0, 3).all()
+    assert (metrics["solved_by_try_1"] <= metrics["solved_by_try_2"]).all()
+    assert (metrics["clip_share"] > 0).any()
+    assert metrics.notna().all(axis=None)
+    # Frozen by default: embedding and head are still those of the start.
+    before, after = load_model(start), run.policy
+    assert torch.equal(before.get_input_embeddings().weight, after.get_input_embeddings().weight)
+    assert torch.equal(before.lm_head.weight, after.lm_head.weight)
+    assert list(run.checkpoints) == [2]
+    kept = load_model(run.checkpoints[2]).state_dict()
+    assert not torch.equal(kept["model.norm.weight"], after.state_dict()["model.norm.weight"])
+    assert load_tokenizer(run.checkpoints[2]).get_vocab() == load_tokenizer(start).get_vocab()
+
+
+def same_weights(ours, theirs):
+    ours, theirs = ours.state_dict(), theirs.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_seeds(start, tmp_path, run):
+    again, other = train(start, tmp_path / "again"), train(start, tmp_path / "other", seed=4)
+    pd.testing.assert_frame_equal(again.metrics, run.metrics, check_exact=True)
+    assert same_weights(again.policy, run.policy)
+    assert not same_weights(other.policy, run.policy)
+
+
+def test_a_cut_off_run_goes_on_and_ends_the_same(start, tmp_path, run, monkeypatch):
+    def die(self, args, state, control, **_):
+        if state.global_step == 3 * 4 - 1:  # in the third update, of four steps each
+            raise Killed
+
+    monkeypatch.setattr(TrainerCallback, "on_step_begin", die)
+    with pytest.raises(Killed):
+        train(start, tmp_path)
+    monkeypatch.undo()
+    updates = []
+    resumed = train(start, tmp_path, progress=lambda left, *_: updates.extend(left) or left)
+    assert updates == [3, 4]
+    pd.testing.assert_frame_equal(resumed.metrics, run.metrics, check_exact=True)
+    assert same_weights(resumed.policy, run.policy)
+    assert same_weights(load_model(resumed.checkpoints[2]), load_model(run.checkpoints[2]))
+
+
+def test_settings_that_do_not_divide_are_refused():
+    for key in ("group_size", "minibatch_size"):
+        with pytest.raises(ValidationError, match=f"{key}: 5 does not divide episodes 12"):
+            GRPOSettings(**FEW | {key: 5})
+    with pytest.raises(ValidationError, match=r"rl\.grpo\.minibatch_size 6"):
+        Settings.model_validate(
+            {"rl": {"method": "grpo", "grpo": FEW}, "compute": {"processes": 4}}
+        )
