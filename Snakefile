@@ -14,6 +14,8 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/rl.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/spectra.smk"
+include: "workflow/rules/recovery.smk"
 include: "workflow/rules/figures.smk"
 
 
@@ -21,6 +23,8 @@ rule all:
     default_target: True
     input:
         rules.data.input,
+        rules.spectra.input,
+        rules.recovery.input,
         rules.figures.input,
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from svdrift.evaluation.statistics import (
-    by_subset,
+from svdrift.evaluation.accuracy import by_subset
+from svdrift.evaluation.comparisons import (
     paired_difference_over_seeds,
     paired_difference_table,
 )
@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument(
         "--episodes", type=Path, nargs="+", required=True, help="of starts, RL and controls"
     )
-    parser.add_argument("--method", required=True, help="the run whose effect is measured: ppo")
+    parser.add_argument(
+        "--method", required=True, help="the run whose effect is measured, ppo or grpo"
+    )
     parser.add_argument("--out", type=Path, required=True, help="table of differences (parquet)")
     args = parser.parse_args()
 
@@ -54,7 +56,7 @@ def measure_effects(episodes: pd.DataFrame, method: str) -> pd.DataFrame:
             tables.append(table.assign(seed=seed))
         if len(tables) > 1:
             tables.append(_over_seeds(ours, theirs))
-        rows.append(pd.concat(tables).assign(sft_step=start, control=control))
+        rows.append(pd.concat(tables).assign(run=method, sft_step=start, control=control))
     return pd.concat(rows, ignore_index=True)
 
 

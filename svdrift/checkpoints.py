@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from svdrift.errors import UserError
+
+ANCHOR = "anchor"
+"""Stands for the id of the OOD peak of SFT, which is chosen while a study runs."""
 
 _SFT = re.compile(r"sft-(\d+)")
 _RUN = re.compile(r"([a-z][a-z-]*?)-from-(\d+)(?:-update-(\d+))?")
@@ -46,3 +51,23 @@ class Checkpoint:
             return f"sft-{self.sft_step}" if self.sft_step else "base"
         update = "" if self.update is None else f"-update-{self.update}"
         return f"{self.run}-from-{self.sft_step}{update}"
+
+
+def resolve(name: str, choice: Path | None) -> str:
+    """Id of a checkpoint that may be named `anchor`.
+
+    Args:
+        name: an id, or `anchor`.
+        choice: the JSON file that `scripts/choose_anchor.py` writes.
+
+    Raises:
+        UserError: the anchor is asked for without such a file.
+    """
+    if name != ANCHOR:
+        return name
+    if choice is None:
+        raise UserError(f"{ANCHOR}: needs the file of the choice (--anchor-choice)")
+    try:
+        return str(json.loads(choice.read_text(encoding="utf-8"))["checkpoint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{choice}: not a choice of an anchor: {error!r}") from None

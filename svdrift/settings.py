@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -26,7 +26,11 @@ from pydantic import (
     model_validator,
 )
 
+from svdrift.checkpoints import ANCHOR
 from svdrift.errors import UserError, explain
+from svdrift.recovery.grid import expand
+from svdrift.recovery.interventions import Intervention
+from svdrift.spectra.patterns import DEFAULT_PATTERNS
 
 Face = int  # value of a face card under a rule
 
@@ -53,7 +57,7 @@ class HandsSettings(Section):
     """How many hands are dealt for each purpose, and from how many multisets of values."""
 
     demonstrated_multisets: int | Literal["all"] = Field(
-        150, description="Value multisets that SFT demonstrates; `all` for every practised one."
+        60, description="Value multisets that SFT demonstrates; `all` for every practised one."
     )
     demonstrations: int = Field(2048, gt=0, description="Hands dealt for SFT (at most).")
     practice: int = Field(8192, gt=0, description="Hands dealt for RL (at most).")
@@ -176,7 +180,7 @@ class ModelSettings(Section):
 class PretrainSettings(Section):
     """Pretraining of the tiny base model on the skills of the game, not their composition."""
 
-    steps: int = Field(1500, gt=0, description="Optimizer steps.")
+    steps: int = Field(2000, gt=0, description="Optimizer steps.")
     batch_size: int = Field(64, gt=0, description="Sequences per step.")
     learning_rate: float = Field(3e-3, gt=0, description="Peak of AdamW's cosine schedule.")
     warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up.")
@@ -262,7 +266,7 @@ class PPOSettings(Section):
         "turn", description="What one action is: a whole reply (published) or one token."
     )
     tries: int = Field(1, ge=1, le=5, description="Tries per episode during training.")
-    updates: int = Field(40, gt=0, description="Rollout-and-update rounds.")
+    updates: int = Field(60, gt=0, description="Rollout-and-update rounds.")
     episodes: int = Field(128, gt=0, description="Episodes per update, over all processes.")
     epochs: int = Field(2, gt=0, description="Passes over each update's episodes.")
     minibatch_size: int = Field(
@@ -356,7 +360,53 @@ class PPOSettings(Section):
         return range(self.checkpoint_every, self.updates, self.checkpoint_every)
 
 
-Control = Literal["continued", "wide", "demonstrated-ppo"]
+class GRPOSettings(Section):
+    """Group relative policy optimisation (Shao et al. 2024), the comparison method to PPO."""
+
+    tries: int = Field(1, ge=1, le=5, description="Tries per episode during training.")
+    updates: int = Field(60, gt=0, description="Rollout-and-update rounds.")
+    episodes: int = Field(128, gt=0, description="Episodes per update, over all processes.")
+    group_size: int = Field(
+        8, gt=1, description="Episodes on one hand; a reward counts relative to its group's."
+    )
+    epochs: int = Field(2, gt=0, description="Passes over each update's episodes.")
+    minibatch_size: int = Field(
+        128, gt=0, description="Episodes per optimizer step, over all processes."
+    )
+    micro_batch_size: int = Field(
+        32, gt=0, description="Episodes per forward pass and process; bounds memory only."
+    )
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's learning rate.")
+    clip: float = Field(0.1, gt=0, description="Ratios of tokens are clipped to 1 -+ this.")
+    kl_coefficient: float = Field(
+        0.0, ge=0, description="Weight of the KL penalty to the start (k3 estimator)."
+    )
+    temperature: float = Field(
+        1.0, gt=0, description="Sampling temperature, also inside the log-probabilities."
+    )
+    max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm is clipped to this.")
+    freeze_embeddings: bool = Field(True, description="Keep embedding and output head fixed.")
+    gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
+    checkpoint_every: int = Field(
+        20, gt=0, description="Updates between the intermediate checkpoints that are evaluated."
+    )
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        for key in ("group_size", "minibatch_size"):
+            if self.episodes % getattr(self, key):
+                raise ValueError(
+                    f"{key}: {getattr(self, key)} does not divide episodes {self.episodes}"
+                )
+        return self
+
+    @property
+    def checkpoint_updates(self) -> range:
+        """Updates after which an intermediate checkpoint is kept; the last is not one."""
+        return range(self.checkpoint_every, self.updates, self.checkpoint_every)
+
+
+Control = Literal["continued", "wide", "demonstrated"]
 
 
 class RLSettings(Section):
@@ -373,17 +423,24 @@ class RLSettings(Section):
     moderate_start: int | None = Field(
         None,
         description="The start that figures show as the moderate one, as the papers call it; "
-        "none for the middle one of those from which controls start.",
+        "none for the middle one.",
+    )
+    method: Literal["ppo", "grpo"] = Field(
+        "ppo", description="How RL trains: our own PPO, or TRL's GRPO for comparison."
     )
     ppo: PPOSettings = PPOSettings()
-    controls: tuple[Control, ...] = Field(
-        ("continued", "wide", "demonstrated-ppo"),
-        description="Matched controls: SFT continued on the same demonstrations, SFT on all "
-        "hands that RL saw, PPO on the demonstrated hands only.",
+    grpo: GRPOSettings = GRPOSettings()
+    controls: dict[Control, tuple[int, ...] | Literal["all"]] = Field(
+        {"continued": "all", "wide": "all", "demonstrated": "all"},
+        description="Matched controls, and the SFT steps from which each starts: `continued`, SFT "
+        "goes on, on the same demonstrations; `wide`, SFT on all hands that RL saw; "
+        "`demonstrated`, RL on the demonstrated hands only.",
     )
-    control_starts: tuple[int, ...] | Literal["all"] = Field(
-        "all", description="SFT steps from which the controls start."
-    )
+
+    @property
+    def training(self) -> PPOSettings | GRPOSettings:
+        """Settings of the chosen method."""
+        return self.ppo if self.method == "ppo" else self.grpo
 
 
 EvaluatedSplit = Literal["demonstrated", "id_selection", "ood_selection", "id_test", "ood_test"]
@@ -400,6 +457,116 @@ class EvaluationSettings(Section):
     )
     temperature: float = Field(0.0, ge=0, description="0 is greedy decoding.")
     batch_size: int = Field(512, gt=0, description="Hands decoded at once.")
+
+
+# --------------------------------------------------------------------------------------
+# Weights: what is compared, and what is repaired
+
+LAST = "last"  # the last SFT checkpoint
+CHECKPOINTS = (
+    "Checkpoints are named by their ids (`base`, `sft-64`, `ppo-from-64`), or `anchor` (the OOD "
+    "peak of SFT, chosen on the selection hands) and `last` (the last of SFT)."
+)
+
+
+class SpectraSettings(Section):
+    """Which weight matrices are decomposed, and what is measured between checkpoints."""
+
+    patterns: dict[str, str] = Field(
+        DEFAULT_PATTERNS,
+        description="Module to regular expression over whole tensor names; `{layer}` stands for "
+        "the layer's number.",
+    )
+    pairs: Literal["standard"] | tuple[tuple[str, str], ...] = Field(
+        "standard",
+        description=f"Pairs [before, after] whose drift is measured. {CHECKPOINTS} `standard`: "
+        "base to every SFT checkpoint, anchor to last, and each start of RL to its result.",
+    )
+    shares: tuple[float, ...] = Field(
+        (0.1, 0.25, 0.5),
+        min_length=1,
+        description="Sizes of top and bottom subspaces as shares of the full rank.",
+    )
+    windows: int = Field(10, gt=0, description="Windows along each spectrum.")
+    draws: int = Field(3, ge=2, description="Random draws per null, for its interval.")
+
+    @model_validator(mode="after")
+    def _shares_of_a_rank(self) -> Self:
+        if not all(0 < share <= 1 for share in self.shares):
+            raise ValueError(f"shares: of the rank, above 0 and up to 1: {list(self.shares)}")
+        return self
+
+
+GridRow = dict[str, Any]  # fields of an Intervention, read by `svdrift.recovery.grid`
+
+
+def _check_grid(key: str, rows: tuple[GridRow, ...]) -> None:
+    try:
+        expand(rows)
+    except UserError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+class RepairSettings(Section):
+    """A checkpoint that is given something of another one."""
+
+    target: str = Field(description="The checkpoint that is repaired.")
+    anchor: str = Field(description="The checkpoint that its repair is taken from.")
+    interventions: tuple[GridRow, ...] | None = Field(
+        None, description="A grid of its own; none for `recovery.interventions`."
+    )
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        _check_grid("interventions", self.interventions or ())
+        return self
+
+
+class RecoverySettings(Section):
+    """Which checkpoints are repaired from which others, and by which interventions."""
+
+    repairs: Literal["standard"] | tuple[RepairSettings, ...] = Field(
+        "standard",
+        description="List of {target, anchor, interventions}, the last a grid of its own or left "
+        f"out. {CHECKPOINTS} `standard`: last with anchor; and, by `side_interventions`, RL's "
+        "result from the moderate start with that start, and that start with anchor.",
+    )
+    interventions: tuple[GridRow, ...] = Field(
+        (
+            {"kind": "directions", "top": [0.1, 0.2, 0.3, 0.5, 1]},
+            {"kind": "directions", "bottom": 0.2},
+            {
+                "kind": "directions",
+                "top": 1,
+                "layers": [[0, 0.25], [0.25, 0.5], [0.5, 0.75], [0.75, 1]],
+            },
+            {"kind": "triplets", "top": 0.2},
+            {"kind": ["values", "random_directions"], "top": [0.2, 1]},
+            {"kind": "interpolate", "weight": [0.25, 0.5, 0.75]},
+            {"kind": "reset", "layers": [[0, 0.25], [0, 0.5], [0.5, 1]]},
+        ),
+        description="Grid of interventions: rows of {kind, top, bottom, layers, modules, "
+        "embedding_and_head, weight, full_rank_reset, seed}. Any value may be a list of "
+        "alternatives, and a row stands for every combination. One job each.",
+    )
+    side_interventions: tuple[GridRow, ...] = Field(
+        ({"kind": "directions", "top": [0.2, 1]}, {"kind": "interpolate", "weight": 0.5}),
+        description="The smaller grid of the other standard repairs.",
+    )
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        _check_grid("interventions", self.interventions)
+        _check_grid("side_interventions", self.side_interventions)
+        return self
+
+
+class Repair(NamedTuple):
+    """One repair with its grid spelt out. Both checkpoints by id, or `anchor`."""
+
+    target: str
+    anchor: str
+    interventions: tuple[Intervention, ...]
 
 
 class ComputeSettings(Section):
@@ -445,40 +612,36 @@ class Settings(Section):
     sft: SFTSettings = SFTSettings()
     rl: RLSettings = RLSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    spectra: SpectraSettings = SpectraSettings()
+    recovery: RecoverySettings = RecoverySettings()
     compute: ComputeSettings = ComputeSettings()
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         lists = {
             "seeds": self.seeds,
-            "rl.controls": self.rl.controls,
             "rl.starts": self.rl_starts,
-            "rl.control_starts": self.control_starts,
             "rl.trajectories": self.rl.trajectories,
+            **{f"rl.controls.{run}": steps for run, steps in self.control_starts.items()},
         }
         for key, values in lists.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"{key}: holds one value twice: {list(values)}")
-        for key in ("starts", "control_starts", "trajectories"):
-            steps = getattr(self.rl, key)
-            missing = [] if steps == "all" else sorted(set(steps) - set(self.sft.checkpoints))
-            if missing:
-                raise ValueError(
-                    f"rl.{key}: step {missing[0]} is not an SFT checkpoint (allowed: "
-                    f"{', '.join(map(str, self.sft.checkpoints))})"
-                )
-        for key in ("control_starts", "trajectories"):
-            steps = getattr(self.rl, key)
-            extra = [] if steps == "all" else sorted(set(steps) - set(self.rl_starts))
-            if extra:
-                raise ValueError(f"rl.{key}: step {extra[0]} is not among rl.starts")
-        moderate = self.rl.moderate_start
-        allowed = self.control_starts or self.rl_starts
-        if moderate is not None and moderate not in allowed:
+        missing = sorted(set(self.rl_starts) - set(self.sft.checkpoints))
+        if missing:
             raise ValueError(
-                f"rl.moderate_start: step {moderate} is not a start of controls (allowed: "
-                f"{', '.join(map(str, allowed))})"
+                f"rl.starts: step {missing[0]} is not an SFT checkpoint (allowed: "
+                f"{', '.join(map(str, self.sft.checkpoints))})"
             )
+        moderate = self.rl.moderate_start
+        lists["rl.moderate_start"] = () if moderate is None else (moderate,)
+        for key, steps in lists.items():
+            extra = sorted(set(steps) - set(self.rl_starts)) if key != "seeds" else []
+            if extra:
+                raise ValueError(
+                    f"{key}: step {extra[0]} is not among rl.starts (allowed: "
+                    f"{', '.join(map(str, self.rl_starts))})"
+                )
         if self.model.source != "tiny" and self.task.hands.pretraining_holdout:
             raise ValueError(
                 "task.hands.pretraining_holdout: must be 0 when model.source is not 'tiny': "
@@ -489,15 +652,126 @@ class Settings(Section):
                 f"compute.processes: {self.compute.processes} does not divide sft.batch_size "
                 f"{self.sft.batch_size}"
             )
+        if self.rl.method == "grpo" and self.rl.grpo.minibatch_size % self.compute.processes:
+            raise ValueError(
+                f"compute.processes: {self.compute.processes} does not divide "
+                f"rl.grpo.minibatch_size {self.rl.grpo.minibatch_size}"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _comparisons(self) -> Self:
+        for pair in self.pairs.values():
+            self._check_checkpoints("spectra.pairs", pair)
+        for key, given, named in (
+            ("spectra.pairs", self.spectra.pairs, self.pairs),
+            ("recovery.repairs", self.recovery.repairs, self.repairs),
+        ):
+            if given != "standard" and len(named) < len(given):
+                raise ValueError(f"{key}: holds two of one name: {', '.join(named)}")
+        modules = [name for name, at in self.spectra.patterns.items() if "{layer}" in at]
+        for name, repair in self.repairs.items():
+            self._check_checkpoints("recovery.repairs", (repair.target, repair.anchor))
+            for intervention in repair.interventions:
+                place = f"recovery: {intervention.id} of {name}"
+                unknown = sorted(set(intervention.modules or ()) - set(modules))
+                if unknown:
+                    raise ValueError(
+                        f"{place}: {unknown[0]!r} is no module of the layers (allowed: "
+                        f"{', '.join(modules)})"
+                    )
+                if self.model.source == "tiny":
+                    try:
+                        intervention.chosen_layers(self.model.architecture.layers)
+                    except UserError as error:
+                        raise ValueError(f"{place}: {error}") from None
+        return self
+
+    def _check_checkpoints(self, key: str, names: tuple[str, str]) -> None:
+        for name in names:
+            if name != ANCHOR and name not in self.checkpoints:
+                raise ValueError(
+                    f"{key}: {name!r} is no checkpoint of this study (allowed: {ANCHOR}, {LAST}, "
+                    f"{', '.join(self.checkpoints)})"
+                )
+
+    @property
+    def sft_checkpoints(self) -> tuple[str, ...]:
+        """Ids of the checkpoints along SFT, from the base model on."""
+        return ("base", *(f"sft-{step}" for step in self.sft.checkpoints))
+
+    @property
+    def rl_checkpoints(self) -> tuple[str, ...]:
+        """Ids of RL's results, and of what is evaluated on the way to them."""
+        updates = self.rl.training.checkpoint_updates
+        return (
+            *(self.rl_result(step) for step in self.rl_starts),
+            *(f"{self.rl_result(s)}-update-{u}" for s in self.rl.trajectories for u in updates),
+        )
+
+    @property
+    def control_checkpoints(self) -> tuple[str, ...]:
+        """Ids of what the controls of RL end at."""
+        runs: dict[str, str] = {"demonstrated": f"demonstrated-{self.rl.method}"}
+        return tuple(
+            f"{runs.get(control, control)}-from-{step}"
+            for control, steps in self.control_starts.items()
+            for step in steps
+        )
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Ids of all checkpoints that are evaluated."""
+        return (*self.sft_checkpoints, *self.rl_checkpoints, *self.control_checkpoints)
+
+    def rl_result(self, step: int) -> str:
+        """Id of the checkpoint at which RL from an SFT step ends."""
+        return f"{self.rl.method}-from-{step}"
+
+    @property
+    def pairs(self) -> dict[str, tuple[str, str]]:
+        """Checkpoints (before, after) whose drift is measured, by the pair's name in the settings.
+
+        Each is an id, or `anchor`, which only a job can resolve.
+        """
+        pairs = self.spectra.pairs
+        if pairs == "standard":
+            pairs = (
+                *(("base", after) for after in self.sft_checkpoints[1:]),
+                (ANCHOR, LAST),
+                *((f"sft-{step}", self.rl_result(step)) for step in self.rl_starts),
+            )
+        return {f"{a}-to-{b}": (self._resolve(a), self._resolve(b)) for a, b in pairs}
+
+    @property
+    def repairs(self) -> dict[str, Repair]:
+        """Repairs by name, `{target}-with-{anchor}` as in the settings."""
+        repairs, side = self.recovery.repairs, self.recovery.side_interventions
+        if repairs == "standard":
+            repairs = (RepairSettings(target=LAST, anchor=ANCHOR),)
+            if self.rl_starts:
+                start, result = f"sft-{self.moderate_start}", self.rl_result(self.moderate_start)
+                repairs += (RepairSettings(target=result, anchor=start, interventions=side),)
+                if start != self._resolve(LAST):
+                    repairs += (RepairSettings(target=start, anchor=ANCHOR, interventions=side),)
+        return {
+            f"{repair.target}-with-{repair.anchor}": Repair(
+                self._resolve(repair.target),
+                self._resolve(repair.anchor),
+                expand(repair.interventions or self.recovery.interventions),
+            )
+            for repair in repairs
+        }
+
+    def _resolve(self, name: str) -> str:
+        return self.sft_checkpoints[-1] if name == LAST else name
 
     @property
     def moderate_start(self) -> int:
         """SFT step of the start that figures show as the moderate one."""
         if self.rl.moderate_start is not None:
             return self.rl.moderate_start
-        starts = self.control_starts or self.rl_starts
-        return starts[len(starts) // 2]
+        return self.rl_starts[len(self.rl_starts) // 2]
 
     @property
     def rl_starts(self) -> tuple[int, ...]:
@@ -506,26 +780,30 @@ class Settings(Section):
 
     @property
     def matched_sft(self) -> SFTSettings:
-        """SFT as a control of PPO: as many samples and updates, at the same learning rate."""
-        ppo = self.rl.ppo
-        steps = ppo.updates * ppo.epochs * (ppo.episodes // ppo.minibatch_size)
+        """SFT as a control of RL: as many samples and updates, at the same learning rate."""
+        rl = self.rl.training
+        steps = rl.updates * rl.epochs * (rl.episodes // rl.minibatch_size)
+        constant = isinstance(rl, GRPOSettings) or rl.final_learning_rate is None
         return self.sft.model_copy(
             update={
                 "checkpoints": (steps,),
                 "steps": steps,
-                "batch_size": ppo.minibatch_size,
-                "micro_batch_size": math.gcd(ppo.minibatch_size, self.sft.micro_batch_size),
-                "learning_rate": ppo.learning_rate,
-                "schedule": "constant" if ppo.final_learning_rate is None else "cosine",
+                "batch_size": rl.minibatch_size,
+                "micro_batch_size": math.gcd(rl.minibatch_size, self.sft.micro_batch_size),
+                "learning_rate": rl.learning_rate,
+                "schedule": "constant" if constant else "cosine",
                 "warmup_steps": 0,
-                "freeze_embeddings": ppo.freeze_embeddings,
+                "freeze_embeddings": rl.freeze_embeddings,
             }
         )
 
     @property
-    def control_starts(self) -> tuple[int, ...]:
-        """SFT steps from which the controls start."""
-        return self.rl_starts if self.rl.control_starts == "all" else self.rl.control_starts
+    def control_starts(self) -> dict[str, tuple[int, ...]]:
+        """SFT steps from which each control starts."""
+        return {
+            control: self.rl_starts if steps == "all" else steps
+            for control, steps in self.rl.controls.items()
+        }
 
 
 # --------------------------------------------------------------------------------------

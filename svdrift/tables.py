@@ -14,15 +14,16 @@ from svdrift.errors import UserError
 
 # .../seed-0/evaluation/sft-140/accuracy.parquet, or of a whole seed .../seed-0/training/sft.parquet
 _PLACE = re.compile(
-    r"/seed-(?P<seed>\d+)/[^/]+/(?:(?P<checkpoint>[^/]+)/)?[^/]+\.(?:parquet|json)$"
+    r"/seed-(?P<seed>\d+)/(?P<stage>[^/]+)/(?:(?P<inner>.+)/)?[^/]+\.(?:parquet|json)$"
 )
+COMPARISONS = {"drift", "recovery"}  # stages of several checkpoints, which their tables name
 
 
 def join_tables(paths: Iterable[Path]) -> pd.DataFrame:
     """All tables under one another, with columns for what their paths say.
 
-    Adds `seed`, and for the table of a checkpoint `checkpoint`, `run`, `sft_step`, `update`
-    (missing at the end of a run).
+    Adds `seed`, and for the table of one checkpoint `checkpoint`, `run`, `sft_step`, `update`
+    (missing at the end of a run). Tables of `COMPARISONS` name their checkpoints themselves.
 
     Raises:
         UserError: a path does not lie where a study has its tables.
@@ -35,10 +36,10 @@ def _labelled(path: Path) -> pd.DataFrame:
     if place is None:
         raise UserError(f"{path}: not a table below a folder seed-{{number}}")
     labels: dict[str, object] = {"seed": int(place["seed"])}
-    if place["checkpoint"] is not None:
-        checkpoint = Checkpoint.parse(place["checkpoint"])
+    if place["inner"] is not None and place["stage"] not in COMPARISONS:
+        checkpoint = Checkpoint.parse(place["inner"])
         labels |= {
-            "checkpoint": place["checkpoint"],
+            "checkpoint": place["inner"],
             "run": checkpoint.run,
             "sft_step": checkpoint.sft_step,
             "update": float("nan") if checkpoint.update is None else float(checkpoint.update),

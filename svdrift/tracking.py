@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "svdrift"
 # Carries values and messages to where they are used, and decides no result: a rule is given the
-# values of the settings themselves.
+# values of the settings themselves. What it imports is not followed either.
 PLUMBING = {f"svdrift/{name}.py" for name in ("settings", "scripting", "errors", "tracking")}
 
 
@@ -27,7 +27,7 @@ def code_digest(*scripts: str) -> str:
         FileNotFoundError: a script does not exist.
     """
     modules = imported_modules(*(ROOT / script for script in scripts))
-    modules = [path for path in modules if path.relative_to(ROOT).as_posix() not in PLUMBING]
+    modules = [path for path in modules if not _is_plumbing(path)]
     digest = hashlib.sha256()
     for path in modules:
         digest.update(f"{path.relative_to(ROOT)}\n{_parsed(path)}\n".encode())
@@ -42,8 +42,12 @@ def imported_modules(*paths: Path) -> list[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting.extend(_direct_imports(path))
+            waiting.extend(() if _is_plumbing(path) else _direct_imports(path))
     return sorted(found)
+
+
+def _is_plumbing(path: Path) -> bool:
+    return path.relative_to(ROOT).as_posix() in PLUMBING
 
 
 @cache

@@ -29,12 +29,44 @@ def test_defaults_are_a_study():
         ({"sft": {"checkpoints": [8, 8]}}, "sft.checkpoints: must be a rising list"),
         ({"sft": {"batch_size": 10, "micro_batch_size": 4}}, "4 does not divide batch_size 10"),
         ({"rl": {"starts": [7]}}, "rl.starts: step 7 is not an SFT checkpoint"),
-        ({"rl": {"starts": [8], "control_starts": [16]}}, "step 16 is not among rl.starts"),
+        (
+            {"rl": {"starts": [8], "controls": {"wide": [16]}}},
+            "rl.controls.wide: step 16 is not among rl.starts (allowed: 8)",
+        ),
         ({"seeds": [1, 1]}, "seeds: holds one value twice"),
         ({"seeds": [-1]}, "seeds"),
-        ({"rl": {"controls": ["wide", "wide"]}}, "rl.controls: holds one value twice"),
-        ({"rl": {"moderate_start": 7}}, "rl.moderate_start: step 7 is not a start"),
+        ({"rl": {"controls": {"wide": [8, 8]}}}, "rl.controls.wide: holds one value twice"),
+        ({"rl": {"moderate_start": 7}}, "rl.moderate_start: step 7 is not among rl.starts"),
         ({"model": {"source": "x"}}, "pretraining_holdout: must be 0"),
+        ({"spectra": {"shares": [0.5, 0]}}, "spectra.shares: of the rank, above 0"),
+        (
+            {"spectra": {"pairs": [["base", "sft-7"]]}},
+            "spectra.pairs: 'sft-7' is no checkpoint of this study (allowed: anchor, last, base,",
+        ),
+        (
+            {"spectra": {"pairs": [["base", "last"], ["base", "last"]]}},
+            "spectra.pairs: holds two of one name: base-to-last",
+        ),
+        (
+            {"recovery": {"interventions": [{"kind": "directions", "top": 2}]}},
+            "recovery.interventions: top, bottom: shares of the rank from 0 to 1",
+        ),
+        (
+            {"recovery": {"side_interventions": [{"kind": "rotate"}]}},
+            "recovery.side_interventions: key 'kind' should be 'directions'",
+        ),
+        (
+            {"recovery": {"repairs": [{"target": "grpo-from-8", "anchor": "anchor"}]}},
+            "recovery.repairs: 'grpo-from-8' is no checkpoint of this study",
+        ),
+        (
+            {"recovery": {"interventions": [{"kind": "reset", "modules": ["q", "head"]}]}},
+            "reset-q_head of last-with-anchor: 'head' is no module of the layers (allowed: q, k,",
+        ),
+        (
+            {"model": {"architecture": {"layers": 2}}},
+            "layers: the block (0.25, 0.5) holds none of 2 layers",
+        ),
         ({"task": {"prompt_style": "paper"}}, "task.max_reply_tokens: 18 cuts off every reply"),
         ({"compute": {"processes": 3}}, "3 does not divide sft.batch_size 64"),
         ({"evaluation": {"multi_try_splits": ["ood"]}}, "evaluation.multi_try_splits"),
@@ -75,3 +107,43 @@ def test_paper_preset_gives_the_published_values_unless_a_key_is_given():
     paper = PPOSettings.model_validate({"preset": "paper", "updates": 7})
     assert paper.updates == 7
     assert all(getattr(paper, key) == PAPER_PPO[key] for key in PAPER_PPO if key != "updates")
+
+
+def test_standard_pairs_and_repairs():
+    config = {
+        "sft": {"checkpoints": [4, 16], "steps": 16},
+        "rl": {"starts": [4, 16], "moderate_start": 4},
+    }
+    study = read_settings(config)
+    assert study.pairs == {
+        "base-to-sft-4": ("base", "sft-4"),
+        "base-to-sft-16": ("base", "sft-16"),
+        "anchor-to-last": ("anchor", "sft-16"),
+        "sft-4-to-ppo-from-4": ("sft-4", "ppo-from-4"),
+        "sft-16-to-ppo-from-16": ("sft-16", "ppo-from-16"),
+    }
+    repairs = {name: repair[:2] for name, repair in study.repairs.items()}
+    assert repairs == {
+        "last-with-anchor": ("sft-16", "anchor"),
+        "ppo-from-4-with-sft-4": ("ppo-from-4", "sft-4"),
+        "sft-4-with-anchor": ("sft-4", "anchor"),
+    }
+    # A moderate start that is the last checkpoint is repaired once; without RL only SFT is.
+    late = read_settings(config | {"rl": {"starts": [4, 16], "moderate_start": 16}})
+    assert list(late.repairs) == ["last-with-anchor", "ppo-from-16-with-sft-16"]
+    without = read_settings(config | {"rl": {"starts": []}})
+    assert list(without.repairs) == ["last-with-anchor"]
+    assert list(without.pairs) == ["base-to-sft-4", "base-to-sft-16", "anchor-to-last"]
+
+
+def test_repairs_of_ones_own():
+    grid = [{"kind": "values", "top": [0.5, 1]}]
+    repair = {"target": "sft-16", "anchor": "base"}
+    other = {"target": "last", "anchor": "base", "interventions": grid}
+    study = read_settings({"recovery": {"repairs": [repair, other]}})
+    own, main = study.repairs["last-with-base"], study.repairs["sft-16-with-base"]
+    assert own[:2] == ("sft-256", "base")
+    assert [one.id for one in own.interventions] == ["values-top0.5", "values-top1"]
+    assert len(main.interventions) > 10
+    none = read_settings({"recovery": {"repairs": []}, "spectra": {"pairs": []}})
+    assert none.repairs == none.pairs == {}

@@ -35,6 +35,14 @@ def test_a_table_of_a_whole_seed_has_no_checkpoint(tmp_path):
     assert list(table["seed"]) == [1, 1]
 
 
+def test_a_table_of_a_comparison_names_its_checkpoints_itself(tmp_path):
+    paths = [
+        write(tmp_path / "seed-1/drift/base-to-sft-8/drift.parquet", before=["base"]),
+        write(tmp_path / "seed-1/recovery/last-with-anchor/values-top0.5/a.parquet", kind=["x"]),
+    ]
+    assert list(join_tables(paths).columns) == ["seed", "before", "kind"]
+
+
 @pytest.mark.parametrize("place", ["a.parquet", "seed-x/evaluation/base/a.parquet"])
 def test_tables_elsewhere_are_refused(tmp_path, place):
     with pytest.raises(UserError, match="not a table below a folder seed"):

@@ -77,3 +77,11 @@ def test_scripts_are_tracked_apart():
     sft = {path.name for path in tracking.imported_modules(root / "scripts/train_sft.py")}
     assert "sft.py" in sft
     assert not sft & {"style.py", "statistics.py", "angles.py"}
+
+
+def test_what_plumbing_imports_is_not_followed(project):
+    (project / "svdrift/settings.py").write_text("from svdrift.rooms import c\n")
+    (project / "script.py").write_text("from svdrift import settings\n")
+    before = digest()
+    (project / "svdrift/rooms/c.py").write_text("x = 2\n")
+    assert digest() == before

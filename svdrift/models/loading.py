@@ -6,8 +6,6 @@ like a finding, so here every tensor must come from the file, or loading fails.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from svdrift.errors import UserError
+from svdrift.models.folders import one_line, require_config, weight_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,7 +36,7 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
         UserError: the folder or its config is missing or unreadable, there are no safetensors,
             or a tensor is missing, unexpected or of the wrong shape.
     """
-    _require_config(folder)
+    require_config(folder)
     weight_files(folder)
     try:
         with _quiet_transformers():
@@ -51,7 +50,7 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
                 ignore_mismatched_sizes=True,  # so that they are reported, and refused below
             )
     except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
-        raise UserError(f"{folder}: cannot be loaded: {_one_line(error)}") from error
+        raise UserError(f"{folder}: cannot be loaded: {one_line(error)}") from error
     # transformers declares one return type, whether or not the loading info was asked for.
     model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
     faults = [
@@ -85,7 +84,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             folder, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: tokenizer cannot be loaded: {_one_line(error)}") from error
+        raise UserError(f"{folder}: tokenizer cannot be loaded: {one_line(error)}") from error
     # How it was loaded would be saved with it, and would tell equal tokenizers apart.
     for argument in ("is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(argument, None)
@@ -109,71 +108,6 @@ def save_checkpoint(
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """List the safetensors files that hold the weights of a model folder, as transformers does.
-
-    Raises:
-        UserError: there are none, or the index is unreadable or names a file that is missing.
-    """
-    single = folder / "model.safetensors"
-    if single.is_file():
-        return [single]
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        raise UserError(
-            f"{folder}: no model.safetensors or model.safetensors.index.json "
-            "(pickled weights are refused)"
-        )
-    try:
-        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index}: not a safetensors index: {_one_line(error)}") from error
-    for shard in shards:
-        if not (folder / shard).is_file():
-            raise UserError(f"{folder}: shard {shard} named in {index.name} is missing")
-    return [folder / shard for shard in shards]
-
-
-def weights_hash(folder: Path) -> str:
-    """Hash the weights of a model folder: SHA-256 over each tensor's name, type, shape and bytes.
-
-    The hash does not depend on how tensors are spread over files, nor on config or tokenizer.
-    One tensor at a time is read.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        UserError: the folder has no readable safetensors.
-    """
-    place: dict[str, Path] = {}
-    digest = hashlib.sha256()
-    try:
-        for path in weight_files(folder):
-            with safe_open(path, framework="pt") as file:
-                place.update(dict.fromkeys(file.keys(), path))
-        for name in sorted(place):
-            with safe_open(place[name], framework="pt") as file:
-                tensor = file.get_tensor(name)
-            heading = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
-            digest.update(heading.encode() + b"\n")
-            digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
-    except SafetensorError as error:
-        raise UserError(f"{folder}: weights cannot be read: {_one_line(error)}") from error
-    return digest.hexdigest()
-
-
-def _require_config(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder (a Hugging Face model folder is wanted)")
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no config.json, so this is not a Hugging Face model folder")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _listed(fault: str, names: set[str] | list[str], most: int = 5) -> list[str]:

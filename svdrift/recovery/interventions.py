@@ -100,10 +100,12 @@ class Intervention:
         return range(start, stop)
 
     def columns(self) -> dict[str, object]:
-        """Every choice as plain values, for the columns of a table."""
+        """Every choice as plain values, for the columns of a table; `seed` as `draw`."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         start, stop = plain.pop("layers")
         modules = "all" if self.modules is None else " ".join(self.modules)
+        plain["draw"] = plain.pop("seed")  # a table has the seed of its study
+        plain["weight"] = math.nan if self.weight is None else self.weight
         return {**plain, "modules": modules, "layers_start": start, "layers_stop": stop}
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from svdrift.errors import UserError
+from svdrift.models.folders import weights_hash
 from svdrift.spectra.matrices import Key, Matrix, Weights
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 from svdrift.spectra.tensor_file import TensorFile
@@ -70,20 +71,19 @@ def decompose_checkpoint(
     folder: Path,
     out: Path,
     *,
-    content_hash: str,
     patterns: Mapping[str, str] = DEFAULT_PATTERNS,
     device: torch.device | str = "cpu",
 ) -> None:
     """Write the factors of all labelled matrices of a model folder to the safetensors file `out`.
 
     The file holds `{name}.U`, `{name}.S` and `{name}.Vh` in float32; its metadata hold
-    `content_hash` and the labels. Memory stays within a few times the largest matrix, because
-    matrices are read, decomposed and written one after the other. `out` appears when complete.
+    `content_hash` (`svdrift.models.folders.weights_hash`) and the labels. Memory stays within a few
+    times the largest matrix, because matrices are read, decomposed and written one after the
+    other. `out` appears when complete.
 
     Args:
         folder: Hugging Face folder of safetensors.
         out: the file to write (replaced if it exists).
-        content_hash: of the checkpoint's weights (`svdrift.models.loading.content_hash`).
         patterns: module to pattern of tensor names, see `Labels`.
         device: where the decompositions run.
 
@@ -99,7 +99,7 @@ def decompose_checkpoint(
         entries[f"{matrix.name}.Vh"] = ("F32", (matrix.rank, columns))
     labels = [[m.name, m.layer, m.module, m.shape] for m in weights.matrices]
     metadata = {
-        "content_hash": content_hash,
+        "content_hash": weights_hash(folder),
         "matrices": json.dumps(labels),
         "patterns": json.dumps(weights.labels.patterns),
     }
@@ -163,13 +163,14 @@ class Decomposed:
         """Open a model folder together with the factors made from it.
 
         Raises:
-            UserError: one of them cannot be read, or the factors belong to other matrices. Whether
-                they belong to these very weights is for the caller to check (`content_hash`).
+            UserError: one of them cannot be read, or the factors were made from other weights.
         """
         store = FactorStore(factors)
         weights = Weights(folder, store.patterns)
         if tuple(store.matrices.values()) != weights.matrices:
             raise UserError(f"{factors}: made from other matrices than those of {folder}")
+        if store.content_hash != weights_hash(folder):
+            raise UserError(f"{factors}: made from other weights than those of {folder}")
         return cls(weights, store)
 
     def weight(self, key: Key) -> Tensor:

@@ -115,9 +115,9 @@ def matrix_rows(factors: FactorStore) -> pd.DataFrame:
 
 
 def value_change_rows(anchor: FactorStore, target: FactorStore) -> pd.DataFrame:
-    """One row per singular value: `index`, `position`, `before`, `after`, `change` = after -
-    before, and `relative_change` = change / before, which explodes where `before` is tiny (for
-    a summary take the measure `value_change` of `drift_rows`).
+    """One row per singular value: `index`, `position`, `value_before`, `value_after`, `change`,
+    their difference, and `relative_change` = change / value_before, which explodes where that is
+    tiny (for a summary take the measure `value_change` of `drift_rows`).
     """  # noqa: D205
     tables = []
     for key, matrix in anchor.matrices.items():
@@ -125,7 +125,11 @@ def value_change_rows(anchor: FactorStore, target: FactorStore) -> pd.DataFrame:
         change = after - before
         tables.append(
             _per_rank(
-                matrix, before=before, after=after, change=change, relative_change=change / before
+                matrix,
+                value_before=before,
+                value_after=after,
+                change=change,
+                relative_change=change / before,
             )
         )
     return _with_nullable_layer(pd.concat(tables, ignore_index=True))

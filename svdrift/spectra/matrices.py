@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from svdrift.errors import UserError
-from svdrift.models.loading import weight_files
+from svdrift.models.folders import weight_files
 from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
 
 Key = tuple[int | None, str]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 from svdrift.spectra.decomposition import Factors
@@ -161,7 +161,7 @@ def isotropic_update(update: Tensor, rng: torch.Generator) -> Tensor:
 
 @cache
 def _quantile(level: float, freedom: int) -> float:
-    return float(stats.t.ppf((1 + level) / 2, freedom))
+    return float(stdtrit(freedom, (1 + level) / 2))
 
 
 class Excess(NamedTuple):

@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from svdrift.errors import UserError
-from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint, weights_hash
+from svdrift.models.folders import weights_hash
+from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 
 HEAD = "lm_head.weight"
 Tensors = dict[str, torch.Tensor]

@@ -32,7 +32,7 @@ def llama(seed: int, *, tied: bool = False) -> LlamaForCausalLM:
 def save(model: LlamaForCausalLM, folder: Path) -> Decomposed:
     model.save_pretrained(folder)
     factors = folder.with_suffix(".factors")
-    decompose_checkpoint(folder, factors, content_hash=folder.name)
+    decompose_checkpoint(folder, factors)
     return Decomposed.open(folder, factors)
 
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from svdrift.errors import UserError
+from svdrift.models.folders import weights_hash
 from svdrift.spectra.decomposition import (
     Decomposed,
     FactorStore,
@@ -59,7 +61,7 @@ def test_double_is_closer_to_the_true_subspace_than_rounding() -> None:
 def test_store_reads_what_was_decomposed(tmp_path: Path) -> None:
     checkpoint = save(llama(0), tmp_path / "model")
     store = checkpoint.factors
-    assert store.content_hash == "model"
+    assert store.content_hash == weights_hash(tmp_path / "model")
     assert list(store.matrices.values()) == list(checkpoint.weights.matrices)
     tensors = load_file(store.path)
     for key, matrix in store.matrices.items():
@@ -73,7 +75,7 @@ def test_store_reads_what_was_decomposed(tmp_path: Path) -> None:
 def test_same_checkpoint_gives_the_same_bytes(tmp_path: Path) -> None:
     llama(0).save_pretrained(tmp_path)
     for name in ("a", "b"):
-        decompose_checkpoint(tmp_path, tmp_path / name, content_hash="x")
+        decompose_checkpoint(tmp_path, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -84,7 +86,7 @@ def test_names_the_tensor_that_is_not_finite(tmp_path: Path, bad: float) -> None
         model.model.layers[2].mlp.up_proj.weight[3, 4] = bad
     model.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"layers\.2\.mlp\.up_proj\.weight holds NaN"):
-        decompose_checkpoint(tmp_path, tmp_path / "factors", content_hash="x")
+        decompose_checkpoint(tmp_path, tmp_path / "factors")
     assert not (tmp_path / "factors").exists()
 
 
@@ -104,6 +106,13 @@ def test_refuses_other_matrices(tmp_path: Path) -> None:
         Decomposed.open(tmp_path / "a", tmp_path / "b.factors")
 
 
+def test_refuses_factors_of_other_weights(tmp_path: Path) -> None:
+    save(llama(0), tmp_path / "a")
+    save(llama(1), tmp_path / "b")
+    with pytest.raises(UserError, match="other weights than those of"):
+        Decomposed.open(tmp_path / "a", tmp_path / "b.factors")
+
+
 MEMORY = """
 import sys
 from pathlib import Path
@@ -119,7 +128,7 @@ def peak():  # of this process since its peak was reset; ru_maxrss counts its pa
     return int(status.split("VmHWM:")[1].split()[0])
 Path("/proc/self/clear_refs").write_text("5")
 before = peak()
-decompose_checkpoint(folder / "model", folder / "factors", content_hash="x")
+decompose_checkpoint(folder / "model", folder / "factors")
 one = Decomposed.open(folder / "model", folder / "factors")
 export(one, one, Intervention("directions", top=0.2), folder / "out")
 print(peak() - before)
@@ -141,9 +150,11 @@ def peak_of(layers: int, rows: int, columns: int, folder: Path) -> int:
     patterns = {"q": DEFAULT_PATTERNS["q"]}
     save_file(tensors, folder / "model" / "model.safetensors", {"format": "pt"})
     (folder / "model" / "config.json").write_text("{}")
-    script = MEMORY.replace('content_hash="x"', f'content_hash="x", patterns={patterns!r}')
+    script = MEMORY.replace('"factors")\none', f'"factors", patterns={patterns!r})\none')
     run = [sys.executable, "-c", script, str(folder)]
-    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    # A fixed threshold: what is freed goes back at once, so that fragments are not counted.
+    malloc = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run(run, check=True, capture_output=True, text=True, env=malloc)
     return int(done.stdout)
 
 

@@ -166,7 +166,7 @@ def test_tables_of_spectra(three: Three) -> None:
     assert one["value"].to_numpy() == pytest.approx(expected, rel=1e-5)
     assert one["law"].to_numpy() == pytest.approx(expected, abs=0.15)  # it is random
     changes = value_change_rows(three[0].factors, three[1].factors)
-    assert (changes["after"] - changes["before"]).to_numpy() == pytest.approx(
+    assert (changes["value_after"] - changes["value_before"]).to_numpy() == pytest.approx(
         changes["change"].to_numpy(), abs=1e-6
     )
     matrices = matrix_rows(three[0].factors)

@@ -2,11 +2,17 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+from svdrift.models.folders import weights_hash
 
 pytestmark = pytest.mark.workflow
 
@@ -21,6 +27,14 @@ FIGURES = [
     "rl_progress",
     "advantages",
     "objectives",
+    "spectrum_change",
+    "rotation_by_rank",
+    "rotation_by_position",
+    "rotation_heatmap",
+    "rl_update",
+    "recovery_by_rank",
+    "recovery_by_layers",
+    "recovery_frontier",
 ]
 SMOKE = ("--configfile", "experiments/smoke.yaml")
 
@@ -163,10 +177,10 @@ def jobs(said: str) -> dict[str, int]:
         ("compute: {processes: 2}", None, {}),
         ("", ("svdrift/figures/stages.py", "# a comment\n"), {}),
         ("", ("svdrift/figures/stages.py", "x = 1\n"), {"plot_stages": 1}),
-        ("", ("svdrift/evaluation/statistics.py", "x = 1\n"), None),
+        ("", ("svdrift/evaluation/accuracy.py", "x = 1\n"), None),
         ("rl: {moderate_start: 16}", None, {}),
     ],
-    ids=["processes", "comment", "one figure", "statistics", "same value"],
+    ids=["processes", "comment", "one figure", "accuracy", "same value"],
 )
 def test_a_change_reruns_what_lies_downstream(smoke, snakemake, clone, overlay, edit, planned):
     (clone / "overlay.yaml").write_text(overlay or "{}")
@@ -188,6 +202,74 @@ def test_a_change_reruns_what_lies_downstream(smoke, snakemake, clone, overlay, 
         assert found == planned
 
 
+def test_spectra_belong_to_the_weights(smoke):
+    matrices = pd.read_parquet(smoke / "tables/matrices.parquet")
+    assert set(matrices["checkpoint"]) >= {"base", "sft-4", "sft-16", "ppo-from-16"}
+    assert matrices["looks_random"].notna().all()
+    with safe_open(smoke / "seed-0/spectra/sft-16/factors.safetensors", framework="pt") as file:
+        assert file.metadata()["content_hash"] == weights_hash(smoke / "seed-0/models/sft-16")
+    spectrum = pd.read_parquet(smoke / "tables/spectrum.parquet")
+    one = spectrum.query("checkpoint == 'sft-16' and layer == 0 and module == 'q'")
+    weights = load_file(smoke / "seed-0/models/sft-16/model.safetensors")
+    values = torch.linalg.svdvals(weights["model.layers.0.self_attn.q_proj.weight"])
+    assert list(one["value"]) == pytest.approx(values.tolist(), rel=1e-4)
+
+
+def test_drift_is_measured_from_the_chosen_anchor(smoke):
+    anchor = json.loads((smoke / "seed-0/selection/anchor.json").read_text())["checkpoint"]
+    for name in ("drift", "value_changes"):
+        table = pd.read_parquet(smoke / f"tables/{name}.parquet")
+        pairs = table.groupby("pair")[["before", "after"]].first()
+        assert list(pairs.loc["anchor-to-last"]) == [anchor, "sft-16"]
+        assert list(pairs.loc["sft-4-to-ppo-from-4"]) == ["sft-4", "ppo-from-4"]
+        assert {f"base-to-sft-{step}" for step in (4, 8, 16)} <= set(pairs.index)
+    assert set(pd.read_parquet(smoke / "tables/updates.parquet")["sft_step"]) == {4, 16}
+
+
+def test_recovery_stands_beside_target_and_anchor(smoke):
+    anchor = json.loads((smoke / "seed-0/selection/anchor.json").read_text())["checkpoint"]
+    table = pd.read_parquet(smoke / "tables/recovery.parquet")
+    main = table[table["repair"] == "last-with-anchor"]
+    assert set(main["target"]) == {"sft-16"}
+    assert set(main["anchor"]) == {anchor}
+    assert {"target", "anchor", "directions-top1-layers0-0.5"} <= set(main["intervention"])
+    own = main[main["intervention"] == "target"].set_index(["split", "subset", "measure"])
+    evaluated = pd.read_parquet(smoke / "seed-0/evaluation/sft-16/accuracy.parquet")
+    for row in evaluated[evaluated["split"] == "id_test"].itertuples():
+        if row.measure != "solved_within_tries":
+            assert own.loc[(row.split, row.subset, row.measure), "value"] == row.value
+    effect = pd.read_parquet(smoke / "tables/recovery_effect.parquet")
+    assert not effect.duplicated(["repair", "intervention", "split", "seed"]).any()
+    assert set(effect["split"]) == {"demonstrated", "id_test", "ood_test"}
+
+
+def test_nothing_of_a_variant_is_kept_but_its_tables(smoke):
+    folders = [path.parent for path in smoke.glob("seed-0/recovery/*/*/accuracy.parquet")]
+    assert len(folders) > 4
+    for folder in folders:
+        assert {path.name for path in folder.iterdir()} == {"accuracy.parquet", "episodes.parquet"}
+
+
+def test_one_more_share_runs_only_its_own_evaluation(smoke, snakemake, clone):
+    grid = yaml.safe_load((clone / "experiments/smoke.yaml").read_text())["recovery"]
+    grid["interventions"] += [{"kind": "directions", "top": 0.35}]
+    (clone / "overlay.yaml").write_text(yaml.safe_dump({"recovery": grid}))
+    plan = snakemake("-n", *SMOKE, "overlay.yaml")
+    assert plan.returncode == 0, plan.stderr[-2000:]
+    planned = jobs(plan.stdout + plan.stderr)
+    figures = ["plot_recovery_by_rank", "plot_recovery_by_layers", "plot_recovery_frontier"]
+    assert planned == dict.fromkeys(["recover", "measure_recovery", *figures], 1)
+
+
+def test_a_variant_can_be_exported(smoke, snakemake, clone):
+    target = "results/smoke/seed-0/recovery/last-with-anchor/interpolate-weight0.5/model"
+    done = snakemake("--cores", "1", *SMOKE, "--", target)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (clone / target / "model.safetensors.index.json").is_file()
+    assert json.loads((clone / target / "provenance.json").read_text())["inputs"]
+    shutil.rmtree(clone / target)
+
+
 @pytest.mark.parametrize(
     "overlay", sorted(path.name for path in (ROOT / "experiments").glob("*.yaml"))
 )
@@ -197,9 +279,12 @@ def test_every_experiment_has_a_graph(snakemake, overlay):
 
 
 def test_a_study_without_rl_has_no_rl(snakemake, clone):
-    (clone / "overlay.yaml").write_text("study: plain\nrl: {starts: [], trajectories: []}")
+    none = {"starts": [], "trajectories": []}
+    none["controls"] = {control: [] for control in ("continued", "wide", "demonstrated")}
+    (clone / "overlay.yaml").write_text(yaml.safe_dump({"study": "plain", "rl": none}))
     plan = snakemake("-n", "--configfile", "overlay.yaml")
     assert plan.returncode == 0, plan.stderr[-2000:]
     planned = jobs(plan.stdout + plan.stderr)
     assert planned["train_sft"] == 1
-    assert not {"train_ppo", "continue_sft", "plot_stages"} & set(planned)
+    assert not {"train_ppo", "continue_sft", "plot_stages", "measure_updates"} & set(planned)
+    assert planned["recover"] > 10

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from svdrift.checkpoints import ANCHOR
 from svdrift.errors import UserError
+from svdrift.recovery.grid import to_json
 from svdrift.settings import EvaluatedSplit, read_settings
 from svdrift.tasks.general_points.files import read_own_hands
 from svdrift.tracking import code_digest
@@ -40,16 +42,9 @@ def as_json(section, without=()):
 
 
 # Checkpoint ids, by the stage that makes them.
-SFT_CHECKPOINTS = ["base", *(f"sft-{step}" for step in STUDY.sft.checkpoints)]
-RL_CHECKPOINTS = [f"ppo-from-{step}" for step in STUDY.rl_starts] + [
-    f"ppo-from-{step}-update-{update}"
-    for step in STUDY.rl.trajectories
-    for update in STUDY.rl.ppo.checkpoint_updates
-]
-CONTROL_CHECKPOINTS = [
-    f"{control}-from-{step}" for control in STUDY.rl.controls for step in STUDY.control_starts
-]
-EVALUATED_CHECKPOINTS = [*SFT_CHECKPOINTS, *RL_CHECKPOINTS, *CONTROL_CHECKPOINTS]
+SFT_CHECKPOINTS = STUDY.sft_checkpoints
+CONTROL_CHECKPOINTS = STUDY.control_checkpoints
+EVALUATED_CHECKPOINTS = STUDY.checkpoints
 
 # How many processes and GPUs a training job gets: resources, so that changing them reruns nothing.
 ACCELERATOR = {

@@ -1,0 +1,55 @@
+"""Decompose the weight matrices of a checkpoint: factors, and tables of its spectra."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from svdrift.scripting import run, settings_argument
+from svdrift.settings import SpectraSettings
+from svdrift.spectra.decomposition import FactorStore, decompose_checkpoint
+from svdrift.spectra.drift import matrix_rows, spectrum_rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    settings_argument(parser, SpectraSettings)
+    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--checkpoint", required=True, help="its id, such as sft-140")
+    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    parser.add_argument("--factors", type=Path, required=True, help="out: factors (safetensors)")
+    parser.add_argument(
+        "--spectrum", type=Path, required=True, help="out: one row a singular value (parquet)"
+    )
+    parser.add_argument(
+        "--matrices", type=Path, required=True, help="out: one row a matrix (parquet)"
+    )
+    args = parser.parse_args()
+
+    decompose_checkpoint(
+        args.model, args.factors, patterns=args.settings.patterns, device=args.device
+    )
+    factors = FactorStore(args.factors)
+    spectrum_rows(factors).to_parquet(args.spectrum, index=False)
+    matrices = matrix_rows(factors)
+    matrices.to_parquet(args.matrices, index=False)
+    if matrices["looks_random"].any():
+        print(warning(args.checkpoint, matrices), file=sys.stderr)
+
+
+def warning(checkpoint: str, matrices: pd.DataFrame) -> str:
+    """One line that names the matrices that look freshly initialised."""
+    random = matrices[matrices["looks_random"]]
+    names = []
+    for module, part in random.groupby("module", sort=False):
+        layers = ", ".join(str(layer) for layer in part["layer"].dropna())
+        names.append(f"{module} of layers {layers}" if layers else str(module))
+    return (
+        f"WARNING: {checkpoint}: {len(random)} of {len(matrices)} matrices look freshly "
+        f"initialised, as if never trained: {'; '.join(names)}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""Write a repaired checkpoint as a Hugging Face folder."""
+
+import argparse
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from svdrift.recovery.apply import export
+from svdrift.recovery.grid import from_json
+from svdrift.scripting import run, write_provenance
+from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    checkpoint_arguments(parser)
+    parser.add_argument("--target", required=True, help="what is repaired: id, or anchor")
+    parser.add_argument("--anchor", required=True, help="what from: id, or anchor")
+    parser.add_argument("--intervention", type=from_json, required=True, help="its fields as JSON")
+    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    args = parser.parse_args()
+    started = time.time()
+
+    target, anchor = (open_checkpoint(args, name)[1] for name in (args.target, args.anchor))
+    export(target, anchor, args.intervention, args.out, args.device)
+    write_provenance(
+        args.out,
+        inputs={"target": target.weights.folder, "anchor": anchor.weights.folder},
+        settings={"intervention": asdict(args.intervention)},
+        seed=None,
+        started=started,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,45 @@
+"""Measure what moved in each weight matrix between two checkpoints, beside what noise would do."""
+
+import argparse
+from pathlib import Path
+
+from svdrift.scripting import run, settings_argument
+from svdrift.settings import SpectraSettings
+from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
+from svdrift.spectra.drift import drift_rows, value_change_rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    settings_argument(parser, SpectraSettings)
+    checkpoint_arguments(parser)
+    parser.add_argument("--before", required=True, help="id, or anchor")
+    parser.add_argument("--after", required=True, help="id, or anchor")
+    parser.add_argument("--pair", required=True, help="name of the pair in the tables")
+    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    parser.add_argument("--seed", type=int, default=0, help="of the nulls (default: 0)")
+    parser.add_argument("--drift", type=Path, required=True, help="out: measures (parquet)")
+    parser.add_argument(
+        "--value-changes", type=Path, required=True, help="out: one row a singular value (parquet)"
+    )
+    args = parser.parse_args()
+
+    (before, first), (after, second) = (
+        open_checkpoint(args, name) for name in (args.before, args.after)
+    )
+    drift = drift_rows(
+        first,
+        second,
+        shares=args.settings.shares,
+        windows=args.settings.windows,
+        draws=args.settings.draws,
+        seed=args.seed,
+        device=args.device,
+    )
+    changes = value_change_rows(first.factors, second.factors)
+    for table, path in ((drift, args.drift), (changes, args.value_changes)):
+        table.assign(pair=args.pair, before=before, after=after).to_parquet(path, index=False)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,107 @@
+"""Tables of recovery: accuracies of every variant, and what each regained or lost.
+
+Reads tables of variants (under recovery/) and of the checkpoints that they were made from (under
+evaluation/), told apart by their paths.
+"""
+
+import argparse
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from svdrift.evaluation.comparisons import (
+    paired_difference,
+    paired_difference_over_seeds,
+    recovered_share,
+)
+from svdrift.scripting import run
+from svdrift.tables import join_tables
+
+REPAIR = ["repair", "target", "anchor"]  # the last two are ids, and may differ between seeds
+LABELS = [*REPAIR, "intervention"]  # of variants
+PLACE = ["checkpoint", "run", "sft_step", "update"]  # of checkpoints
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--accuracy", type=Path, nargs="+", required=True, help="accuracies")
+    parser.add_argument("--episodes", type=Path, nargs="+", required=True, help="episodes")
+    parser.add_argument("--recovery", type=Path, required=True, help="out: accuracies (parquet)")
+    parser.add_argument("--effect", type=Path, required=True, help="out: differences (parquet)")
+    args = parser.parse_args()
+
+    recovery_table(*split(join_tables(args.accuracy))).to_parquet(args.recovery, index=False)
+    measure_effects(*split(join_tables(args.episodes))).to_parquet(args.effect, index=False)
+
+
+def split(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of variants and rows of checkpoints, out of one table of both."""
+    variant = table["repair"].notna()
+    return table[variant].drop(columns=PLACE), table[~variant].drop(columns=LABELS)
+
+
+def recovery_table(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies of variants, and beside them those of each repair's target and anchor.
+
+    The latter have `target` or `anchor` as their intervention, and none of its columns. Only
+    splits and measures of the variants.
+    """
+    tables = [variants]
+    kept = ["checkpoint", *checkpoints.columns.intersection(variants.columns)]
+    alike = variants[["split", "measure"]].drop_duplicates()
+    repairs = variants[["seed", *REPAIR]].drop_duplicates()
+    for name in ("target", "anchor"):
+        own = repairs.assign(checkpoint=repairs[name], intervention=name)
+        own = own.merge(checkpoints[kept], on=["seed", "checkpoint"])
+        tables.append(own.merge(alike, on=["split", "measure"]).drop(columns="checkpoint"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def measure_effects(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """One row per repair, intervention and split: of each seed, and over all seeds.
+
+    `difference` is the variant minus its target, paired on the same hands; `recovered` the share
+    of the target's loss against the anchor that it makes up for (`recovered_share`, empty where
+    there is no clear loss). First tries only. Rows over all seeds, where there are several, have
+    no `seed`.
+    """
+    checkpoints = checkpoints[checkpoints["try_number"] == 1]
+    own = {key: part for key, part in checkpoints.groupby(["seed", "checkpoint", "split"])}
+    rows = []
+    for key, all_seeds in variants.groupby(["repair", "intervention", "split"], sort=False):
+        labels = dict(zip(["repair", "intervention", "split"], key, strict=True))
+        triples = []
+        for seed, played in all_seeds.groupby("seed"):
+            target, anchor = played["target"].iloc[0], played["anchor"].iloc[0]
+            variant = played.assign(checkpoint=played["intervention"])
+            triples.append((variant, own[seed, target, key[2]], own[seed, anchor, key[2]]))
+            rows.append(
+                {
+                    **labels,
+                    "seed": seed,
+                    "target": target,
+                    "anchor": anchor,
+                    **asdict(paired_difference(*triples[-1][:2])),
+                    **_recovered(triples[-1:]),
+                }
+            )
+        if len(triples) > 1:
+            variant, target = (pd.concat(tables) for tables in list(zip(*triples, strict=True))[:2])
+            both = paired_difference_over_seeds(variant, target)
+            rows.append({**labels, "seed": math.nan, **asdict(both), **_recovered(triples)})
+    return pd.DataFrame(rows)
+
+
+def _recovered(triples: list[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
+    share = recovered_share(triples)
+    return {
+        "recovered": share.recovered,
+        "recovered_low": share.low,
+        "recovered_high": share.high,
+    }
+
+
+if __name__ == "__main__":
+    run(main)

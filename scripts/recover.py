@@ -1,0 +1,73 @@
+"""Repair a checkpoint from another one, in memory, and let the result play saved hands once."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from svdrift.evaluation.accuracy import accuracy_table
+from svdrift.evaluation.episodes import run_episodes
+from svdrift.models.loading import load_model, load_tokenizer
+from svdrift.recovery.apply import recovered
+from svdrift.recovery.grid import from_json
+from svdrift.scripting import run, settings_argument
+from svdrift.settings import EvaluationSettings, TaskSettings
+from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
+from svdrift.tasks import make_task
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    settings_argument(parser, EvaluationSettings)
+    settings_argument(parser, TaskSettings, "--task")
+    checkpoint_arguments(parser)
+    parser.add_argument("--target", required=True, help="what is repaired: id, or anchor")
+    parser.add_argument("--anchor", required=True, help="what from: id, or anchor")
+    parser.add_argument("--repair", required=True, help="name of the repair in the tables")
+    parser.add_argument("--intervention", type=from_json, required=True, help="its fields as JSON")
+    parser.add_argument(
+        "--hands", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
+    )
+    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
+    parser.add_argument(
+        "--episodes", type=Path, required=True, help="out: one row a hand (parquet)"
+    )
+    parser.add_argument("--accuracy", type=Path, required=True, help="out: accuracies (parquet)")
+    args = parser.parse_args()
+
+    task = make_task(args.task)
+    target_id, target = open_checkpoint(args, args.target)
+    anchor_id, anchor = open_checkpoint(args, args.anchor)
+    folder = target.weights.folder
+    model, tokenizer = load_model(folder).to(args.device), load_tokenizer(folder)
+    tables = []
+    with recovered(model, target, anchor, args.intervention, args.device):
+        for path in args.hands:
+            played = run_episodes(
+                model,
+                tokenizer,
+                task,
+                pd.read_parquet(path),
+                tries=1,
+                max_new_tokens=args.task.max_reply_tokens,
+                settings=args.settings,
+                seed=args.seed,
+            )
+            tables.append(played.assign(checkpoint=args.intervention.id, split=path.stem))
+    labels = {
+        "repair": args.repair,
+        "target": target_id,
+        "anchor": anchor_id,
+        "intervention": args.intervention.id,
+    }
+    episodes = pd.concat(tables, ignore_index=True)
+    accuracy = accuracy_table(episodes, task.faults).drop(columns="checkpoint")
+    accuracy = accuracy[accuracy["measure"] != "solved_within_tries"]  # there was one try
+    episodes.assign(**labels).to_parquet(args.episodes, index=False)
+    columns = args.intervention.columns()
+    accuracy.assign(**labels, **columns).to_parquet(args.accuracy, index=False)
+
+
+if __name__ == "__main__":
+    run(main)

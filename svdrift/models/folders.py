@@ -1,0 +1,86 @@
+"""Hugging Face model folders as files: what holds the weights, and their hash.
+
+Imports no transformers, so that stages which read weights alone start quickly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from svdrift.errors import UserError
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """List the safetensors files that hold the weights of a model folder, as transformers does.
+
+    Raises:
+        UserError: there are none, or the index is unreadable or names a file that is missing.
+    """
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        raise UserError(
+            f"{folder}: no model.safetensors or model.safetensors.index.json "
+            "(pickled weights are refused)"
+        )
+    try:
+        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index}: not a safetensors index: {one_line(error)}") from error
+    for shard in shards:
+        if not (folder / shard).is_file():
+            raise UserError(f"{folder}: shard {shard} named in {index.name} is missing")
+    return [folder / shard for shard in shards]
+
+
+def weights_hash(folder: Path) -> str:
+    """Hash the weights of a model folder: SHA-256 over each tensor's name, type, shape and bytes.
+
+    The hash does not depend on how tensors are spread over files, nor on config or tokenizer.
+    One tensor at a time is read.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        UserError: the folder has no readable safetensors.
+    """
+    place: dict[str, Path] = {}
+    digest = hashlib.sha256()
+    try:
+        for path in weight_files(folder):
+            with safe_open(path, framework="pt") as file:
+                place.update(dict.fromkeys(file.keys(), path))
+        for name in sorted(place):
+            with safe_open(place[name], framework="pt") as file:
+                tensor = file.get_tensor(name)
+            heading = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
+            digest.update(heading.encode() + b"\n")
+            digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    except SafetensorError as error:
+        raise UserError(f"{folder}: weights cannot be read: {one_line(error)}") from error
+    return digest.hexdigest()
+
+
+def require_config(folder: Path) -> None:
+    """Check that there is a Hugging Face model folder.
+
+    Raises:
+        UserError: no such folder, or it has no config.json.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder (a Hugging Face model folder is wanted)")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json, so this is not a Hugging Face model folder")
+
+
+def one_line(error: Exception) -> str:
+    """Message of an error without its line breaks."""
+    return " ".join(str(error).split())

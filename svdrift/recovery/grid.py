@@ -1,0 +1,82 @@
+"""Interventions as plain values: grids in a configuration, JSON for a script. Imports little."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from itertools import product
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from svdrift.errors import UserError, explain
+from svdrift.recovery.interventions import Intervention
+
+FIELDS = tuple(field.name for field in fields(Intervention))
+LISTS = frozenset({"layers", "modules"})  # whose values are lists themselves
+_ADAPTER = TypeAdapter(Intervention)
+
+
+def expand(rows: Iterable[Mapping[str, Any]]) -> tuple[Intervention, ...]:
+    """Every intervention of a grid.
+
+    Args:
+        rows: mappings of `Intervention`'s fields, each of which stands for all combinations of its
+            values: `{kind: directions, top: [0.2, 1], layers: [[0, 0.5], [0.5, 1]]}` for four.
+
+    Raises:
+        UserError: an unknown field, a value that is not allowed, or one intervention twice.
+    """
+    found: dict[str, Intervention] = {}
+    for row in rows:
+        choices = [_alternatives(field, value) for field, value in row.items()]
+        for values in product(*choices):
+            intervention = read(dict(zip(row, values, strict=True)))
+            if intervention.id in found:
+                raise UserError(f"holds {intervention.id} twice")
+            found[intervention.id] = intervention
+    return tuple(found.values())
+
+
+def read(values: Mapping[str, Any]) -> Intervention:
+    """Build an intervention from plain values.
+
+    Raises:
+        UserError: an unknown field, or a value that is not allowed.
+    """
+    for name in values:
+        if name not in FIELDS:
+            raise UserError(f"unknown key {name!r} (allowed: {', '.join(FIELDS)})")
+    try:
+        return _ADAPTER.validate_python(dict(values))
+    except ValidationError as error:
+        raise UserError(explain(error, BaseModel)) from None
+
+
+def to_json(intervention: Intervention) -> str:
+    """Write an intervention as JSON, for a command line."""
+    return json.dumps(asdict(intervention))
+
+
+def from_json(text: str) -> Intervention:
+    """Read what `to_json` wrote; fields may be left out.
+
+    Raises:
+        UserError: not a JSON object, or see `read`.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"intervention: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"intervention: a JSON object of its fields, not {text}")
+    return read(values)
+
+
+def _alternatives(field: str, value: Any) -> list[Any]:
+    """Values that a field of a row takes in turn: those of a list, of lists for `LISTS`."""
+    several = isinstance(value, list | tuple) and (
+        field not in LISTS or any(isinstance(item, list | tuple) for item in value)
+    )
+    return list(value) if several else [value]

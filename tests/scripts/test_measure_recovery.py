@@ -1,0 +1,80 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts.measure_recovery import measure_effects, recovery_table, split
+
+SOLVED = {"sft-8": 30, "sft-16": 10, "values-top1": 10, "directions-top1": 25}  # of 40 hands
+
+
+def episodes(seed, name, **labels):
+    hands = np.arange(40)
+    return pd.DataFrame(
+        {
+            "seed": seed,
+            "checkpoint": name,
+            "split": "ood_test",
+            "hand_id": [f"hand-{hand}" for hand in hands],
+            "multiset": (hands % 20).astype(str),
+            "exposure": "neither",
+            "pretrained": True,
+            "try_number": 1,
+            "solved": hands < SOLVED[name],
+            "fault": "none",
+            "translated": True,
+            **labels,
+        }
+    )
+
+
+def study(seeds):
+    repair = {"repair": "last-with-anchor", "target": "sft-16", "anchor": "sft-8"}
+    variants, checkpoints = [], []
+    for seed in range(seeds):
+        for name in ("values-top1", "directions-top1"):
+            played = episodes(seed, name, intervention=name, **repair)
+            variants.append(played.drop(columns="checkpoint"))
+        for name in ("sft-8", "sft-16"):
+            again = episodes(seed, name).assign(try_number=2, solved=True)  # only first tries count
+            checkpoints += [episodes(seed, name), again]
+    return pd.concat(variants), pd.concat(checkpoints)
+
+
+def test_effects_are_paired_with_the_target():
+    effects = measure_effects(*study(1)).set_index("intervention")
+    assert list(effects["difference"]) == [0, 15 / 40]
+    assert list(effects["recovered"]) == pytest.approx([0, 0.75], abs=1e-12)
+    row = effects.loc["directions-top1"]
+    assert 0 < row["low"] < 15 / 40 < row["high"]
+    assert row["recovered_low"] < 0.75 < row["recovered_high"]
+    assert (row["target"], row["anchor"], row["seed"]) == ("sft-16", "sft-8", 0)
+
+
+def test_several_seeds_are_also_taken_together():
+    effects = measure_effects(*study(3))
+    assert len(effects) == 2 * 4
+    together = effects[effects["seed"].isna()].set_index("intervention")
+    assert together.loc["directions-top1", "difference"] == 15 / 40
+    assert together.loc["directions-top1", "recovered"] == pytest.approx(0.75)
+
+
+def test_accuracies_of_target_and_anchor_stand_beside_the_variants():
+    row = {"split": "ood_test", "subset": "all", "measure": "solved_first_try"}
+    repair = {"seed": 0, "repair": "last-with-anchor", "target": "sft-16", "anchor": "sft-8"}
+    variants = pd.DataFrame(
+        [{**repair, **row, "intervention": "v", "kind": "values", "value": 0.5}]
+    )
+    checkpoints = pd.DataFrame(
+        [
+            {"seed": 0, "checkpoint": name, "run": "sft", **row, "value": value, **other}
+            for name, value in (("sft-4", 0.1), ("sft-8", 0.8), ("sft-16", 0.2))
+            for other in ({}, {"split": "id_selection"}, {"measure": "solved_within_tries"})
+        ]
+    )
+    both = pd.concat([variants, checkpoints.assign(sft_step=8, update=np.nan)])
+    table = recovery_table(*split(both))
+    assert list(table["intervention"]) == ["v", "target", "anchor"]
+    assert list(table["value"]) == [0.5, 0.2, 0.8]
+    assert list(table["kind"].isna()) == [False, True, True]
+    assert set(table["split"]) == {"ood_test"}
+    assert list(table.columns) == list(variants.columns)

@@ -1,0 +1,162 @@
+SPECTRA, PAIRS = STUDY.spectra, STUDY.pairs
+UPDATES = STUDY.rl_starts if PAIRS else ()  # SFT steps at which SFT's update ends and RL's begins
+
+
+def candidates(*names):
+    """Checkpoints that names may stand for, each once; the anchor is chosen on the way."""
+    found = [SFT_CHECKPOINTS if name == ANCHOR else (name,) for name in names]
+    return list(dict.fromkeys(sum(found, start=())))
+
+
+def decomposed(wildcards, *names):
+    """Inputs of a job on checkpoints and their factors, any of which may be named `anchor`."""
+    folder, ids = SEED.format(seed=wildcards.seed), candidates(*names)
+    inputs = {
+        "models": expand("{folder}/models/{id}", folder=folder, id=ids),
+        "factors": expand("{folder}/spectra/{id}/factors.safetensors", folder=folder, id=ids),
+    }
+    return inputs | ({"choice": f"{folder}/selection/anchor.json"} if ANCHOR in names else {})
+
+
+# How a script finds these inputs.
+FIND_CHECKPOINTS = (
+    " --models {params.folder}/models/{{checkpoint}}"
+    " --factors {params.folder}/spectra/{{checkpoint}}/factors.safetensors"
+    " --anchor-choice {params.folder}/selection/anchor.json"
+)
+
+DECOMPOSED = candidates(
+    *(name for pair in PAIRS.values() for name in pair),
+    *(name for repair in STUDY.repairs.values() for name in (repair.target, repair.anchor)),
+    *(name for step in UPDATES for name in ("base", f"sft-{step}", STUDY.rl_result(step))),
+)
+
+
+rule decompose:
+    """One singular value decomposition of each weight matrix of a checkpoint."""
+    input:
+        SEED + "/models/{checkpoint}",
+    output:
+        factors=SEED + "/spectra/{checkpoint}/factors.safetensors",
+        spectrum=SEED + "/spectra/{checkpoint}/spectrum.parquet",
+        matrices=SEED + "/spectra/{checkpoint}/matrices.parquet",
+    log:
+        LOGS + "/seed-{seed}/decompose/{checkpoint}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/decompose/{checkpoint}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=ACCELERATOR["gpu"],
+        device=ACCELERATOR["device"],
+    params:
+        # A function, since the `{layer}` of patterns is no wildcard.
+        settings=lambda _: SPECTRA.model_dump_json(include={"patterns"}),
+        code=code_digest("scripts/decompose.py"),
+    shell:
+        "python scripts/decompose.py --settings {params.settings:q} --model {input}"
+        " --checkpoint {wildcards.checkpoint} --device {resources.device}"
+        " --factors {output.factors} --spectrum {output.spectrum} --matrices {output.matrices}"
+        " 2>&1 | tee {log}"
+
+
+rule measure_drift:
+    """What moved between two checkpoints, beside what noise would have moved."""
+    input:
+        unpack(lambda wildcards: decomposed(wildcards, *PAIRS[wildcards.pair])),
+    output:
+        drift=SEED + "/drift/{pair}/drift.parquet",
+        value_changes=SEED + "/drift/{pair}/value_changes.parquet",
+    log:
+        LOGS + "/seed-{seed}/measure_drift/{pair}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/measure_drift/{pair}.tsv"
+    wildcard_constraints:
+        pair="|".join(PAIRS),
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=ACCELERATOR["gpu"],
+        device=ACCELERATOR["device"],
+    params:
+        settings=SPECTRA.model_dump_json(include={"shares", "windows", "draws"}),
+        names=lambda wildcards: PAIRS[wildcards.pair],
+        code=code_digest("scripts/measure_drift.py"),
+        folder=SEED,
+    shell:
+        "python scripts/measure_drift.py --settings {params.settings:q}"
+        + FIND_CHECKPOINTS
+        + " --before {params.names[0]} --after {params.names[1]} --pair {wildcards.pair}"
+        " --seed {wildcards.seed} --device {resources.device}"
+        " --drift {output.drift} --value-changes {output.value_changes} 2>&1 | tee {log}"
+
+
+rule measure_updates:
+    """SFT's update up to a start of RL, and RL's update from there."""
+    input:
+        unpack(
+            lambda wildcards: decomposed(
+                wildcards, "base", f"sft-{wildcards.step}", STUDY.rl_result(wildcards.step)
+            )
+        ),
+    output:
+        SEED + "/drift/updates-from-{step}.parquet",
+    log:
+        LOGS + "/seed-{seed}/measure_updates-from-{step}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/measure_updates-from-{step}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=ACCELERATOR["gpu"],
+        device=ACCELERATOR["device"],
+    params:
+        settings=SPECTRA.model_dump_json(include={"shares", "draws"}),
+        result=lambda wildcards: STUDY.rl_result(wildcards.step),
+        code=code_digest("scripts/measure_updates.py"),
+        folder=SEED,
+    shell:
+        "python scripts/measure_updates.py --settings {params.settings:q}"
+        + FIND_CHECKPOINTS
+        + " --base base --start sft-{wildcards.step} --result {params.result}"
+        " --seed {wildcards.seed} --device {resources.device} --out {output} 2>&1 | tee {log}"
+
+
+use rule collect_evaluations as collect_spectra with:
+    """Spectra of all decomposed checkpoints and seeds, in one table."""
+    input:
+        expand(
+            SEED + "/spectra/{checkpoint}/{{table}}.parquet",
+            seed=STUDY.seeds,
+            checkpoint=DECOMPOSED,
+        ),
+    wildcard_constraints:
+        table="spectrum|matrices",
+
+
+use rule collect_evaluations as collect_drift with:
+    """Drift of all pairs and seeds, in one table."""
+    input:
+        expand(SEED + "/drift/{pair}/{{table}}.parquet", seed=STUDY.seeds, pair=PAIRS),
+    wildcard_constraints:
+        table="drift|value_changes",
+
+
+use rule collect_evaluations as collect_updates with:
+    """The updates of SFT and RL of all starts and seeds, in one table."""
+    input:
+        expand(SEED + "/drift/{{table}}-from-{step}.parquet", seed=STUDY.seeds, step=UPDATES),
+    wildcard_constraints:
+        table="updates",
+
+
+rule spectra:
+    input:
+        expand(
+            TABLES + "/{table}.parquet",
+            table=[
+                *(["spectrum", "matrices"] if DECOMPOSED else []),
+                *(["drift", "value_changes"] if PAIRS else []),
+                *(["updates"] if UPDATES else []),
+            ],
+        ),
