@@ -23,9 +23,7 @@ def main() -> None:
     parser.add_argument(
         "--episodes", type=Path, nargs="+", required=True, help="of starts, RL and controls"
     )
-    parser.add_argument(
-        "--method", required=True, help="the run whose effect is measured, ppo or grpo"
-    )
+    parser.add_argument("--method", required=True, help="of RL: ppo or grpo")
     parser.add_argument("--out", type=Path, required=True, help="table of differences (parquet)")
     args = parser.parse_args()
 

@@ -488,7 +488,7 @@ class SpectraSettings(Section):
         description="Sizes of top and bottom subspaces as shares of the full rank.",
     )
     windows: int = Field(10, gt=0, description="Windows along each spectrum.")
-    draws: int = Field(3, ge=2, description="Random draws per null, for its interval.")
+    draws: int = Field(5, ge=2, description="Random draws per null, for its interval.")
 
     @model_validator(mode="after")
     def _shares_of_a_rank(self) -> Self:
@@ -621,7 +621,7 @@ class Settings(Section):
         lists = {
             "seeds": self.seeds,
             "rl.starts": self.rl_starts,
-            "rl.trajectories": self.rl.trajectories,
+            "rl.trajectories": self.trajectories,
             **{f"rl.controls.{run}": steps for run, steps in self.control_starts.items()},
         }
         for key, values in lists.items():
@@ -706,7 +706,7 @@ class Settings(Section):
         updates = self.rl.training.checkpoint_updates
         return (
             *(self.rl_result(step) for step in self.rl_starts),
-            *(f"{self.rl_result(s)}-update-{u}" for s in self.rl.trajectories for u in updates),
+            *(f"{self.rl_result(s)}-update-{u}" for s in self.trajectories for u in updates),
         )
 
     @property
@@ -798,11 +798,17 @@ class Settings(Section):
         )
 
     @property
+    def trajectories(self) -> tuple[int, ...]:
+        """Starts whose intermediate RL checkpoints are evaluated; none in a study without RL."""
+        return self.rl.trajectories if self.rl_starts else ()
+
+    @property
     def control_starts(self) -> dict[str, tuple[int, ...]]:
-        """SFT steps from which each control starts."""
+        """SFT steps from which each control starts; none in a study without RL."""
         return {
             control: self.rl_starts if steps == "all" else steps
             for control, steps in self.rl.controls.items()
+            if self.rl_starts
         }
 
 

@@ -38,7 +38,7 @@ def draw(
                     colour=style.RUN_COLOURS[run],
                     label=label,
                     marker=style.RUN_MARKERS[run],
-                    lw=1.7 if run in ("sft", "ppo") else 1.0,
+                    lw=1.7 if run in ("sft", "ppo", "grpo") else 1.0,
                 )
         panel.set_title(f"This study: {style.SPLIT_LABELS[split]}")
         style.step_axis(panel, list(table["sft_step"]), "SFT step of the start", gap=0.17)

@@ -1,4 +1,4 @@
-"""What RL itself does: PPO minus each matched control from the same start, on the same hands."""
+"""What RL itself does: RL minus each matched control from the same start, on the same hands."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from svdrift.figures import style
-from svdrift.figures.aggregate import order
+from svdrift.figures.aggregate import order, rl_run
 
 CONTROLS = {
     "sft": "the start itself",
     "continued": "more SFT, same demonstrations",
     "wide": "SFT on RL's hands",
     "demonstrated-ppo": "PPO on demonstrated hands",
+    "demonstrated-grpo": "GRPO on demonstrated hands",
 }
 SUBSETS = {
     "all": "all hands",
@@ -28,11 +29,11 @@ def draw(differences: pd.DataFrame) -> style.Drawing:
     """Forest plot: a row for each start, a colour for each control, a panel for each set of hands.
 
     Args:
-        differences: one row a paired difference PPO minus control: `sft_step`, `control` (a run
-            name; see `CONTROLS`), `split` (`id_test`, `ood_test`), `subset` (`all` or an
-            exposure), `seed` (missing for the comparison over all seeds), `n` (hands, pooled over
-            seeds), `difference`, `low`, `high`. Where a comparison over seeds exists it is drawn
-            with its interval and the single seeds as ticks; else the seeds with theirs.
+        differences: one row a paired difference RL minus control: `run` (of RL), `sft_step`,
+            `control` (a run name; see `CONTROLS`), `split` (`id_test`, `ood_test`), `subset`
+            (`all` or an exposure), `seed` (missing for the comparison over all seeds), `n` (hands,
+            pooled over seeds), `difference`, `low`, `high`. Where a comparison over seeds exists it
+            is drawn with its interval and the single seeds as ticks; else the seeds with theirs.
     """
     known = differences[
         differences["control"].isin(list(CONTROLS)) & differences["subset"].isin(list(SUBSETS))
@@ -43,12 +44,14 @@ def draw(differences: pd.DataFrame) -> style.Drawing:
         for subset in order(known.loc[known["split"] == split, "subset"], list(SUBSETS))
         if split == "ood_test" or subset == "all"
     ]
+    method = rl_run(known).upper()
     starts = sorted(known["sft_step"].unique())
     controls = order(known["control"], list(CONTROLS))
     note = (
         "Whiskers: 95 % intervals of the paired difference, clustered by multiset; "
         f"{style.seeds(known[known['seed'].notna()])}, single seeds as ticks.\n"
-        "Right of the line PPO is better. n under each title: hands of a comparison, seeds pooled."
+        f"Right of the line {method} is better. n under each title: hands of a comparison, "
+        "seeds pooled."
     )
     height = 1.25 + len(starts) * (0.09 * len(controls) + 0.12)
     figure, axes = style.panels(1, len(places), max(height, 2.2), note=note, sharey=True)
@@ -56,7 +59,7 @@ def draw(differences: pd.DataFrame) -> style.Drawing:
     for panel, (split, subset) in zip(axes, places, strict=True):
         rows = known[(known["split"] == split) & (known["subset"] == subset)]
         shown.append(rows)
-        _forest(panel, rows, starts, controls)
+        _forest(panel, rows, starts, controls, method)
         pooled = rows[rows["seed"].isna()] if rows["seed"].isna().any() else rows
         name = style.SPLIT_LABELS[split]
         panel.set_title(f"{name}\n{SUBSETS[subset]}\nn = {style.size(pooled)}", fontsize=7.5)
@@ -68,7 +71,9 @@ def draw(differences: pd.DataFrame) -> style.Drawing:
     return style.Drawing(figure, pd.concat(shown, ignore_index=True))
 
 
-def _forest(axes: Axes, rows: pd.DataFrame, starts: list[int], controls: list[str]) -> None:
+def _forest(
+    axes: Axes, rows: pd.DataFrame, starts: list[int], controls: list[str], method: str
+) -> None:
     axes.axvline(0, color=style.BLACK, lw=0.8, zorder=1)
     for i, start in enumerate(starts):
         if i % 2:
@@ -87,7 +92,7 @@ def _forest(axes: Axes, rows: pd.DataFrame, starts: list[int], controls: list[st
                 color=colour,
                 lw=1.1,
                 ms=3.2,
-                label=f"PPO minus {CONTROLS[control]}",
+                label=f"{method} minus {CONTROLS[control]}",
             )
             axes.plot(dots["difference"], [y] * len(dots), "|", color=colour, ms=4.5, mew=0.7)
     axes.xaxis.set_major_formatter(

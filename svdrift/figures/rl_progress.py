@@ -5,19 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from svdrift.figures import style
-from svdrift.figures.aggregate import summary
+from svdrift.figures.aggregate import rl_run, summary
 
 
 @style.styled
 def draw(
     accuracy: pd.DataFrame, last_update: int, measure: str = "solved_first_try"
 ) -> style.Drawing:
-    """ID and OOD test accuracy against PPO update, one colour for each SFT step started from.
+    """ID and OOD test accuracy against RL update, one colour for each SFT step started from.
 
     Shown are the starts of which intermediate checkpoints were evaluated.
 
     Args:
-        accuracy: the accuracy table with `seed`, `run`, `sft_step`, `update`; rows of run `ppo`
+        accuracy: the accuracy table with `seed`, `run`, `sft_step`, `update`; rows of RL
             and the SFT checkpoints as update 0.
         last_update: number of the update at which a run ends.
         measure: which measure of the accuracy table.
@@ -28,9 +28,10 @@ def draw(
         & (accuracy["subset"] == "all")
         & accuracy["split"].isin(splits)
     ]
-    ppo = rows[rows["run"] == "ppo"]
-    chosen = sorted(ppo.loc[ppo["update"].notna(), "sft_step"].unique())
-    during = ppo.fillna({"update": last_update})
+    method = rl_run(rows)
+    rl = rows[rows["run"] == method]
+    chosen = sorted(rl.loc[rl["update"].notna(), "sft_step"].unique())
+    during = rl.fillna({"update": last_update})
     before = rows[rows["run"] == "sft"].assign(update=0)
     rows = pd.concat([before, during])
     rows = rows[rows["sft_step"].isin(chosen)]
@@ -50,7 +51,7 @@ def draw(
                 marker=style.MARKERS[i % len(style.MARKERS)],
             )
         panel.set_title(style.SPLIT_LABELS[split])
-        panel.set_xlabel("PPO update")
+        panel.set_xlabel(f"{method.upper()} update")
         style.percent_axis(panel, "accuracy")
     style.legend(figure, columns=5)
     return style.Drawing(figure, table)

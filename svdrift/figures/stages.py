@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from svdrift.figures import style
-from svdrift.figures.aggregate import accuracies, summary
+from svdrift.figures.aggregate import accuracies, rl_run, summary
 
 STAGES = {
     "sft_max_ood": ("SFT, OOD peak", style.GREEN),
     "sft_moderate": ("SFT, moderate", style.ORANGE),
     "continued": ("moderate, then more SFT (control)", style.SKY),
-    "rl": ("moderate, then RL (PPO)", style.RED),
+    "rl": ("moderate, then RL", style.RED),
 }
 MODELS = {"llama-3.2-11b": "Llama-3.2-11B", "qwen-2.5-7b": "Qwen-2.5-7B"}
 
@@ -31,15 +31,16 @@ def draw(
 
     Args:
         accuracy: the accuracy table with `seed`, `run`, `sft_step`, `update`; runs `sft` at both
-            steps, and the ends of `ppo` and `continued` from `moderate_step`.
+            steps, and the ends of RL and of `continued` from `moderate_step`.
         published: `accuracy_by_stage`; rows of task `general_points`.
         anchors: `seed`, `sft_step` of its OOD peak, chosen on the selection set.
         moderate_step: SFT step that RL starts from.
         measure: which measure of the accuracy table.
     """
     splits = ["id_test", "ood_test"]
-    rows = accuracies(accuracy, measure, splits, ["sft", "ppo", "continued"])
-    runs = {"sft_moderate": "sft", "continued": "continued", "rl": "ppo"}
+    method = rl_run(accuracy)
+    rows = accuracies(accuracy, measure, splits, ["sft", method, "continued"])
+    runs = {"sft_moderate": "sft", "continued": "continued", "rl": method}
     moderate = rows[rows["sft_step"] == moderate_step]
     peaks = rows[rows["run"] == "sft"].merge(anchors[["seed", "sft_step"]], on=["seed", "sft_step"])
     picked = pd.concat(
@@ -50,7 +51,7 @@ def draw(
     table = summary(picked, ["split", "stage"])
     note = (
         f"{style.sample(picked)}. Peak on selection hands: SFT step {peak_steps}; "
-        f"moderate: step {moderate_step}.\n"
+        f"moderate: step {moderate_step}. RL: {method.upper()}.\n"
         "Whiskers: 95 % intervals over hands, clustered by multiset, averaged over seeds; "
         f"dots: single seeds. {style.PUBLISHED}."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column paper, and both
 
 # Okabe and Ito's palette, distinguishable with any common colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+ALARM = "#C00000"  # for warnings alone
 YELLOW, BLUE, RED, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#767676"
 
 SPLIT_LABELS = {
@@ -40,18 +42,70 @@ SPLIT_COLOURS = {"demonstrated": SKY, "id_test": BLUE, "ood_test": RED}
 RUN_LABELS = {
     "sft": "SFT",
     "ppo": "then RL (PPO)",
+    "grpo": "then RL (GRPO)",
     "continued": "then more SFT, same demonstrations",
     "wide": "then SFT on RL's hands",
     "demonstrated-ppo": "then PPO on demonstrated hands",
+    "demonstrated-grpo": "then GRPO on demonstrated hands",
 }
 RUN_COLOURS = {
     "sft": BLACK,
     "ppo": RED,
+    "grpo": RED,
     "continued": SKY,
     "wide": GREEN,
     "demonstrated-ppo": PURPLE,
+    "demonstrated-grpo": PURPLE,
 }
-RUN_MARKERS = {"sft": "o", "ppo": "s", "continued": "^", "wide": "D", "demonstrated-ppo": "v"}
+RUN_MARKERS = {
+    "sft": "o",
+    "ppo": "s",
+    "grpo": "s",
+    "continued": "^",
+    "wide": "D",
+    "demonstrated-ppo": "v",
+    "demonstrated-grpo": "v",
+}
+MODULES = ("q", "k", "v", "o", "gate", "up", "down", "embedding", "head")  # as in the model
+SIDE_LABELS = {"left": "left (U)", "right": "right (V)"}
+SIDE_COLOURS = {"left": BLUE, "right": ORANGE}
+SIDE_OPTIONS: dict[str, dict[str, Any]] = {  # where both coincide, both are seen
+    "left": {"lw": 1.8, "ms": 3.4},
+    "right": {"lw": 0.9, "ms": 1.8},
+}
+NULL_LABELS = {
+    "observed": "observed",
+    "isotropic": "isotropic noise of the update's size",
+    "random": "two unrelated matrices",
+}
+NULL_LINES = {"observed": "-", "isotropic": "--", "random": ":"}
+KIND_LABELS = {
+    "directions": "directions (UV merging)",
+    "triplets": "triplets",
+    "values": "singular values only",
+    "random_directions": "random directions",
+    "interpolate": "interpolation of weights",
+    "reset": "reset of whole layers",
+}
+KIND_COLOURS = {
+    "directions": RED,
+    "triplets": ORANGE,
+    "values": BLUE,
+    "random_directions": GREY,
+    "interpolate": BLACK,
+    "reset": PURPLE,
+}
+KIND_MARKERS = {
+    "directions": "o",
+    "triplets": "s",
+    "values": "D",
+    "random_directions": "X",
+    "interpolate": ".",
+    "reset": "^",
+}
+END_LABELS = {"target": "target, before the repair", "anchor": "anchor"}
+END_LINES = {"target": ":", "anchor": "--"}
+END_MARKERS = {"target": "P", "anchor": "*"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 STYLE: dict[str, Any] = {
@@ -112,15 +166,82 @@ def save(drawing: Drawing, path: Path) -> None:
 
 
 def panels(
-    rows: int, columns: int, height: float, *, width: float = PAGE, note: str, **subplots: Any
+    rows: int,
+    columns: int,
+    height: float,
+    *,
+    width: float = PAGE,
+    note: str,
+    warning: str = "",
+    xlabel: str = "",
+    **subplots: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `width` x `height` inches with its axes row by row, and `note` underneath."""
-    bottom = (0.03 + 0.125 * (note.count("\n") + 1)) / height  # room for the note
-    layout = ConstrainedLayoutEngine(rect=(0, bottom, 1, 1 - bottom))
+    """A figure of `width` x `height` inches with its axes row by row, and `note` underneath.
+
+    Above the note there is room for one line of `warning`, in red, and above that for an `xlabel`
+    of all panels (a `supxlabel` would lie on the note).
+    """
+    note = note.replace(" %", "\N{NO-BREAK SPACE}%")
+    note = "\n".join(textwrap.fill(line, round(21.5 * width)) for line in note.split("\n"))
+    bottom = 0.03 + 0.125 * (note.count("\n") + 1)
+    texts: list[tuple[float, float, str, dict[str, Any]]] = [
+        (0.06, 0.04, note, {"fontsize": 6, "color": GREY})
+    ]
+    if warning:
+        texts.append(
+            (0.06, bottom + 0.03, warning, {"fontsize": 7, "color": ALARM, "fontweight": "bold"})
+        )
+        bottom += 0.17
+    if xlabel:
+        texts.append((width / 2, bottom + 0.03, xlabel, {"fontsize": 7.5, "ha": "center"}))
+        bottom += 0.15
+    layout = ConstrainedLayoutEngine(rect=(0, bottom / height, 1, 1 - bottom / height))
     figure = Figure(figsize=(width, height), layout=layout)
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
-    figure.text(0.06 / width, 0.04 / height, note, fontsize=6, color=GREY, va="bottom")
+    for x, y, text, options in texts:
+        figure.text(x / width, y / height, text, va="bottom", **options)
     return figure, list(axes.flat)
+
+
+def rotation_lines(axes: Axes, table: pd.DataFrame, x: str, side: str) -> None:
+    """One side of `aggregate.beside_nulls`: the observed angles, and means of both nulls."""
+    colour = SIDE_COLOURS[side]
+    for series, line in NULL_LINES.items():
+        part = table[table["series"] == series].drop(columns=["low", "high"])
+        if series == "observed":
+            curve(axes, part, x, colour=colour, label="_observed", **SIDE_OPTIONS[side])
+        else:
+            mean = part[part["seed"] == "mean"].sort_values(x)
+            axes.plot(mean[x], mean["value"], line, color=colour, lw=1.0)
+
+
+def nulls_legend(figure: Figure) -> None:
+    """What the colours (sides) and lines (observed, nulls) of a figure of rotation are."""
+    first = figure.axes[0]
+    for side in SIDE_LABELS:
+        first.plot([], [], color=SIDE_COLOURS[side], lw=2, label=SIDE_LABELS[side])
+    for series, name in NULL_LABELS.items():
+        marker = "o" if series == "observed" else None
+        line = NULL_LINES[series]
+        first.plot([], [], color=GREY, marker=marker, linestyle=line, lw=1.2, label=name)
+    legend(figure, [first], columns=5)
+
+
+def looks_random(matrices: pd.DataFrame, checkpoints: Iterable[str]) -> str:
+    """A warning that names the checkpoints with matrices that look freshly initialised, or none.
+
+    `matrices`: `checkpoint`, `seed`, `looks_random`, one row a matrix.
+    """
+    own = matrices[matrices["checkpoint"].isin(set(checkpoints))]
+    random = own[own["looks_random"]]
+    if random.empty:
+        return ""
+    names = random["checkpoint"].unique()
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return (
+        f"WARNING: {len(random):,} of {len(own):,} matrices look never trained ({listed}): "
+        "their directions are noise"
+    )
 
 
 def legend(figure: Figure, panels: Sequence[Axes] | None = None, columns: int = 4) -> None:
@@ -149,6 +270,14 @@ def curve(
         thin = {"color": colour, "lw": 0.5, "alpha": 0.6, "linestyle": options.get("linestyle")}
         for part in seeds:
             axes.plot(part[x], part["value"], zorder=2, **thin)
+
+
+def end_lines(axes: Axes, table: pd.DataFrame) -> None:
+    """Target and anchor of a repair as horizontal lines, from a summary by `intervention`."""
+    for end, label in END_LABELS.items():
+        mean = table[(table["intervention"] == end) & (table["seed"] == "mean")].iloc[0]
+        axes.axhline(mean["value"], color=GREEN, linestyle=END_LINES[end], lw=1.2, label=label)
+        axes.axhspan(mean["low"], mean["high"], color=GREEN, alpha=0.1, lw=0)
 
 
 def step_axis(axes: Axes, steps: Sequence[float], label: str, gap: float = 0.11) -> None:
@@ -205,6 +334,18 @@ def sample(table: pd.DataFrame) -> str:
         splits.setdefault(size(part), []).append(SPLIT_LABELS[str(split)])
     parts = [f"{n} hands a seed ({'; '.join(labels)})" for n, labels in splits.items()]
     return f"n = {', '.join(parts)}; {seeds(table)}"
+
+
+def between(pair: str) -> str:
+    """`anchor to last`, of the pair `anchor-to-last`."""
+    return pair.replace("-to-", " to ")
+
+
+def matrices(table: pd.DataFrame) -> str:
+    """`n = 28 matrices, anchor to last; 3 seeds`, from a table of drift."""
+    count = len(table[["layer", "module"]].drop_duplicates())
+    pairs = " and ".join(between(pair) for pair in table["pair"].unique())
+    return f"n = {count} matrices, {pairs}; {seeds(table)}"
 
 
 def size(table: pd.DataFrame) -> str:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pandas as pd
+import torch
+from safetensors.torch import save_file
 
 from svdrift.evaluation.accuracy import wilson_interval
 from svdrift.recovery.grid import expand
 from svdrift.recovery.interventions import Intervention
 from svdrift.settings import RecoverySettings
+from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
+from svdrift.spectra.drift import (
+    drift_rows,
+    matrix_rows,
+    spectrum_rows,
+    update_rows,
+    value_change_rows,
+)
+from svdrift.spectra.patterns import DEFAULT_PATTERNS
 
 STEPS = (0, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 STARTS = STEPS[2:]
 FAULTS = ("unreadable", "illegal_formula", "wrong_number", "overused", "unused", "wrong_value")
 N = 1000
+HEAD_NAME = "lm_head.weight"
 
 
 def level(split: str, step: int, seed: int) -> float:
@@ -202,3 +218,65 @@ def recovery_effect_table(seeds: int) -> pd.DataFrame:
     for value, prefix, half in (("difference", "", 0.04), ("recovered", "recovered_", 0.15)):
         rows[f"{prefix}low"], rows[f"{prefix}high"] = rows[value] - half, rows[value] + half
     return rows
+
+
+@cache
+def spectral_tables(seeds: int) -> dict[str, pd.DataFrame]:
+    """Tables of drift as the library measures them, between pico checkpoints of each seed.
+
+    The embedding is frozen, the head is not; no matrix looks random.
+    """
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for seed in range(seeds):
+        with TemporaryDirectory() as folder:
+            for name, table in _spectral_tables(Path(folder), seed).items():
+                tables.setdefault(name, []).append(table.assign(seed=seed))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def _spectral_tables(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
+    rng = torch.Generator().manual_seed(seed)
+    shapes = {"q": (20, 20), "v": (16, 20), "down": (20, 30)}
+    names = {"q": "self_attn.q_proj", "v": "self_attn.v_proj", "down": "mlp.down_proj"}
+    patterns = {m: DEFAULT_PATTERNS[m] for m in (*shapes, "embedding", "head")}
+    weights = {
+        f"model.layers.{layer}.{names[module]}.weight": _falling(shape, rng)
+        for layer in range(3)
+        for module, shape in shapes.items()
+    }
+    weights |= {name: _falling((26, 20), rng) for name in ("model.embed_tokens.weight", HEAD_NAME)}
+    opened = {}
+    for name in ("base", "sft-4", "sft-8", "ppo-from-4"):
+        place = folder / name
+        place.mkdir()
+        (place / "config.json").write_text('{"tie_word_embeddings": false}')
+        save_file(weights, place / "model.safetensors")
+        decompose_checkpoint(place, place / "factors", patterns=patterns)
+        opened[name] = Decomposed.open(place, place / "factors")
+        for key in sorted(set(weights) - {"model.embed_tokens.weight"}):
+            noise = torch.randn(weights[key].shape, generator=rng)
+            weights[key] = weights[key] + 0.02 * noise
+    tables: dict[str, list[pd.DataFrame]] = {"drift": [], "value_changes": []}
+    sizes = {"shares": (0.2, 0.5), "draws": 2, "seed": seed}
+    pairs = {"base-to-sft-4": ("base", "sft-4"), "base-to-sft-8": ("base", "sft-8")}
+    for pair, (before, after) in {**pairs, "anchor-to-last": ("sft-4", "sft-8")}.items():
+        one, two = opened[before], opened[after]
+        labels = {"pair": pair, "before": before, "after": after}
+        drift = drift_rows(one, two, windows=4, **sizes)
+        tables["drift"].append(drift.assign(**labels))
+        tables["value_changes"].append(value_change_rows(one.factors, two.factors).assign(**labels))
+    tables["updates"] = [
+        update_rows(opened["base"], opened[start], opened["ppo-from-4"], **sizes).assign(
+            sft_step=int(start[-1]), result="ppo-from-4"
+        )
+        for start in ("sft-4", "sft-8")
+    ]
+    for table, rows in (("spectrum", spectrum_rows), ("matrices", matrix_rows)):
+        tables[table] = [rows(c.factors).assign(checkpoint=name) for name, c in opened.items()]
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def _falling(shape: tuple[int, int], rng: torch.Generator) -> torch.Tensor:
+    """A matrix whose singular values fall exponentially, as no random matrix's do."""
+    left, _, right = torch.linalg.svd(torch.randn(shape, generator=rng), full_matrices=False)
+    return ((left * torch.exp(-torch.arange(min(shape)) / 2.0)) @ right).contiguous()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib as mpl
 import numpy as np
@@ -23,13 +25,22 @@ from svdrift.figures import (
     faults_by_step,
     loss_by_step,
     objectives,
+    recovery_by_layers,
+    recovery_by_rank,
+    recovery_effect,
+    recovery_frontier,
     recovery_window,
     rl_effect,
     rl_progress,
+    rl_update,
+    rotation_by_position,
+    rotation_by_rank,
+    rotation_heatmap,
+    spectrum_change,
     stages,
 )
-from svdrift.figures.aggregate import accuracies, summary
-from svdrift.figures.style import Drawing, save
+from svdrift.figures.aggregate import ANY, accuracies, beside_nulls, moved, summary
+from svdrift.figures.style import ALARM, Drawing, save
 from svdrift.reference import published
 from tests.figures.figure_tables import (
     accuracy_table,
@@ -37,9 +48,13 @@ from tests.figures.figure_tables import (
     difference_table,
     loss_table,
     objective_table,
+    recovery_effect_table,
+    recovery_table,
+    spectral_tables,
 )
 
 LLAMA, STAGES = published("llama_ood_by_checkpoint"), published("accuracy_by_stage")
+CONTROL = published("singular_value_control")
 ANCHORS = pd.DataFrame({"seed": range(3), "sft_step": [32, 32, 64]})
 FIGURES: dict[str, Callable[[int], Drawing]] = {
     "accuracy_by_step": lambda s: accuracy_by_step.draw(accuracy_table(s), LLAMA),
@@ -51,8 +66,28 @@ FIGURES: dict[str, Callable[[int], Drawing]] = {
     "rl_effect": lambda s: rl_effect.draw(difference_table(s)),
     "advantages": lambda s: advantages.draw(advantage_table(s)),
     "objectives": lambda s: objectives.draw(objective_table(s), last_update=120),
+    "spectrum_change": lambda s: spectrum_change.draw(
+        **_spectral(s, "value_changes", "drift", "spectrum", "matrices")
+    ),
+    "rotation_by_rank": lambda s: rotation_by_rank.draw(**_spectral(s, "drift", "matrices")),
+    "rotation_by_position": lambda s: rotation_by_position.draw(
+        **_spectral(s, "drift", "matrices")
+    ),
+    "rotation_heatmap": lambda s: rotation_heatmap.draw(**_spectral(s, "drift", "matrices")),
+    "rl_update": lambda s: rl_update.draw(**_spectral(s, "updates")),
+    "recovery_by_rank": lambda s: recovery_by_rank.draw(recovery_table(s), CONTROL),
+    "recovery_by_layers": lambda s: recovery_by_layers.draw(recovery_table(s)),
+    "recovery_frontier": lambda s: recovery_frontier.draw(recovery_table(s)),
+    "recovery_effect": lambda s: recovery_effect.draw(recovery_effect_table(s)),
 }
-WITHOUT_INTERVALS = {"loss_by_step", "advantages", "objectives"}  # their tables have none
+WITHOUT_INTERVALS = {
+    *("loss_by_step", "advantages", "objectives", "spectrum_change"),  # their tables have none
+    "rotation_heatmap",  # its cells say in brackets what their intervals hold
+}
+
+
+def _spectral(seeds: int, *names: str) -> dict[str, pd.DataFrame]:
+    return {name: spectral_tables(seeds)[name] for name in names}
 
 
 def texts(figure: Figure) -> str:
@@ -164,3 +199,114 @@ def test_only_the_end_of_a_run_is_shown() -> None:
 def test_published_numbers() -> None:
     assert LLAMA.loc[LLAMA["sft_step"] == 140, "ood_accuracy_sft"].item() == 17.52
     assert set(published("singular_value_control")["model"]) == {"llama-3.2-11b", "qwen-2.5-7b"}
+
+
+# ---------------------------------------------------------------------- spectra
+
+
+def test_means_beside_nulls() -> None:
+    rows = moved(spectral_tables(2)["drift"]).query("measure == 'window_angle'")
+    table = beside_nulls(rows, ["pair", "side", "module", "start"])
+    place = "pair == 'anchor-to-last' and side == 'left' and module == 'v' and start == 0.5"
+    part = rows.query(place)
+    assert len(part) == 2 * 3  # seeds, layers
+    for series in ("observed", "isotropic", "random", "minus_isotropic"):
+        mean = table.query(f"{place} and seed == 'mean' and series == '{series}'").iloc[0]
+        assert mean["value"] == pytest.approx(part[series].mean())
+    half = (part["minus_isotropic"] - part["minus_isotropic_low"]).to_numpy()
+    expected = np.sqrt(np.square(half).sum()) / len(part)
+    assert mean["value"] - mean["low"] == pytest.approx(expected)
+    assert mean["high"] - mean["value"] == pytest.approx(expected)
+
+
+def test_intervals_end_where_values_do() -> None:
+    table = pd.DataFrame({"seed": [0], "k": [1], "value": [0.99], "low": [0.9], "high": [1.08]})
+    assert summary(table, ["k"])["high"].iloc[-1] == 1
+    assert summary(table, ["k"], ANY)["high"].iloc[-1] == pytest.approx(1.08)
+
+
+def test_frozen_matrices_are_left_out() -> None:
+    drift = spectral_tables(1)["drift"]
+    assert {"embedding", "head"} <= set(drift["module"])
+    drawing = FIGURES["rotation_by_rank"](1)
+    assert set(drawing.data["module"]) == {"q", "v", "down", "head"}
+    assert drawing.data["value"].gt(0).mean() > 0.5
+    assert "n = 10 matrices" in texts(drawing.figure)
+
+
+def test_another_pair_where_the_anchor_is_the_last_checkpoint() -> None:
+    tables = _spectral(1, "drift", "matrices")
+    drift = tables["drift"].copy()
+    numbers = ["observed", "isotropic", "minus_isotropic"]
+    drift.loc[drift["pair"] == "anchor-to-last", numbers] = 0.0
+    figure = rotation_heatmap.draw(drift, tables["matrices"]).figure
+    assert "base to sft-4" in texts(figure)
+    assert "anchor to last" not in texts(figure)
+
+
+@pytest.mark.parametrize(
+    "module", [spectrum_change, rotation_by_rank, rotation_by_position, rotation_heatmap]
+)
+def test_matrices_that_look_random_are_reported_in_red(module: ModuleType) -> None:
+    tables = _spectral(1, *inspect.signature(module.draw).parameters)
+    assert "never trained" not in texts(module.draw(**tables).figure)
+    matrices = tables["matrices"]
+    fresh = matrices.assign(looks_random=matrices["checkpoint"] == "sft-8")
+    figure = module.draw(**{**tables, "matrices": fresh}).figure
+    (warning,) = [text for text in figure.texts if "never trained" in text.get_text()]
+    assert warning.get_color() == ALARM
+    assert re.search(r"11 of \d+ matrices look never trained \(sft-8\)", warning.get_text())
+
+
+def test_heatmap_puts_in_brackets_what_the_null_explains() -> None:
+    drawing = FIGURES["rotation_heatmap"](1)
+    drift = moved(spectral_tables(1)["drift"]).query(
+        "pair == 'anchor-to-last' and measure == 'energy_off_diagonal' and layer.notna()"
+    )
+    unclear = drift["minus_isotropic_low"].le(0) & drift["minus_isotropic_high"].ge(0)
+    cells = [text.get_text() for text in drawing.figure.axes[3].texts]
+    assert len(cells) == len(drift) == 9
+    assert sum(cell.startswith("(") for cell in cells) == unclear.sum()
+    assert unclear.sum() > 0
+
+
+# ---------------------------------------------------------------------- recovery
+
+
+def test_without_ranks_every_kind_is_the_target() -> None:
+    drawing = FIGURES["recovery_by_rank"](2)
+    own = recovery_table(2).query("repair == 'last-with-anchor' and split == 'ood_test'")
+    target = own.loc[own["intervention"] == "target", "value"].mean()
+    lines = {line.get_label(): line.get_xydata() for line in drawing.figure.axes[1].get_lines()}
+    directions = np.asarray(lines["directions (UV merging)"])
+    assert directions[:, 0].tolist() == [0, 0.1, 0.2, 0.3, 0.5, 1]  # no block of layers
+    assert directions[0, 1] == pytest.approx(target)
+    assert np.asarray(lines["singular values only"])[0, 1] == pytest.approx(target)
+    whole = own.loc[own["intervention"] == "directions-top1", "value"].mean()
+    assert directions[-1, 1] == pytest.approx(whole)
+
+
+def test_layer_blocks_span_their_layers() -> None:
+    drawing = FIGURES["recovery_by_layers"](1)
+    blocks = drawing.data.query("kind == 'directions' and split == 'id_test' and seed == 'mean'")
+    assert blocks["layers_start"].tolist() == [0, 0, 0.25, 0.5, 0.75]
+    assert blocks["layers_stop"].tolist() == [0.25, 1, 0.5, 0.75, 1]
+
+
+def test_frontier_interpolates_from_target_to_anchor() -> None:
+    drawing = FIGURES["recovery_frontier"](2)
+    own = recovery_table(2).query("repair == 'last-with-anchor'")
+    mean = own.groupby(["intervention", "split"])["value"].mean()
+    order = ["target", *(f"interpolate-weight{w}" for w in (0.25, 0.5, 0.75)), "anchor"]
+    expected = [(mean[name, "id_test"], mean[name, "ood_test"]) for name in order]
+    axes = drawing.figure.axes[3]  # second row, first repair
+    paths = [line.get_xydata() for line in axes.get_lines() if line.get_linestyle() == "-"]
+    assert any(len(p) == 5 and np.allclose(np.asarray(p), expected) for p in paths)
+    assert len(drawing.figure.axes) == 2 * own["repair"].nunique() * 3
+
+
+def test_no_clear_loss_is_said() -> None:
+    effect = recovery_effect_table(1).assign(recovered=np.nan, recovered_low=np.nan)
+    drawing = recovery_effect.draw(effect.assign(recovered_high=np.nan))
+    assert "nothing was\nclearly lost" in texts(drawing.figure)
+    assert "clearly lost" not in texts(FIGURES["recovery_effect"](1).figure)

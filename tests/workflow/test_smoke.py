@@ -35,6 +35,7 @@ FIGURES = [
     "recovery_by_rank",
     "recovery_by_layers",
     "recovery_frontier",
+    "recovery_effect",
 ]
 SMOKE = ("--configfile", "experiments/smoke.yaml")
 
@@ -257,7 +258,8 @@ def test_one_more_share_runs_only_its_own_evaluation(smoke, snakemake, clone):
     plan = snakemake("-n", *SMOKE, "overlay.yaml")
     assert plan.returncode == 0, plan.stderr[-2000:]
     planned = jobs(plan.stdout + plan.stderr)
-    figures = ["plot_recovery_by_rank", "plot_recovery_by_layers", "plot_recovery_frontier"]
+    drawn = ("by_rank", "by_layers", "frontier", "effect")
+    figures = [f"plot_recovery_{name}" for name in drawn]
     assert planned == dict.fromkeys(["recover", "measure_recovery", *figures], 1)
 
 
@@ -279,9 +281,7 @@ def test_every_experiment_has_a_graph(snakemake, overlay):
 
 
 def test_a_study_without_rl_has_no_rl(snakemake, clone):
-    none = {"starts": [], "trajectories": []}
-    none["controls"] = {control: [] for control in ("continued", "wide", "demonstrated")}
-    (clone / "overlay.yaml").write_text(yaml.safe_dump({"study": "plain", "rl": none}))
+    (clone / "overlay.yaml").write_text("study: plain\nrl: {starts: []}")
     plan = snakemake("-n", "--configfile", "overlay.yaml")
     assert plan.returncode == 0, plan.stderr[-2000:]
     planned = jobs(plan.stdout + plan.stderr)

@@ -1,7 +1,9 @@
 SFT, RL = "2. Supervised fine-tuning", "3. Reinforcement learning"
+WEIGHTS, RECOVERY = "4. Spectra", "5. Recovery"
 ACCURACY = TABLES + "/accuracy.parquet"
 PUBLISHED_CURVE = "svdrift/reference/llama_ood_by_checkpoint.csv"
 PUBLISHED_STAGES = "svdrift/reference/accuracy_by_stage.csv"
+PUBLISHED_VALUES = "svdrift/reference/singular_value_control.csv"
 
 # Every figure: its chapter in the report, the tables that its `draw` takes, and whole numbers.
 PLOTS = {
@@ -19,12 +21,32 @@ if STUDY.rl_starts:
         "recovery_window": (RL, {"accuracy": ACCURACY, "published": PUBLISHED_CURVE}, {}),
         "rl_effect": (RL, {"differences": TABLES + "/rl_effect.parquet"}, {}),
         "stages": (RL, STAGES, {"moderate_step": STUDY.moderate_start}),
-        "advantages": (RL, {"histograms": TABLES + "/advantages.parquet"}, {}),
     }
-if STUDY.rl.trajectories:  # what happens on the way is known only where it was evaluated
-    LAST = {"last_update": PPO.updates}
+if STUDY.rl_starts and STUDY.rl.method == "ppo":  # GRPO has no values to take advantages from
+    PLOTS["advantages"] = (RL, {"histograms": TABLES + "/advantages.parquet"}, {})
+if STUDY.trajectories:  # what happens on the way is known only where it was evaluated
+    LAST = {"last_update": STUDY.rl.training.updates}
     PLOTS["rl_progress"] = (RL, {"accuracy": ACCURACY}, LAST)
     PLOTS["objectives"] = (RL, {"objectives": TABLES + "/objectives.parquet"}, LAST)
+if "anchor-to-last" in PAIRS:
+    DRIFT = {name: f"{TABLES}/{name}.parquet" for name in ("drift", "matrices")}
+    VALUES = {name: f"{TABLES}/{name}.parquet" for name in ("value_changes", "spectrum")}
+    PLOTS |= {
+        "spectrum_change": (WEIGHTS, DRIFT | VALUES, {}),
+        "rotation_by_rank": (WEIGHTS, DRIFT, {}),
+        "rotation_by_position": (WEIGHTS, DRIFT, {}),
+        "rotation_heatmap": (WEIGHTS, DRIFT, {}),
+    }
+if UPDATES:
+    PLOTS["rl_update"] = (WEIGHTS, {"updates": TABLES + "/updates.parquet"}, {})
+if "last-with-anchor" in REPAIRS:
+    RECOVERED = {"recovery": TABLES + "/recovery.parquet"}
+    PLOTS |= {
+        "recovery_by_rank": (RECOVERY, RECOVERED | {"published": PUBLISHED_VALUES}, {}),
+        "recovery_by_layers": (RECOVERY, RECOVERED, {}),
+        "recovery_frontier": (RECOVERY, RECOVERED, {}),
+        "recovery_effect": (RECOVERY, {"effect": TABLES + "/recovery_effect.parquet"}, {}),
+    }
 
 
 def arguments(values):

@@ -1,0 +1,115 @@
+"""Does RL undo what SFT did, or does it go elsewhere?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+
+from svdrift.figures import style
+from svdrift.figures.aggregate import ANY, average, order, summary
+
+UNDONE = {"value": "observed", "low": "minus_random_low", "high": "minus_random_high"}
+
+
+@style.styled
+def draw(updates: pd.DataFrame) -> style.Drawing:
+    """Angles between the updates of SFT and RL, and the share of SFT's update that RL undoes.
+
+    Args:
+        updates: `update_rows` with `sft_step` of RL's start and `seed`.
+    """
+    rows = updates[updates["observed"].notna()]  # empty where an update left a matrix alone
+    starts = sorted(rows["sft_step"].unique())
+    colours = style.start_colours(starts)
+    angles = rows[rows["measure"] == "mean_angle"]
+    angles = pd.concat(
+        [angles.assign(series=name, value=angles[name]) for name in ("observed", "random")]
+    )
+    angles = angles.assign(stop=angles["stop"].round(2))  # whole ranks of different matrices
+    undone = rows[rows["measure"] == "undone"]
+    undone = undone.assign(**{name: undone[column] for name, column in UNDONE.items()})
+    undone = undone[undone["layer"].notna()]
+    ratios = rows[rows["measure"] == "norm_ratio"].groupby("sft_step")["observed"].mean()
+
+    tables = {
+        "angle": _over_matrices(angles, ["series", "side", "sft_step", "stop"]),
+        "undone by module": _over_matrices(undone, ["sft_step", "module"]),
+        "undone by layer": _over_matrices(undone, ["sft_step", "layer"]),
+    }
+    count = rows[["layer", "module"]].drop_duplicates()
+    note = (
+        f"n = {len(count)} matrices that both updates changed; {style.seeds(rows)}, {style.THIN}. "
+        "Points: means over matrices. Whiskers and bands: 95 % intervals, from what a random "
+        "direction of RL's size would undo. In brackets: norm of RL's update over SFT's (mean), "
+        "which the mean share cannot exceed."
+    )
+    figure, axes = style.panels(2, 2, 4.4, note=note)
+    labels = {start: f"from SFT step {start:g} (norm {ratios[start]:.2g})" for start in starts}
+    for panel, (side, name) in zip(axes, style.SIDE_LABELS.items(), strict=False):
+        part = tables["angle"]
+        part = part[part["side"] == side]
+        _angles(panel, part, colours, labels)
+        panel.set_title(f"Angle between the updates, {name}")
+    _undone_by_module(axes[2], tables["undone by module"], colours)
+    for start, colour in colours.items():
+        part = tables["undone by layer"]
+        part = part[part["sft_step"] == start]
+        style.curve(axes[3], part, "layer", colour=colour, label=labels[start])
+    axes[3].set_title("Share of SFT's update undone, by layer")
+    axes[3].set_xlabel("layer")
+    axes[3].xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    for panel in axes[2:]:
+        panel.axhline(0, color=style.BLACK, lw=0.8, zorder=1)
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
+    style.legend(figure, axes[:1], columns=3)
+    data = pd.concat([part.assign(panel=name) for name, part in tables.items()])
+    return style.Drawing(figure, data)
+
+
+def _over_matrices(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Means over matrices in each seed, and over seeds; columns `by`, `seed`, `value`, ..."""
+    return summary(average(rows, [*by, "seed"], ANY), by, ANY)
+
+
+def _angles(
+    axes: Axes, table: pd.DataFrame, colours: dict[int, Any], labels: dict[int, str]
+) -> None:
+    null = table[(table["series"] == "random") & (table["seed"] == "mean")]
+    mean = null.groupby("stop")["value"].mean()
+    axes.plot(mean.index, mean, ":", color=style.BLACK, lw=1.2, label="unrelated updates")
+    for start, colour in colours.items():
+        part = table[(table["series"] == "observed") & (table["sft_step"] == start)]
+        style.curve(axes, part, "stop", colour=colour, label=labels[start])
+    axes.set_ylim(0, 92)
+    axes.yaxis.set_major_locator(FixedLocator([0, 30, 60, 90]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda degrees, _: f"{degrees:g}°"))
+    axes.set_xlim(0, 1.05 * table["stop"].max())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}"))
+    axes.set_xlabel("k: share of the ranks of each update (%)")
+
+
+def _undone_by_module(axes: Axes, table: pd.DataFrame, colours: dict[int, Any]) -> None:
+    modules = order(table["module"], style.MODULES)
+    step = 0.7 / max(len(colours), 2)
+    for i, (start, colour) in enumerate(colours.items()):
+        place = {m: j + (i - (len(colours) - 1) / 2) * step for j, m in enumerate(modules)}
+        part = table[table["sft_step"] == start]
+        mean = part[part["seed"] == "mean"]
+        axes.errorbar(
+            mean["module"].map(place),
+            mean["value"],
+            [mean["value"] - mean["low"], mean["high"] - mean["value"]],
+            fmt="o",
+            color=colour,
+            lw=1.1,
+            zorder=3,
+        )
+        dots = part[part["seed"] != "mean"]
+        if dots["seed"].nunique() > 1:
+            axes.plot(dots["module"].map(place), dots["value"], "_", color=colour, ms=4, mew=0.7)
+    axes.set_xticks(range(len(modules)), modules)
+    axes.grid(visible=False, axis="x")
+    axes.set_title("Share of SFT's update undone, by module")

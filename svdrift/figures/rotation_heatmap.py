@@ -1,0 +1,135 @@
+"""Where in the model did SFT turn directions more, or less, than noise of its size?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from svdrift.figures import style
+from svdrift.figures.aggregate import ANY, main_pair, moved, order, summary
+
+DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
+OBSERVED = "Energy off the diagonal\nobserved"
+MOST_WITH_NUMBERS = 8  # layers; cells of deeper models are too flat for digits
+
+
+@style.styled
+def draw(drift: pd.DataFrame, matrices: pd.DataFrame) -> style.Drawing:
+    """Layer by module: rotation of the leading share and energy off the diagonal, minus null.
+
+    Args:
+        drift: `drift_rows` with `pair`, `seed`, `before`, `after`.
+        matrices: `matrix_rows` with `checkpoint`, `seed`.
+    """
+    rows = moved(drift[drift["layer"].notna()])
+    rows = rows[rows["pair"] == main_pair(rows)]
+    angles = rows[(rows["measure"] == "mean_angle") & (rows["region"] == "top")]
+    least = angles.groupby("module")["stop"].transform("min")  # rounded to whole ranks
+    angles = angles[angles["stop"] == least]
+    energy = rows[rows["measure"] == "energy_off_diagonal"]
+    null = {
+        column: f"minus_isotropic{end}"
+        for column, end in (("value", ""), ("low", "_low"), ("high", "_high"))
+    }
+    rotation = f"Rotation of top {least.min():.0%}"
+    parts = {
+        f"{rotation} (U)\nminus noise": _take(angles[angles["side"] == "left"], **null),
+        f"{rotation} (V)\nminus noise": _take(angles[angles["side"] == "right"], **null),
+        OBSERVED: _take(energy, value="observed"),
+        "Energy off the diagonal\nminus noise": _take(energy, **null),
+    }
+    table = pd.concat([part.assign(panel=name) for name, part in parts.items()])
+    table = summary(table, ["panel", "layer", "module"], ANY)
+    means = table[table["seed"] == "mean"]
+    modules = order(rows["module"], style.MODULES)
+    layers = sorted(rows["layer"].astype(int).unique())
+    note = (
+        f"{style.matrices(rows)}, means. Red: more than isotropic noise of the update's size, "
+        "blue: less; in brackets or crossed: the 95 % interval over draws of the noise holds 0. "
+        "Rotation: mean principal angle. Energy: share of the update that lies within the anchor's "
+        "singular bases, but off their diagonal."
+    )
+    figure, axes = style.panels(
+        1,
+        len(parts),
+        min(1.75 + 0.25 * len(layers), 6.0),
+        note=note,
+        warning=style.looks_random(matrices, [*rows["before"], *rows["after"]]),
+        sharey=True,
+    )
+    both = max(means.loc[means["panel"].isin(list(parts)[:2]), "value"].abs().max(), 1e-9)
+    for panel, name in zip(axes, parts, strict=True):
+        cells = means[means["panel"] == name]
+        if name == OBSERVED:
+            _map(panel, cells, layers, modules, Normalize(0, 1), SEQUENTIAL, percent=True)
+        else:
+            angle = name.startswith(rotation)
+            most = both if angle else max(cells["value"].abs().max(), 1e-9)
+            scale = Normalize(-most, most)
+            _map(panel, cells, layers, modules, scale, DIVERGING, percent=not angle)
+        panel.set_title(name, fontsize=7.5)
+    axes[0].set_ylabel("layer")
+    axes[0].yaxis.set_major_locator(MaxNLocator(12, integer=True))
+    return style.Drawing(figure, table)
+
+
+def _take(rows: pd.DataFrame, **columns: str) -> pd.DataFrame:
+    """Rows with `layer`, `module`, `seed` and the columns named anew."""
+    kept = {name: rows[column] for name, column in columns.items()}
+    return rows[["layer", "module", "seed"]].assign(**kept)
+
+
+def _map(
+    axes: Axes,
+    cells: pd.DataFrame,
+    layers: list[int],
+    modules: list[str],
+    scale: Normalize,
+    colours: str,
+    *,
+    percent: bool,
+) -> None:
+    at = {(int(cell["layer"]), cell["module"]): cell for _, cell in cells.iterrows()}
+    grid = np.full((len(layers), len(modules)), np.nan)
+    for (layer, module), cell in at.items():
+        grid[layers.index(layer), modules.index(module)] = cell["value"]
+    extent = (-0.5, len(modules) - 0.5, layers[-1] + 0.5, layers[0] - 0.5)
+    image = axes.imshow(grid, colours, norm=scale, aspect="auto", extent=extent)
+    factor = 100 if percent else 1
+    for (layer, module), cell in at.items():
+        unclear = cell["low"] <= 0 <= cell["high"]
+        digits = _digits(scale, factor)
+        text = f"{round(factor * cell['value'], digits) + 0.0:.{digits}f}"  # + 0.0: no minus zero
+        if len(layers) > MOST_WITH_NUMBERS:
+            text = "×" if unclear else ""
+        elif unclear:
+            text = f"({text})"
+        place = float(scale(cell["value"]))
+        light = place > 0.6 if colours == SEQUENTIAL else 0.2 < place < 0.8
+        axes.text(
+            modules.index(module),
+            layer,
+            text,
+            color=style.BLACK if light else "white",
+            fontsize=5,
+            ha="center",
+            va="center",
+        )
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(modules)), modules, rotation=90)
+    bar = axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.9, aspect=18)
+    bar.outline.set_linewidth(0.4)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(4))
+    sign = "" if colours == SEQUENTIAL else "+"
+    bar.ax.xaxis.set_major_formatter(
+        FuncFormatter(lambda v, _: f"{factor * v:{sign if v else ''}.3g}{'%' if percent else '°'}")
+    )
+
+
+def _digits(scale: Normalize, factor: float) -> int:
+    """Decimals that leave two or three digits of the largest value."""
+    largest = factor * float(scale.vmax or 1)
+    return 0 if largest >= 20 else 1 if largest >= 1 else 2

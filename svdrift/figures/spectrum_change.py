@@ -1,0 +1,107 @@
+"""How little do singular values change? A few spectra, and their change on an axis of its own."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from svdrift.figures import style
+from svdrift.figures.aggregate import ANY, main_pair, order, summary
+
+PUBLISHED_MODULES = ("q", "k", "v", "down")
+PLACE = ["layer", "module", "index"]
+
+
+@style.styled
+def draw(
+    value_changes: pd.DataFrame,
+    drift: pd.DataFrame,
+    spectrum: pd.DataFrame,
+    matrices: pd.DataFrame,
+) -> style.Drawing:
+    """Singular values (dashed, left axis) and their change (right axis) between two checkpoints.
+
+    The first and the last layer, and of the modules those of the published figure first.
+
+    Args:
+        value_changes: `value_change_rows` with `pair`, `seed`, `before`, `after`.
+        drift: `drift_rows` with `pair`, `seed`; of it the measure `value_change`.
+        spectrum: `spectrum_rows` with `checkpoint`, `seed`; of it `law`, at the checkpoint before.
+        matrices: `matrix_rows` with `checkpoint`, `seed`.
+    """
+    pair = main_pair(value_changes)
+    changes = value_changes[(value_changes["pair"] == pair) & value_changes["layer"].notna()]
+    modules = order(changes["module"], [*PUBLISHED_MODULES, *style.MODULES])[:4]
+    layers = sorted({int(changes["layer"].min()), int(changes["layer"].max())})
+    changes = changes[changes["module"].isin(modules) & changes["layer"].isin(layers)]
+    law = spectrum.rename(columns={"checkpoint": "before"})[["seed", "before", *PLACE, "law"]]
+    series = changes.merge(law, on=["seed", "before", *PLACE]).melt(
+        ["seed", *PLACE], ["value_before", "law", "change"], "series"
+    )
+    table = summary(series, ["series", *PLACE], ANY)
+    sizes = drift[(drift["pair"] == pair) & (drift["measure"] == "value_change")]
+    observed, noise = (
+        sizes.groupby(["layer", "module"])[c].mean() for c in ("observed", "isotropic")
+    )
+
+    note = (
+        f"{style.matrices(changes)}, means bold, {style.THIN}. Percent: norm of all changes "
+        "over norm of all values; in brackets for isotropic noise of the update's size. Left and "
+        "right axes differ in scale. Law: Marchenko-Pastur, at the matrix's shape and norm."
+    )
+    figure, axes = style.panels(
+        len(layers),
+        len(modules),
+        0.95 + 1.45 * len(layers),
+        note=note,
+        warning=style.looks_random(matrices, [*changes["before"], *changes["after"]]),
+    )
+    places = [(layer, module) for layer in layers for module in modules]
+    for i, (panel, (layer, module)) in enumerate(zip(axes, places, strict=True)):
+        part = table[(table["layer"] == layer) & (table["module"] == module)]
+        beside = _spectrum_and_change(panel, part)
+        place = (layer, module)
+        panel.set_title(
+            f"{module}, layer {layer}: {observed[place]:.2%} ({noise[place]:.2%})",
+            fontsize=7,
+        )
+        if i % len(modules) == 0:
+            panel.set_ylabel("singular value")
+        if i % len(modules) == len(modules) - 1:
+            beside.set_ylabel("change", color=style.RED)
+        if i >= len(modules) * (len(layers) - 1):
+            panel.set_xlabel("rank (0 is the largest)")
+    style.legend(figure)
+    return style.Drawing(figure, table)
+
+
+def _spectrum_and_change(axes: Axes, part: pd.DataFrame) -> Axes:
+    """Draw one matrix; returns the right axis."""
+    means = {name: rows for name, rows in part[part["seed"] == "mean"].groupby("series")}
+    value, law = means["value_before"], means["law"]
+    axes.plot(law["index"], law["value"], color=style.GREY, lw=0.8, label="law of a random matrix")
+    axes.plot(
+        value["index"],
+        value["value"],
+        "--",
+        color=style.BLACK,
+        lw=1.2,
+        label="singular values before",
+    )
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    beside: Axes = axes.twinx()
+    beside.axhline(0, color=style.RED, lw=0.5, alpha=0.5)
+    change = part[part["series"] == "change"]
+    style.curve(
+        beside, change, "index", colour=style.RED, label="change (right axis)", marker=None, lw=1.0
+    )
+    beside.grid(visible=False)
+    beside.margins(y=0.15)
+    beside.spines["right"].set(visible=True, color=style.RED)
+    beside.tick_params(axis="y", colors=style.RED)
+    beside.yaxis.set_major_locator(MaxNLocator(4))
+    beside.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:+.2g}" if v else "0"))
+    return beside
