@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -491,6 +492,21 @@ class SpectraSettings(Section):
     draws: int = Field(5, ge=2, description="Random draws per null, for its interval.")
 
     @model_validator(mode="after")
+    def _readable_patterns(self) -> Self:
+        if not self.patterns:
+            raise ValueError("patterns: none; without any, no matrix is decomposed")
+        for module, pattern in self.patterns.items():
+            if not re.fullmatch(r"[a-z0-9_]+", module):
+                raise ValueError(f"patterns: {module!r} is no name of a module (allowed: a-z0-9_)")
+            try:
+                re.compile(pattern.replace("{layer}", "0"))
+            except re.error as error:
+                raise ValueError(f"patterns.{module}: {pattern!r}: {error}") from None
+            if pattern.count("{layer}") > 1:
+                raise ValueError(f"patterns.{module}: {pattern!r} holds {{layer}} twice")
+        return self
+
+    @model_validator(mode="after")
     def _shares_of_a_rank(self) -> Self:
         if not all(0 < share <= 1 for share in self.shares):
             raise ValueError(f"shares: of the rank, above 0 and up to 1: {list(self.shares)}")
@@ -745,7 +761,7 @@ class Settings(Section):
 
     @property
     def repairs(self) -> dict[str, Repair]:
-        """Repairs by name, `{target}-with-{anchor}` as in the settings."""
+        """Repairs by name, `{target}-with-{anchor}` as in the settings; none with an empty grid."""
         repairs, side = self.recovery.repairs, self.recovery.side_interventions
         if repairs == "standard":
             repairs = (RepairSettings(target=LAST, anchor=ANCHOR),)
@@ -754,14 +770,14 @@ class Settings(Section):
                 repairs += (RepairSettings(target=result, anchor=start, interventions=side),)
                 if start != self._resolve(LAST):
                     repairs += (RepairSettings(target=start, anchor=ANCHOR, interventions=side),)
-        return {
-            f"{repair.target}-with-{repair.anchor}": Repair(
-                self._resolve(repair.target),
-                self._resolve(repair.anchor),
-                expand(repair.interventions or self.recovery.interventions),
-            )
-            for repair in repairs
-        }
+        found = {}
+        for repair in repairs:
+            rows = repair.interventions
+            grid = expand(self.recovery.interventions if rows is None else rows)
+            target, anchor = self._resolve(repair.target), self._resolve(repair.anchor)
+            if grid:
+                found[f"{repair.target}-with-{repair.anchor}"] = Repair(target, anchor, grid)
+        return found
 
     def _resolve(self, name: str) -> str:
         return self.sft_checkpoints[-1] if name == LAST else name

@@ -34,6 +34,13 @@ def test_defaults_are_a_study():
             "rl.controls.wide: step 16 is not among rl.starts (allowed: 8)",
         ),
         ({"seeds": [1, 1]}, "seeds: holds one value twice"),
+        ({"spectra": {"patterns": {}}}, "spectra.patterns: none"),
+        ({"spectra": {"patterns": {"q": "("}}}, "spectra.patterns.q: '(': missing )"),
+        ({"spectra": {"patterns": {"a/b": "x"}}}, "'a/b' is no name of a module"),
+        (
+            {"recovery": {"interventions": [{"kind": "values", "top": []}]}},
+            "recovery.interventions: top: an empty list leaves nothing to do",
+        ),
         ({"seeds": [-1]}, "seeds"),
         ({"rl": {"controls": {"wide": [8, 8]}}}, "rl.controls.wide: holds one value twice"),
         ({"rl": {"moderate_start": 7}}, "rl.moderate_start: step 7 is not among rl.starts"),
@@ -134,6 +141,14 @@ def test_standard_pairs_and_repairs():
     without = read_settings(config | {"rl": {"starts": []}})
     assert list(without.repairs) == ["last-with-anchor"]
     assert list(without.pairs) == ["base-to-sft-4", "base-to-sft-16", "anchor-to-last"]
+
+
+def test_an_empty_grid_switches_repairs_off():
+    side = read_settings({"recovery": {"side_interventions": []}})
+    assert list(side.repairs) == ["last-with-anchor"]
+    assert (
+        read_settings({"recovery": {"interventions": [], "side_interventions": []}}).repairs == {}
+    )
 
 
 def test_repairs_of_ones_own():

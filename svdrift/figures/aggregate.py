@@ -58,12 +58,13 @@ def rl_run(table: pd.DataFrame) -> str:
 
 
 def main_pair(table: pd.DataFrame) -> str:
-    """The pair that figures of spectra show: anchor to last, or else the first by name."""
-    return order(table["pair"], ["anchor-to-last"])[0]
+    """The pair that figures of spectra show: anchor to last, else base to last, else any."""
+    steps = table["pair"].str.extract(r"^base-to-sft-(\d+)$")[0].dropna().astype(int)
+    return order(table["pair"], ["anchor-to-last", f"base-to-sft-{steps.max()}"])[0]
 
 
 def main_repair(recovery: pd.DataFrame) -> str:
-    """The repair that figures of recovery show in detail, likewise."""
+    """The repair that figures of recovery show in detail: last with anchor, else any."""
     return order(recovery["repair"], ["last-with-anchor"])[0]
 
 
@@ -116,7 +117,7 @@ def accuracies(
 def order(values: pd.Series, known: Sequence[str]) -> list[str]:
     """The distinct values, those in `known` first and in its order, then the others by name."""
     present = set(values)
-    return [v for v in known if v in present] + sorted(present - set(known))
+    return [v for v in dict.fromkeys(known) if v in present] + sorted(present - set(known))
 
 
 def recoveries(recovery: pd.DataFrame, splits: Sequence[str], measure: str) -> pd.DataFrame:

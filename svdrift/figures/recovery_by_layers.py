@@ -23,7 +23,8 @@ def draw(recovery: pd.DataFrame, measure: str = "solved_first_try") -> style.Dra
     """
     splits = ["demonstrated", "id_test", "ood_test"]
     rows = recoveries(recovery, splits, measure)
-    rows = rows[rows["repair"] == main_repair(rows)]
+    repair = main_repair(rows)
+    rows = rows[rows["repair"] == repair]
     ends = rows[rows["intervention"].isin(list(style.END_LABELS))]
     blocks = rows[
         ((rows["kind"] == "directions") & (rows["top"] == 1) | (rows["kind"] == "reset"))
@@ -34,8 +35,8 @@ def draw(recovery: pd.DataFrame, measure: str = "solved_first_try") -> style.Dra
     table = summary(blocks, ["split", "kind", "layers_start", "layers_stop"])
     end_table = summary(ends, ["split", "intervention"])
     note = (
-        f"{style.sample(rows)}. Each bar spans the layers that were given back, with embedding "
-        "and head. Whiskers and bands: 95 % intervals over hands, clustered by multiset, averaged "
+        f"{style.repair(repair)}. {style.sample(rows)}. Each bar spans the layers that were given "
+        "back, with embedding and head. Whiskers and bands: 95 % intervals over hands, clustered by multiset, averaged "
         "over seeds; dots: single seeds. Vertical axes do not begin at 0."
     )
     figure, axes = style.panels(1, 3, 2.9, note=note, sharex=True)

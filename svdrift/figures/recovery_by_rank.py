@@ -27,12 +27,14 @@ def draw(
     """
     splits = ["id_test", "ood_test"]
     rows = recoveries(recovery, splits, measure)
-    rows = rows[rows["repair"] == main_repair(rows)]
+    repair = main_repair(rows)
+    rows = rows[rows["repair"] == repair]
     ends = rows[rows["intervention"].isin(list(style.END_LABELS))]
     ranked = whole_depth(rows)
     ranked = ranked[ranked["kind"].isin(["directions", "triplets", "values", "random_directions"])]
-    # A variant takes ranks from one end; with some from both it has no place on this axis.
-    ranked = ranked[(ranked["top"] == 0) | (ranked["bottom"] == 0)]
+    # A variant takes ranks from one end; with some from both it has no place on this axis, and
+    # one without any is the target, which every line starts from.
+    ranked = ranked[(ranked["top"] == 0) != (ranked["bottom"] == 0)]
     ranked = ranked.assign(
         share=ranked["top"] + ranked["bottom"],
         series=ranked["kind"].where(ranked["bottom"] == 0, ranked["kind"] + FROM_BOTTOM),
@@ -42,8 +44,8 @@ def draw(
     table = summary(pd.concat([ranked, *starts]), ["split", "series", "share"])
     end_table = summary(ends, ["split", "intervention"])
     note = (
-        f"{style.sample(rows)}. {style.BANDS}; {style.THIN}. Without any rank every kind is the "
-        f"target. {style.PUBLISHED}."
+        f"{style.repair(repair)}. {style.sample(rows)}. {style.BANDS}; {style.THIN}. Without any "
+        f"rank every kind is the target. {style.PUBLISHED}."
     )
     figure, axes = style.panels(1, 3, 3.1, note=note)
     kinds = order(table["series"], list(style.KIND_LABELS))
@@ -72,7 +74,7 @@ def _series(axes: Axes, part: pd.DataFrame, series: str) -> None:
         part,
         "share",
         colour=style.KIND_COLOURS[kind],
-        label="directions, smallest values" if bottom else style.KIND_LABELS[kind],
+        label=style.KIND_LABELS[kind] + (", smallest values" if bottom else ""),
         marker=style.KIND_MARKERS[kind],
         linestyle="--" if bottom else "-",
         mfc="white" if bottom else style.KIND_COLOURS[kind],

@@ -29,12 +29,13 @@ def draw(effect: pd.DataFrame) -> style.Drawing:
             with `recovered_low`, `recovered_high`, empty where nothing was clearly lost. Where rows
             over seeds exist they are drawn, and single seeds as ticks; else the seed.
     """
-    rows = effect[effect["repair"] == main_repair(effect)]
+    repair = main_repair(effect)
+    rows = effect[effect["repair"] == repair]
     pooled = rows[rows["seed"].isna()] if rows["seed"].isna().any() else rows
     interventions = sorted(pooled["intervention"].unique(), key=_place)
     note = (
-        f"{style.sample(rows[rows['seed'].notna()])}; ticks: single seeds. Whiskers: 95 % "
-        "intervals, paired on the same hands, clustered by multiset. Recovered: 0 is the target, "
+        f"{style.repair(repair)}. {style.sample(rows[rows['seed'].notna()])}; ticks: single "
+        "seeds. Whiskers: 95 % intervals, paired on the same hands, clustered by multiset. Recovered: 0 is the target, "
         "100 % the anchor. Grey: 70 to 80 %, as published for the directions of the top 20 % of "
         "ranks and of the first 25 % of layers (arXiv 2508.16546)."
     )

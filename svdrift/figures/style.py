@@ -348,6 +348,11 @@ def matrices(table: pd.DataFrame) -> str:
     return f"n = {count} matrices, {pairs}; {seeds(table)}"
 
 
+def repair(name: str) -> str:
+    """`Repair: last with anchor`."""
+    return f"Repair: {name.replace('-with-', ' with ')}"
+
+
 def size(table: pd.DataFrame) -> str:
     """The number of hands in column `n`: `1,000`, or `980 to 1,000` where rows differ."""
     low, high = table["n"].min(), table["n"].max()

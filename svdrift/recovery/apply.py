@@ -59,7 +59,7 @@ def recover_tensors(
                 _on(target.factors.read(key), device),
                 _on(anchor.factors.read(key), device),
                 intervention,
-                generator(intervention.seed, *key),
+                generator(intervention.seed, target.factors.content_hash, *key),
             ).cpu()
         yield matrix.name, new
     theirs = {_bare(name): name for name in anchor.weights.names}

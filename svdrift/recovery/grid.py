@@ -26,11 +26,15 @@ def expand(rows: Iterable[Mapping[str, Any]]) -> tuple[Intervention, ...]:
             values: `{kind: directions, top: [0.2, 1], layers: [[0, 0.5], [0.5, 1]]}` for four.
 
     Raises:
-        UserError: an unknown field, a value that is not allowed, or one intervention twice.
+        UserError: an unknown field, a value that is not allowed, an empty list of them, or one
+            intervention twice.
     """
     found: dict[str, Intervention] = {}
     for row in rows:
         choices = [_alternatives(field, value) for field, value in row.items()]
+        for field, values in zip(row, choices, strict=True):
+            if not values:
+                raise UserError(f"{field}: an empty list leaves nothing to do")
         for values in product(*choices):
             intervention = read(dict(zip(row, values, strict=True)))
             if intervention.id in found:

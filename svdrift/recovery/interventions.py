@@ -40,7 +40,7 @@ class Intervention:
     embedding_and_head: bool = True  # as published, in every block of layers
     weight: float | None = None  # of the anchor, for interpolate
     full_rank_reset: bool = False  # published shortcut: at the full rank take W_a, values included
-    seed: int = 0  # of random_directions
+    seed: int = 0  # of random_directions; each target has draws of its own
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -55,10 +55,12 @@ def random_directions(
     """Turn u_t and v_t of I at random, all by one angle θ, and keep s_t.
 
     θ makes the Frobenius norm of the change that of `directions`; a change too large for a
-    rotation by 90° is left at 90°. Bases stay orthonormal at every k.
+    rotation by 90° is left at 90°. Bases stay orthonormal at every k. In float64, since θ comes
+    from a difference of nearly equal numbers when target and anchor are close.
 
     Cost: beyond `directions` one QR of (m, k), or of (m, m) when k > m / 2.
     """
+    target, anchor = target.double(), anchor.double()
     left = _rotations(target.U[:, ranks], rng)
     right = _rotations(target.Vh[ranks].T, rng)
     s = target.S[ranks]
@@ -77,14 +79,14 @@ def random_directions(
         return 2 * s.square().sum().item() - 2 * overlap - wanted
 
     quarter = math.pi / 2
-    tiny = 1e-9 * s.square().sum().item()
+    tiny = 1e-14 * s.square().sum().item()
     if wanted <= tiny:
         angle = 0.0
     else:
         angle = brentq(excess, 0.0, quarter) if excess(quarter) > 0 else quarter
     _, sine, versine = _rodrigues(angle)
     u, v = (basis + sine * j + versine * jj for basis, j, jj in (left, right))
-    return _exchange(target, ranks, u, s, v.T)
+    return LowRank(*(factor.float() for factor in _exchange(target, ranks, u, s, v.T)))
 
 
 def changed(

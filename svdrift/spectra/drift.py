@@ -261,9 +261,10 @@ def update_rows(
 
 
 def _projection_rows(matrix: Matrix, one: Tensor, two: Tensor) -> list[dict[str, object]]:
-    projection, cosine = signed_projection(two, one)
-    norm = one.norm().item()
-    ratio = two.norm().item() / norm if norm else math.nan
+    projection = cosine = ratio = math.nan
+    if one.any() and two.any():
+        projection, cosine = signed_projection(two, one)
+        ratio = (two.norm() / one.norm()).item()
     half = 1.96 / math.sqrt(one.numel())  # the cosine of a random direction is N(0, 1 / (m n))
     nan = Excess(*[math.nan] * 4)
 

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svdrift.recovery.interventions import Intervention, Kind
-from svdrift.recovery.kinds import changed, chosen_ranks, interpolated, random_directions
+from svdrift.recovery.kinds import (
+    changed,
+    chosen_ranks,
+    directions,
+    interpolated,
+    random_directions,
+)
 from svdrift.spectra.decomposition import Factors, decompose
 
 sizes = st.integers(1, 20)
@@ -101,6 +107,16 @@ def test_random_directions_change_as_much_and_keep_the_spectrum(
     assert torch.allclose(singular, p.target.S[ranks], rtol=1e-4)  # bases stay orthonormal
     cosine = torch.sum(directed * (made - p.weight)) / directed.norm() ** 2
     assert cosine.abs() < 0.45  # another direction than the anchor's
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-5])
+def test_random_directions_of_close_checkpoints_change_as_much(size: float) -> None:
+    p = pair(96, 64, seed=7, size=size)
+    ranks = torch.arange(20)
+    wanted = directions(p.target, p.anchor, ranks)
+    change = random_directions(p.target, p.anchor, ranks, torch.Generator().manual_seed(0))
+    norms = [(c.left.double() @ c.right.double()).norm() for c in (change, wanted)]
+    assert norms[0] == pytest.approx(norms[1].item(), rel=0.02)
 
 
 def test_random_directions_of_equal_checkpoints_change_nothing() -> None:

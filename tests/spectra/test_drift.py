@@ -156,6 +156,9 @@ def test_second_update_undoes_half_of_the_first(three: Three) -> None:
     assert (angles["minus_random_high"] < 0).mean() > 0.9
     frozen = rows[(rows["layer"] == 0) & (rows["module"] == "q")]
     assert frozen["observed"].isna().all()
+    base, first, _ = three  # nor is there anything to compare where the second update is none
+    still = update_rows(base, first, first, shares=(0.25,), draws=2, seed=0)
+    assert still["observed"].isna().all()
 
 
 def test_tables_of_spectra(three: Three) -> None:

@@ -273,10 +273,11 @@ def test_a_variant_can_be_exported(smoke, snakemake, clone):
 
 
 @pytest.mark.parametrize(
-    "overlay", sorted(path.name for path in (ROOT / "experiments").glob("*.yaml"))
+    "overlay",
+    sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.yaml")),
 )
 def test_every_experiment_has_a_graph(snakemake, overlay):
-    plan = snakemake("-n", "--configfile", f"experiments/{overlay}")
+    plan = snakemake("-n", "--configfile", overlay)
     assert plan.returncode == 0, plan.stderr[-2000:]
 
 

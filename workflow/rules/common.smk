@@ -53,6 +53,7 @@ ACCELERATOR = {
     "accelerate": STUDY.compute.accelerate,
     "device": "cuda" if STUDY.compute.gpus else "cpu",
 }
+GPU = min(1, STUDY.compute.gpus)  # of a job that is one process
 
 
 def where_to_look():

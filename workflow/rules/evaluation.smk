@@ -17,7 +17,7 @@ rule evaluate:
     resources:
         mem_mb=4000,
         runtime=30,
-        gpu=ACCELERATOR["gpu"],
+        gpu=GPU,
         device=ACCELERATOR["device"],
     params:
         settings=as_json(STUDY.evaluation),

@@ -28,7 +28,7 @@ if STUDY.trajectories:  # what happens on the way is known only where it was eva
     LAST = {"last_update": STUDY.rl.training.updates}
     PLOTS["rl_progress"] = (RL, {"accuracy": ACCURACY}, LAST)
     PLOTS["objectives"] = (RL, {"objectives": TABLES + "/objectives.parquet"}, LAST)
-if "anchor-to-last" in PAIRS:
+if PAIRS:
     DRIFT = {name: f"{TABLES}/{name}.parquet" for name in ("drift", "matrices")}
     VALUES = {name: f"{TABLES}/{name}.parquet" for name in ("value_changes", "spectrum")}
     PLOTS |= {
@@ -39,7 +39,7 @@ if "anchor-to-last" in PAIRS:
     }
 if UPDATES:
     PLOTS["rl_update"] = (WEIGHTS, {"updates": TABLES + "/updates.parquet"}, {})
-if "last-with-anchor" in REPAIRS:
+if REPAIRS:
     RECOVERED = {"recovery": TABLES + "/recovery.parquet"}
     PLOTS |= {
         "recovery_by_rank": (RECOVERY, RECOVERED | {"published": PUBLISHED_VALUES}, {}),

@@ -13,7 +13,7 @@ if STUDY.model.source == "tiny":
         resources:
             mem_mb=4000,
             runtime=60,
-            gpu=ACCELERATOR["gpu"],
+            gpu=GPU,
             device=ACCELERATOR["device"],
         params:
             settings=as_json(STUDY.pretrain),

@@ -48,7 +48,7 @@ rule recover:
     resources:
         mem_mb=4000,
         runtime=30,
-        gpu=ACCELERATOR["gpu"],
+        gpu=GPU,
         device=ACCELERATOR["device"],
     params:
         settings=as_json(STUDY.evaluation, without=["tries", "multi_try_splits"]),
@@ -83,7 +83,7 @@ rule export_recovered:
     resources:
         mem_mb=4000,
         runtime=30,
-        gpu=ACCELERATOR["gpu"],
+        gpu=GPU,
         device=ACCELERATOR["device"],
     params:
         target=lambda wildcards: REPAIRS[wildcards.repair].target,

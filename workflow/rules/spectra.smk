@@ -47,7 +47,7 @@ rule decompose:
     resources:
         mem_mb=4000,
         runtime=60,
-        gpu=ACCELERATOR["gpu"],
+        gpu=GPU,
         device=ACCELERATOR["device"],
     params:
         # A function, since the `{layer}` of patterns is no wildcard.
@@ -76,7 +76,7 @@ rule measure_drift:
     resources:
         mem_mb=4000,
         runtime=60,
-        gpu=ACCELERATOR["gpu"],
+        gpu=GPU,
         device=ACCELERATOR["device"],
     params:
         settings=SPECTRA.model_dump_json(include={"shares", "windows", "draws"}),
@@ -108,7 +108,7 @@ rule measure_updates:
     resources:
         mem_mb=4000,
         runtime=60,
-        gpu=ACCELERATOR["gpu"],
+        gpu=GPU,
         device=ACCELERATOR["device"],
     params:
         settings=SPECTRA.model_dump_json(include={"shares", "draws"}),
