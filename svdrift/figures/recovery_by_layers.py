@@ -36,8 +36,8 @@ def draw(recovery: pd.DataFrame, measure: str = "solved_first_try") -> style.Dra
     end_table = summary(ends, ["split", "intervention"])
     note = (
         f"{style.repair(repair)}. {style.sample(rows)}. Each bar spans the layers that were given "
-        "back, with embedding and head. Whiskers and bands: 95 % intervals over hands, clustered by multiset, averaged "
-        "over seeds; dots: single seeds. Vertical axes do not begin at 0."
+        "back, with embedding and head. Whiskers and bands: 95 % intervals over hands, clustered "
+        "by multiset, averaged over seeds; dots: single seeds. Vertical axes do not begin at 0."
     )
     figure, axes = style.panels(1, 3, 2.9, note=note, sharex=True)
     for panel, split in zip(axes, splits, strict=True):

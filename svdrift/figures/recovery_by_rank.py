@@ -74,7 +74,7 @@ def _series(axes: Axes, part: pd.DataFrame, series: str) -> None:
         part,
         "share",
         colour=style.KIND_COLOURS[kind],
-        label=style.KIND_LABELS[kind] + (", smallest values" if bottom else ""),
+        label=f"{kind}, smallest values" if bottom else style.KIND_LABELS[kind],
         marker=style.KIND_MARKERS[kind],
         linestyle="--" if bottom else "-",
         mfc="white" if bottom else style.KIND_COLOURS[kind],

@@ -32,8 +32,8 @@ def expand(rows: Iterable[Mapping[str, Any]]) -> tuple[Intervention, ...]:
     found: dict[str, Intervention] = {}
     for row in rows:
         choices = [_alternatives(field, value) for field, value in row.items()]
-        for field, values in zip(row, choices, strict=True):
-            if not values:
+        for field, options in zip(row, choices, strict=True):
+            if not options:
                 raise UserError(f"{field}: an empty list leaves nothing to do")
         for values in product(*choices):
             intervention = read(dict(zip(row, values, strict=True)))

@@ -240,7 +240,7 @@ def test_another_pair_where_the_anchor_is_the_last_checkpoint() -> None:
     numbers = ["observed", "isotropic", "minus_isotropic"]
     drift.loc[drift["pair"] == "anchor-to-last", numbers] = 0.0
     figure = rotation_heatmap.draw(drift, tables["matrices"]).figure
-    assert "base to sft-4" in texts(figure)
+    assert "base to sft-8" in texts(figure)  # the last step of SFT
     assert "anchor to last" not in texts(figure)
 
 
