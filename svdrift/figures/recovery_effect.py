@@ -36,8 +36,8 @@ def draw(effect: pd.DataFrame) -> style.Drawing:
     note = (
         f"{style.repair(repair)}. {style.sample(rows[rows['seed'].notna()])}; ticks: single "
         "seeds. Whiskers: 95 % intervals, paired on the same hands, clustered by multiset. "
-        "Recovered: 0 is the target, 100 % the anchor. Grey: 70 to 80 %, as published for the directions of the top 20 % of "
-        "ranks and of the first 25 % of layers (arXiv 2508.16546)."
+        "Recovered: 0 is the target, 100 % the anchor. Grey: 70 to 80 %, as published for the "
+        "directions of the top 20 % of ranks and of the first 25 % of layers (arXiv 2508.16546)."
     )
     height = 1.25 + 0.135 * len(interventions)
     figure, axes = style.panels(1, 3, height, note=note, sharey=True, width_ratios=[1.5, 1, 1])
