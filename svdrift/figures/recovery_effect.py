@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -26,8 +27,9 @@ def draw(effect: pd.DataFrame) -> style.Drawing:
     Args:
         effect: one row an intervention: `repair`, `intervention`, `split`, `seed` (missing for all
             seeds together), `n`, `difference` to the target with `low`, `high`, and `recovered`
-            with `recovered_low`, `recovered_high`, empty where nothing was clearly lost. Where rows
-            over seeds exist they are drawn, and single seeds as ticks; else the seed.
+            with `recovered_low`, `recovered_high`, empty where nothing was clearly lost. A number
+            over seeds is drawn where there is one, with single seeds as ticks; else every seed
+            that has one, with its own interval.
     """
     repair = main_repair(effect)
     rows = effect[effect["repair"] == repair]
@@ -36,7 +38,8 @@ def draw(effect: pd.DataFrame) -> style.Drawing:
     note = (
         f"{style.repair(repair)}. {style.sample(rows[rows['seed'].notna()])}; ticks: single "
         "seeds. Whiskers: 95 % intervals, paired on the same hands, clustered by multiset. "
-        "Recovered: 0 is the target, 100 % the anchor. Grey: 70 to 80 %, as published for the "
+        "Recovered: 0 is the target, 100 % the anchor; where the loss over seeds is not clearly "
+        "above 0, single seeds in which it is. Grey: 70 to 80 %, as published for the "
         "directions of the top 20 % of ranks and of the first 25 % of layers (arXiv 2508.16546)."
     )
     height = 1.25 + 0.135 * len(interventions)
@@ -79,7 +82,7 @@ def _forest(
     for y, intervention in enumerate(interventions):
         if y % 2:
             axes.axhspan(y - 0.5, y + 0.5, color="#F6F6F6", lw=0, zorder=-1)
-        part = rows[rows["intervention"] == intervention]
+        part = rows[(rows["intervention"] == intervention) & rows[value].notna()]
         over_seeds = part[part["seed"].isna()]
         bold, dots = (
             (over_seeds, part[part["seed"].notna()]) if len(over_seeds) else (part, over_seeds)
@@ -87,11 +90,11 @@ def _forest(
         kind = _kind(intervention)
         axes.errorbar(
             bold[value],
-            [y] * len(bold),
+            y + 0.36 * (np.arange(1, len(bold) + 1) / (len(bold) + 1) - 0.5),
             xerr=[bold[value] - bold[low], bold[high] - bold[value]],
             fmt=style.KIND_MARKERS[kind],
             color=style.KIND_COLOURS[kind],
-            lw=1.1,
+            lw=1.1 if len(bold) == 1 else 0.7,
             ms=6 if style.KIND_MARKERS[kind] == "." else 3.6,
         )
         axes.plot(dots[value], [y] * len(dots), "|", color=style.KIND_COLOURS[kind], ms=4, mew=0.6)
