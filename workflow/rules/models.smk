@@ -65,7 +65,6 @@ rule train_sft:
         LOGS + "/seed-{seed}/train_sft.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/train_sft.tsv"
-    threads: 2
     resources:
         **ACCELERATOR,
         mem_mb=4000,
