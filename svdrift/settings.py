@@ -549,7 +549,7 @@ class RecoverySettings(Section):
     )
     interventions: tuple[GridRow, ...] = Field(
         (
-            {"kind": "directions", "top": [0.1, 0.2, 0.3, 0.5, 1]},
+            {"kind": "directions", "top": [0.1, 0.2, 0.3, 1]},
             {"kind": "directions", "bottom": 0.2},
             {
                 "kind": "directions",
@@ -557,9 +557,10 @@ class RecoverySettings(Section):
                 "layers": [[0, 0.25], [0.25, 0.5], [0.5, 0.75], [0.75, 1]],
             },
             {"kind": "triplets", "top": 0.2},
-            {"kind": ["values", "random_directions"], "top": [0.2, 1]},
+            {"kind": "values", "top": [0.2, 1]},
+            {"kind": "random_directions", "top": 0.2},
             {"kind": "interpolate", "weight": [0.25, 0.5, 0.75]},
-            {"kind": "reset", "layers": [[0, 0.25], [0, 0.5], [0.5, 1]]},
+            {"kind": "reset", "layers": [[0, 0.5], [0.5, 1]]},
         ),
         description="Grid of interventions: rows of {kind, top, bottom, layers, modules, "
         "embedding_and_head, weight, full_rank_reset, seed}. Any value may be a list of "
