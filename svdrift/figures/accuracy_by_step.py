@@ -16,18 +16,15 @@ SUBSETS = {
 
 
 @style.styled
-def draw(
-    accuracy: pd.DataFrame, published: pd.DataFrame, measure: str = "solved_first_try"
-) -> style.Drawing:
+def draw(accuracy: pd.DataFrame, published: pd.DataFrame) -> style.Drawing:
     """ID and OOD accuracy against SFT step, OOD by pretraining, and Llama-3.2-11B as published.
 
     Args:
         accuracy: the accuracy table with `seed`, `run`, `sft_step`, `update`; rows of run `sft`
             on `id_test`, `ood_test` and, where it exists, `demonstrated` are used.
         published: `llama_ood_by_checkpoint`.
-        measure: which measure of the accuracy table.
     """
-    rows = accuracies(accuracy, measure, list(style.SPLIT_LABELS), ["sft"], list(SUBSETS))
+    rows = accuracies(accuracy, list(style.SPLIT_LABELS), ["sft"], list(SUBSETS))
     table = summary(rows, ["split", "subset", "sft_step"])
     whole = rows[rows["subset"] == "all"]
     parts = {

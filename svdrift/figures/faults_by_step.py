@@ -46,7 +46,10 @@ def draw(accuracy: pd.DataFrame) -> style.Drawing:
     if len(found) > len(COLOURS):
         raise ValueError(f"no more than {len(COLOURS)} kinds of fault can be told apart")
     rows = pd.concat(
-        [accuracies(accuracy, f"fault:{kind}", splits, ["sft"]).assign(kind=kind) for kind in found]
+        [
+            accuracies(accuracy, splits, ["sft"], measure=f"fault:{kind}").assign(kind=kind)
+            for kind in found
+        ]
     )
     table = summary(rows, ["split", "kind", "sft_step"])
     note = f"{style.sample(rows)}. {style.BANDS};\n{style.THIN}."

@@ -13,16 +13,15 @@ SHIFTS = {"directions": -0.008, "reset": 0.008}  # so that whiskers of one block
 
 
 @style.styled
-def draw(recovery: pd.DataFrame, measure: str = "solved_first_try") -> style.Drawing:
+def draw(recovery: pd.DataFrame) -> style.Drawing:
     """Accuracy by the block of layers that gets all directions, or the whole weights, of anchor.
 
     Args:
         recovery: accuracies of the variants with `seed`, `repair`, `intervention` (its id, or
             `target`, `anchor`) and the choices of `Intervention`.
-        measure: which measure of the accuracy table.
     """
     splits = ["demonstrated", "id_test", "ood_test"]
-    rows = recoveries(recovery, splits, measure)
+    rows = recoveries(recovery, splits)
     repair = main_repair(rows)
     rows = rows[rows["repair"] == repair]
     ends = rows[rows["intervention"].isin(list(style.END_LABELS))]

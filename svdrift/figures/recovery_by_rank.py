@@ -14,19 +14,16 @@ FROM_BOTTOM = " from the bottom"
 
 
 @style.styled
-def draw(
-    recovery: pd.DataFrame, published: pd.DataFrame, measure: str = "solved_first_try"
-) -> style.Drawing:
+def draw(recovery: pd.DataFrame, published: pd.DataFrame) -> style.Drawing:
     """Accuracy against the share of ranks given back, by kind, beside the published control.
 
     Args:
         recovery: accuracies of the variants with `seed`, `repair`, `intervention` (its id, or
             `target`, `anchor`) and the choices of `Intervention`.
         published: `singular_value_control`.
-        measure: which measure of the accuracy table.
     """
     splits = ["id_test", "ood_test"]
-    rows = recoveries(recovery, splits, measure)
+    rows = recoveries(recovery, splits)
     repair = main_repair(rows)
     rows = rows[rows["repair"] == repair]
     ends = rows[rows["intervention"].isin(list(style.END_LABELS))]

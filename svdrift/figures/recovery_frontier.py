@@ -16,15 +16,14 @@ ENDS = list(style.END_LABELS)
 
 
 @style.styled
-def draw(recovery: pd.DataFrame, measure: str = "solved_first_try") -> style.Drawing:
+def draw(recovery: pd.DataFrame) -> style.Drawing:
     """OOD accuracy against ID accuracy of every intervention; a column of panels for each repair.
 
     Args:
         recovery: accuracies of the variants with `seed`, `repair`, `intervention` (its id, or
             `target`, `anchor`) and the choices of `Intervention`.
-        measure: which measure of the accuracy table.
     """
-    rows = recoveries(recovery, [*COSTS, "ood_test"], measure)
+    rows = recoveries(recovery, [*COSTS, "ood_test"])
     repairs = order(rows["repair"], [main_repair(rows)])
     table = summary(rows, ["repair", "split", "intervention"])
     choices = rows.drop_duplicates(["repair", "intervention"]).assign(

@@ -11,19 +11,16 @@ PUBLISHED_RUNS = {"ood_accuracy_sft": "sft", "ood_accuracy_after_rl": "ppo"}
 
 
 @style.styled
-def draw(
-    accuracy: pd.DataFrame, published: pd.DataFrame, measure: str = "solved_first_try"
-) -> style.Drawing:
+def draw(accuracy: pd.DataFrame, published: pd.DataFrame) -> style.Drawing:
     """Accuracy of each SFT checkpoint and of every run started from it, against SFT step.
 
     Args:
         accuracy: the accuracy table with `seed`, `run`, `sft_step` (of the start), `update`; of
             each run its end on `ood_test` and `id_test` is used.
         published: `llama_ood_by_checkpoint`.
-        measure: which measure of the accuracy table.
     """
     splits = ["ood_test", "id_test"]
-    rows = accuracies(accuracy, measure, splits, list(style.RUN_LABELS))
+    rows = accuracies(accuracy, splits, list(style.RUN_LABELS))
     table = summary(rows, ["split", "run", "sft_step"])
     note = f"{style.sample(rows)}. {style.BANDS};\n{style.THIN}. {style.PUBLISHED}."
     figure, axes = style.panels(1, 3, 3.1, note=note)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from svdrift.figures import style
-from svdrift.figures.aggregate import rl_run, summary
+from svdrift.figures.aggregate import FIRST_TRY, rl_run, summary
 
 
 @style.styled
-def draw(
-    accuracy: pd.DataFrame, last_update: int, measure: str = "solved_first_try"
-) -> style.Drawing:
+def draw(accuracy: pd.DataFrame, last_update: int) -> style.Drawing:
     """ID and OOD test accuracy against RL update, one colour for each SFT step started from.
 
     Shown are the starts of which intermediate checkpoints were evaluated.
@@ -20,11 +18,10 @@ def draw(
         accuracy: the accuracy table with `seed`, `run`, `sft_step`, `update`; rows of RL
             and the SFT checkpoints as update 0.
         last_update: number of the update at which a run ends.
-        measure: which measure of the accuracy table.
     """
     splits = ["id_test", "ood_test"]
     rows = accuracy[
-        (accuracy["measure"] == measure)
+        (accuracy["measure"] == FIRST_TRY)
         & (accuracy["subset"] == "all")
         & accuracy["split"].isin(splits)
     ]

@@ -25,7 +25,6 @@ def draw(
     anchors: pd.DataFrame,
     published: pd.DataFrame,
     moderate_step: int,
-    measure: str = "solved_first_try",
 ) -> style.Drawing:
     """Bars with intervals for ID and OOD test, and the published bars of the same game.
 
@@ -35,11 +34,10 @@ def draw(
         published: `accuracy_by_stage`; rows of task `general_points`.
         anchors: `seed`, `sft_step` of its OOD peak, chosen on the selection set.
         moderate_step: SFT step that RL starts from.
-        measure: which measure of the accuracy table.
     """
     splits = ["id_test", "ood_test"]
     method = rl_run(accuracy)
-    rows = accuracies(accuracy, measure, splits, ["sft", method, "continued"])
+    rows = accuracies(accuracy, splits, ["sft", method, "continued"])
     runs = {"sft_moderate": "sft", "continued": "continued", "rl": method}
     moderate = rows[rows["sft_step"] == moderate_step]
     peaks = rows[rows["run"] == "sft"].merge(anchors[["seed", "sft_step"]], on=["seed", "sft_step"])

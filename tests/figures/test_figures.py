@@ -190,7 +190,7 @@ def test_summary_is_the_mean_with_combined_intervals() -> None:
 
 def test_only_the_end_of_a_run_is_shown() -> None:
     table = accuracy_table(1)
-    rows = accuracies(table, "solved_first_try", ["ood_test"], ["sft", "ppo"])
+    rows = accuracies(table, ["ood_test"], ["sft", "ppo"])
     assert rows["update"].isna().all()
     assert set(rows["run"]) == {"sft", "ppo"}
     assert not rows.duplicated(["run", "sft_step"]).any()
@@ -279,7 +279,7 @@ def test_without_ranks_every_kind_is_the_target() -> None:
     target = own.loc[own["intervention"] == "target", "value"].mean()
     lines = {line.get_label(): line.get_xydata() for line in drawing.figure.axes[1].get_lines()}
     directions = np.asarray(lines["directions (UV merging)"])
-    assert directions[:, 0].tolist() == [0, 0.1, 0.2, 0.3, 0.5, 1]  # no block of layers
+    assert directions[:, 0].tolist() == [0, 0.1, 0.2, 0.3, 1]  # no block of layers
     assert directions[0, 1] == pytest.approx(target)
     assert np.asarray(lines["singular values only"])[0, 1] == pytest.approx(target)
     whole = own.loc[own["intervention"] == "directions-top1", "value"].mean()
