@@ -53,6 +53,8 @@ format: $(DEV) ## Format the code and mend what ruff can mend
 
 docs: $(RUN_TIME) ## Regenerate the documents that are generated from the code
 	python -m svdrift.settings
+	snakemake --rulegraph mermaid-js --configfile experiments/smoke.yaml --nolock \
+		| python docs/rule_graph.py > docs/rule-graph.md
 
 # Versions in the locks stay unless pyproject.toml forbids them. The local suffix of torch
 # (+cpu, +cu130) names a build, which is the machine's choice.

@@ -17,6 +17,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/spectra.smk"
 include: "workflow/rules/recovery.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/findings.smk"
 
 
 rule all:
@@ -26,6 +27,7 @@ rule all:
         rules.spectra.input,
         rules.recovery.input,
         rules.figures.input,
+        rules.findings.input,
 
 
 onsuccess:

@@ -791,6 +791,18 @@ class Settings(Section):
         return self.rl_starts[len(self.rl_starts) // 2]
 
     @property
+    def named_starts(self) -> dict[str, int]:
+        """SFT steps of the first, the moderate and the last start of RL, as the papers name them.
+
+        `short` and `long` are missing where the moderate one is itself the first or the last.
+        """
+        if not self.rl_starts:
+            return {}
+        moderate = self.moderate_start
+        named = {"short": min(self.rl_starts), "moderate": moderate, "long": max(self.rl_starts)}
+        return {n: step for n, step in named.items() if n == "moderate" or step != moderate}
+
+    @property
     def rl_starts(self) -> tuple[int, ...]:
         """SFT steps from which RL starts."""
         return self.sft.checkpoints if self.rl.starts == "all" else self.rl.starts

@@ -101,7 +101,7 @@ def paired_difference(
     """
     pairs = _pairs(a, b, measure)
     gain = pairs["a"] - pairs["b"]
-    sums, sizes = _by_multiset(pairs)
+    sums, sizes = _by_multiset(gain, pairs["multiset"])
     rng = np.random.default_rng(seed)
     half = _t(len(sums) - 1) * cluster_bootstrap_error(sums, sizes, resamples, rng)
     difference = float(gain.mean())
@@ -147,23 +147,63 @@ def paired_difference_over_seeds(
         raise ValueError("the two episode tables hold different seeds")
     if len(seeds) < 2:
         raise ValueError("an interval over seeds needs at least two of them")
-    rng = np.random.default_rng(seed)
-    pairs = [_pairs(a[a["seed"] == s], b[b["seed"] == s], measure) for s in seeds]
-    values_a = np.array([float(p["a"].mean()) for p in pairs])
-    values_b = np.array([float(p["b"].mean()) for p in pairs])
-    differences = values_a - values_b
-    errors = [cluster_bootstrap_error(*_by_multiset(p), resamples, rng) for p in pairs]
-    half = half_width_over_seeds(differences, np.array(errors))
-    difference = float(differences.mean())
+    parts = [(a[a["seed"] == s], b[b["seed"] == s]) for s in seeds]
+    over = contrast([[(1.0, one), (-1.0, two)] for one, two in parts], measure, resamples, seed)
+    pairs = [_pairs(one, two, measure) for one, two in parts]
     return SeedsDifference(
-        seeds=len(seeds),
-        n=sum(len(p) for p in pairs),
-        value_a=float(values_a.mean()),
-        value_b=float(values_b.mean()),
-        difference=difference,
-        low=max(difference - half, -1.0),
-        high=min(difference + half, 1.0),
+        seeds=over.seeds,
+        n=over.n,
+        value_a=float(np.mean([p["a"].mean() for p in pairs])),
+        value_b=float(np.mean([p["b"].mean() for p in pairs])),
+        difference=over.value,
+        low=max(over.low, -1.0),
+        high=min(over.high, 1.0),
     )
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of checkpoints' solved shares, mean over seeds; `low` and `high` are 95 %."""
+
+    seeds: int
+    n: int
+    value: float
+    low: float
+    high: float
+
+
+def contrast(
+    seeds: Sequence[Sequence[tuple[float, pd.DataFrame]]],
+    measure: Solved = "solved_first_try",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Contrast:
+    """Sum of weight x solved share, from (weight, episodes of one checkpoint) terms of each seed.
+
+    Terms of one seed are paired on the same hands: `[(1, a), (-1, b)]` is a paired difference,
+    `[(1, a), (-1, b), (-1, c), (1, d)]` a difference of two of them. One seed's interval is that of
+    `paired_difference`, several seeds' is `half_width_over_seeds`.
+
+    Raises:
+        ValueError: the hands of one seed differ, or have but one multiset.
+    """
+    rng = np.random.default_rng(seed)
+    values, errors, hands, clusters = [], [], 0, 0
+    for terms in seeds:
+        weights, tables = zip(*terms, strict=True)
+        multisets, solved = _outcomes(tables, measure)
+        sums, sizes = _by_multiset(pd.Series(solved @ np.array(weights)), multisets)
+        values.append(float(sums.sum() / sizes.sum()))
+        errors.append(cluster_bootstrap_error(sums, sizes, resamples, rng))
+        hands, clusters = hands + len(multisets), len(sums)
+    several = len(values) > 1
+    half = (
+        half_width_over_seeds(np.array(values), np.array(errors))
+        if several
+        else _t(clusters - 1) * errors[0]
+    )
+    value = float(np.mean(values))
+    return Contrast(len(values), hands, value, value - half, value + half)
 
 
 def paired_difference_table(
@@ -213,8 +253,9 @@ def recovered_share(
     """
     clusters = []
     for variant, target, anchor in seeds:
-        gain, sizes = _by_multiset(_pairs(variant, target, measure))
-        loss, _ = _by_multiset(_pairs(anchor, target, measure))
+        multisets, solved = _outcomes((variant, target, anchor), measure)
+        gain, sizes = _by_multiset(pd.Series(solved[:, 0] - solved[:, 1]), multisets)
+        loss, _ = _by_multiset(pd.Series(solved[:, 2] - solved[:, 1]), multisets)
         clusters.append((gain, loss, sizes))
     return share_over_clusters(clusters, resamples, np.random.default_rng(seed))
 
@@ -266,30 +307,32 @@ def fieller_interval(mean: Floats, covariance: Floats, quantile: float) -> tuple
     return (middle - half) / square, (middle + half) / square
 
 
+def _outcomes(tables: Sequence[pd.DataFrame], measure: Solved) -> tuple[pd.Series, Floats]:
+    """The multiset of each hand, and each checkpoint's outcome on it: shape (hands, tables)."""
+    for table in tables:
+        if table["checkpoint"].nunique() != 1:
+            raise ValueError("each table must hold the episodes of exactly one checkpoint")
+    key = ["split", "hand_id"]
+    hands = [hands_of(table).set_index(key).sort_index() for table in tables]
+    if not all(other.index.equals(hands[0].index) for other in hands):
+        raise ValueError("the checkpoints were not evaluated on the same hands")
+    multisets = hands[0]["multiset"].reset_index(drop=True)
+    if multisets.nunique() < 2:
+        raise ValueError("a paired comparison needs hands of at least two multisets")
+    return multisets, np.stack([one[measure].to_numpy(dtype=float) for one in hands], axis=1)
+
+
 def _pairs(a: pd.DataFrame, b: pd.DataFrame, measure: Solved) -> pd.DataFrame:
     """Both checkpoints' outcome (0 or 1) on each hand: columns multiset, a, b."""
-    for name, table in (("a", a), ("b", b)):
-        if table["checkpoint"].nunique() != 1:
-            raise ValueError(f"{name} must hold the episodes of exactly one checkpoint")
-    key = ["split", "hand_id"]
-    left, right = (hands_of(t).set_index(key).sort_index() for t in (a, b))
-    if not left.index.equals(right.index):
-        raise ValueError("the two checkpoints were not evaluated on the same hands")
-    if left["multiset"].nunique() < 2:
-        raise ValueError("a paired comparison needs hands of at least two multisets")
-    return pd.DataFrame(
-        {
-            "multiset": left["multiset"],
-            "a": left[measure].astype(int),
-            "b": right[measure].astype(int),
-        }
-    ).reset_index(drop=True)
+    multisets, solved = _outcomes((a, b), measure)
+    one, two = solved.astype(int).T
+    return pd.DataFrame({"multiset": multisets, "a": one, "b": two})
 
 
-def _by_multiset(pairs: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Sum of a minus b, and number of hands, of each multiset."""
-    gain = (pairs["a"] - pairs["b"]).groupby(pairs["multiset"])
-    return np.asarray(gain.sum(), dtype=float), np.asarray(gain.size(), dtype=float)
+def _by_multiset(gain: pd.Series, multisets: pd.Series) -> tuple[Floats, Floats]:
+    """Sum of the hands' gains, and number of hands, of each multiset."""
+    grouped = gain.groupby(multisets)
+    return np.asarray(grouped.sum(), dtype=float), np.asarray(grouped.size(), dtype=float)
 
 
 def _t(freedom: int) -> float:

@@ -227,3 +227,30 @@ def test_recovered_interval_covers(loss: float, share: float, seeds: int) -> Non
     assert len(clear) > 350
     covered = np.mean([one.low <= share <= one.high for one in clear])
     assert 0.92 <= covered <= 0.99
+
+
+def hierarchical_bootstrap(gains: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Means of resampled seeds, multisets within them, and hands within those: shape (draws,)."""
+    seeds, clusters, hands = gains.shape
+    of = rng.integers(seeds, size=(draws, seeds, 1, 1))
+    row = rng.integers(clusters, size=(draws, seeds, clusters, 1))
+    return gains[of, row, rng.integers(hands, size=(draws, seeds, clusters, hands))].mean((1, 2, 3))
+
+
+@pytest.mark.parametrize(("seeds", "covers_at_most"), [(3, 0.85), (5, 0.9)])
+def test_a_hierarchical_bootstrap_over_few_seeds_is_too_narrow(
+    seeds: int, covers_at_most: float
+) -> None:
+    """Why intervals over seeds are Student's t. True effect 0; seeds differ more than hands do."""
+    rng = np.random.default_rng(11)
+    clusters, hands, ours, bootstrap = 30, 3, [], []
+    for _ in range(300):
+        gains = rng.normal(0, 1, (seeds, clusters, hands)) + rng.normal(0, 0.5, (seeds, 1, 1))
+        low, high = np.quantile(hierarchical_bootstrap(gains, 200, rng), [0.025, 0.975])
+        bootstrap.append(low <= 0 <= high)
+        sizes = np.full(clusters, float(hands))
+        errors = [cluster_bootstrap_error(sums, sizes, 100, rng) for sums in gains.sum(axis=2)]
+        values = gains.mean(axis=(1, 2))
+        ours.append(abs(values.mean()) <= half_width_over_seeds(values, np.array(errors)))
+    assert np.mean(ours) >= 0.93
+    assert np.mean(bootstrap) <= covers_at_most

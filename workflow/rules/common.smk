@@ -56,5 +56,30 @@ ACCELERATOR = {
 GPU = min(1, STUDY.compute.gpus)  # of a job that is one process
 
 
+def made_of():
+    """What the study was made of, in words, for captions."""
+    rl = STUDY.rl.training
+    base = STUDY.model.source
+    if base == "tiny":
+        shape = STUDY.model.architecture
+        base = f"tiny Llama of width {shape.hidden_size} with {shape.layers} layers"
+    parts = [
+        f"Study {STUDY.study}, seed{'s' * (len(STUDY.seeds) > 1)} {', '.join(map(str, STUDY.seeds))}",
+        f"{STUDY.task.hands.test:,} test hands per rule and seed",
+        f"ID rule {STUDY.task.id_rule}, OOD rule {STUDY.task.ood_rule}",
+        f"base model: {base}",
+        f"SFT: {STUDY.sft.steps} steps of {STUDY.sft.batch_size} at {STUDY.sft.learning_rate:g}",
+    ]
+    if STUDY.rl_starts:
+        parts.append(
+            f"{STUDY.rl.method.upper()}: {rl.updates} updates of {rl.episodes} episodes at "
+            f"{rl.learning_rate:g}, from SFT steps {', '.join(map(str, STUDY.rl_starts))}"
+        )
+    return "; ".join(parts) + "."
+
+
+config["made_of"] = made_of()  # captions of the report read it
+
+
 def where_to_look():
-    return f"\nFigures: {FIGURES}/\nTables:  {TABLES}/"
+    return f"\nFindings: {RESULTS}/report/README.md\nFigures:  {FIGURES}/\nTables:   {TABLES}/"

@@ -37,7 +37,7 @@ rule make_hands:
         summary=report(
             SEED + "/hands/summary.csv",
             caption="../report/hands.rst",
-            category="1. Hands",
+            category="2. Hands",
             labels={"table": "splits", "seed": "{seed}"},
         ),
     log:

@@ -1,5 +1,5 @@
-SFT, RL = "2. Supervised fine-tuning", "3. Reinforcement learning"
-WEIGHTS, RECOVERY = "4. Spectra", "5. Recovery"
+SFT, RL = "3. Supervised fine-tuning", "4. Reinforcement learning"
+WEIGHTS, RECOVERY = "5. Spectra", "6. Recovery"
 ACCURACY = TABLES + "/accuracy.parquet"
 PUBLISHED_CURVE = "svdrift/reference/llama_ood_by_checkpoint.csv"
 PUBLISHED_STAGES = "svdrift/reference/accuracy_by_stage.csv"

@@ -1,0 +1,82 @@
+"""Write a study's report for GitHub: findings first, then each figure with its caption."""
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path, PurePath
+
+import pandas as pd
+from jinja2 import Template
+
+from svdrift.findings.claims import FORGOT, MEASURES
+from svdrift.findings.finding import read_findings
+from svdrift.findings.page import markdown
+from svdrift.scripting import run, write_provenance
+
+NULLS = ["observed", "isotropic", "minus_isotropic", "minus_isotropic_low", "minus_isotropic_high"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--findings", type=Path, required=True, help="table of findings (csv)")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="their evidence")
+    parser.add_argument("--figures", type=Path, nargs="+", required=True, help="PNGs")
+    parser.add_argument("--captions", type=Path, nargs="+", required=True, help="theirs (rst)")
+    parser.add_argument("--chapters", type=json.loads, required=True, help="figure -> chapter")
+    parser.add_argument("--study", required=True, help="name of the study")
+    parser.add_argument("--made-of", required=True, help="its seeds, hands and settings, in words")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
+    args = parser.parse_args()
+    started = time.time()
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    for figure in args.figures:
+        shutil.copyfile(figure, args.out / figure.name)
+    for path in args.tables:
+        table = evidence(pd.read_parquet(path))
+        table.to_csv(args.out / f"{path.stem}.csv", index=False, float_format="%.5g")
+    shutil.copyfile(args.findings, args.out / "findings.csv")
+    captions = {path.stem: render(path) for path in args.captions}
+    chapters: dict[str, list[str]] = {}
+    for figure, chapter in args.chapters.items():
+        chapters.setdefault(chapter, []).append(figure)
+    lines = [f"# What came out: study `{args.study}`", "", args.made_of, ""]
+    lines += [
+        "## 1. Findings ([as a table](findings.csv))",
+        "",
+        markdown(read_findings(args.findings), beside),
+    ]
+    for chapter, figures in chapters.items():
+        lines += [f"## {chapter}", ""]
+        for figure in figures:
+            lines += [f"![{figure}]({figure}.png)", "", captions[figure], ""]
+    (args.out / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    inputs = {"findings": args.findings}
+    settings = {"study": args.study, "made of": args.made_of}
+    write_provenance(args.out, inputs=inputs, settings=settings, seed=None, started=started)
+
+
+def evidence(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that findings come from: of drift, what moved while SFT forgot."""
+    if "pair" not in table:
+        return table
+    rows = table[(table["pair"] == FORGOT) & table["measure"].isin(MEASURES)]
+    return rows[["seed", "layer", "module", "measure", "side", "region", "start", "stop", *NULLS]]
+
+
+def beside(path: str) -> str:
+    """Where a figure or table of the study lies in the report's folder."""
+    return PurePath(path).with_suffix(".csv" if path.endswith(".parquet") else ".png").name
+
+
+def render(caption: Path) -> str:
+    """A caption of the workflow's report as Markdown; what the study is made of stands on top."""
+    text: str = Template(caption.read_text(encoding="utf-8")).render(
+        snakemake={"config": {"made_of": ""}}
+    )
+    return text.strip().replace("``", "`")
+
+
+if __name__ == "__main__":
+    run(main)

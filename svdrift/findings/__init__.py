@@ -1,0 +1,1 @@
+"""What the tables of a study say about the claims: statements, estimates, verdicts."""

@@ -1,0 +1,80 @@
+"""A finding: a statement, an estimate with its interval, and the verdict that follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+Verdict = Literal["holds", "fails", "undecided"]
+Unit = Literal["points", "% of the loss", "%", "degrees", "rank correlation"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement about a study, and what its tables say of it. Numbers are in `unit`.
+
+    The statement says that the quantity lies above `bound`, or below it (`side`).
+    """
+
+    claim: str  # key of `svdrift.findings.claims.CLAIMS`
+    statement: str
+    unit: Unit
+    estimate: float
+    low: float  # 95 %
+    high: float
+    side: Literal["above", "below"]
+    bound: float
+    each: tuple[float, ...]  # the estimate of every single seed; NaN where it has none
+    n: int  # what was counted, over all seeds, see `counted`
+    counted: str
+    test: str
+    published: str
+    figure: str  # file names inside the study's folder
+    table: str
+    detail: str = ""  # further numbers of the same table
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval says of the statement; see `verdict`."""
+        return verdict(self.low, self.high, self.side, self.bound)
+
+
+def verdict(low: float, high: float, side: Literal["above", "below"], bound: float) -> Verdict:
+    """`holds` if all of a 95 % interval lies on the stated side of the bound, `fails` if all of it
+    lies on the other, else `undecided`. An interval that could not be had (NaN) decides nothing.
+    """  # noqa: D205
+    if math.isnan(low) or math.isnan(high):
+        return "undecided"
+    if low > bound:
+        return "holds" if side == "above" else "fails"
+    if high < bound:
+        return "fails" if side == "above" else "holds"
+    return "undecided"
+
+
+def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """One row a finding: its fields and `verdict`; `each` as text, `+3.2 -1.0`."""
+    rows = []
+    for finding in findings:
+        row = asdict(finding) | {"verdict": finding.verdict}
+        digits = 2 if finding.unit in ("rank correlation", "%") else 1
+        row["each"] = " ".join(
+            "none" if math.isnan(v) else f"{round(v, digits) + 0.0:+.{digits}f}"
+            for v in finding.each
+        )
+        rows.append(row)
+    columns = ["claim", "statement", "verdict", "estimate", "low", "high", "unit", "side", "bound"]
+    columns += ["each", "n", "counted", "detail", "test", "published", "figure", "table"]
+    numbers = dict.fromkeys(("estimate", "low", "high"), 3)
+    return pd.DataFrame(rows, columns=columns).round(numbers)
+
+
+def read_findings(path: Path) -> pd.DataFrame:
+    """The CSV of a `findings_table`: empty numbers are NaN, empty texts are empty."""
+    numbers = dict.fromkeys(("estimate", "low", "high"), "")
+    return pd.read_csv(path, keep_default_na=False, na_values=numbers)

@@ -1,0 +1,195 @@
+"""The table of findings for people: Markdown for GitHub, and one self-contained HTML page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from svdrift.findings.claims import CLAIMS
+
+PAPER = {  # number of the claim in the papers that each chapter tests
+    "forgetting": 1,
+    "rl": 1,
+    "rotation": 2,
+    "recovery": 3,
+    "strength": 4,
+}
+VERDICTS = {"holds": "✔ holds", "fails": "✘ fails", "undecided": "? undecided"}
+UNITS = {
+    "points": " points",
+    "% of the loss": " % of the loss",
+    "%": " %",
+    "degrees": "°",
+    "rank correlation": "",
+}
+COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published", "Look at"]
+HOW_TO_READ = (
+    "A statement holds if all of the 95 % interval lies on its side of the bound, fails if all of "
+    "it lies on the other side, and is undecided otherwise. Each interval stands for itself: with "
+    "this many statements, one or two may be decided by chance."
+)
+
+
+def estimate(row: Mapping[Hashable, Any]) -> str:
+    """`+3.2 points [1.0, 5.4]`, and that there is none where nothing could be estimated."""
+    if pd.isna(row["estimate"]):
+        return "none: nothing was clearly lost"
+    signed = "" if row["unit"] in ("%", "% of the loss") else "+"
+    digits = 2 if row["unit"] in ("rank correlation", "%") else 1
+    number = _round(row["estimate"], digits, signed) + UNITS[row["unit"]]
+    if pd.isna(row["low"]):
+        return f"{number} (no interval)"
+    return f"{number} [{_round(row['low'], digits)}, {_round(row['high'], digits)}]"
+
+
+def _round(value: float, digits: int, sign: str = "") -> str:
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # + 0.0: no minus before a zero
+
+
+def summary(findings: pd.DataFrame) -> pd.DataFrame:
+    """One row a claim: its number here and in the papers, the claim, and how many of each verdict.
+
+    Columns `number`, `claim`, `paper`, `text`, and one per verdict. Claims without findings stay.
+    """
+    counts = findings.groupby("claim")["verdict"].value_counts().unstack(fill_value=0)
+    counts = counts.reindex(index=list(CLAIMS), columns=list(VERDICTS), fill_value=0)
+    return counts.reset_index().assign(
+        number=range(1, len(CLAIMS) + 1),
+        paper=[PAPER[claim] for claim in CLAIMS],
+        text=list(CLAIMS.values()),
+    )
+
+
+def markdown(findings: pd.DataFrame, link: Callable[[str], str]) -> str:
+    """Summary and one table per claim.
+
+    Args:
+        findings: rows of `findings_table`.
+        link: where, seen from the page, a file of the study lies.
+    """
+    lines = [
+        "| | Claim | in the papers | holds | fails | undecided |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in summary(findings).to_dict("records"):
+        lines.append(
+            f"| {row['number']} | {row['text']} | claim {row['paper']} | {row['holds']} "
+            f"| {row['fails']} | {row['undecided']} |"
+        )
+    lines += ["", HOW_TO_READ]
+    for number, (claim, text) in enumerate(CLAIMS.items(), start=1):
+        lines += ["", f"### {number}. {text}", ""]
+        rows = findings[findings["claim"] == claim]
+        if rows.empty:
+            lines.append("Not measured in this study.")
+            continue
+        lines += [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
+        for row in rows.to_dict("records"):
+            figure, table = (f"[{kind}]({link(row[kind])})" for kind in ("figure", "table"))
+            cells = [
+                row["statement"],
+                f"**{VERDICTS[row['verdict']]}**",
+                _estimate(row),
+                row["each"],
+                row["published"],
+                f"{figure}, {table}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def compact(findings: pd.DataFrame) -> str:
+    """One Markdown table of all statements, for a README."""
+    lines = ["| Statement | Verdict | Estimate [95 %] | Published |", "| --- | --- | --- | --- |"]
+    for number, (claim, text) in enumerate(CLAIMS.items(), start=1):
+        lines.append(f"| **{number}. {text}** (claim {PAPER[claim]} of the papers) | | | |")
+        for row in findings[findings["claim"] == claim].to_dict("records"):
+            cells = [row["statement"], VERDICTS[row["verdict"]], _estimate(row), row["published"]]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _estimate(row: Mapping[Hashable, Any]) -> str:
+    return estimate(row) + (f"<br>{row['detail']}" if row["detail"] else "")
+
+
+def page(findings: pd.DataFrame, study: str) -> str:
+    """The same as one HTML page that needs nothing else; narrow screens get a card a statement."""
+    parts = [_HEAD.replace("STUDY", html.escape(study)), "<h1>Findings</h1>"]
+    parts.append(f"<p>Study <code>{html.escape(study)}</code>. {HOW_TO_READ}</p>")
+    rows = [
+        [
+            f"{row['number']}",
+            html.escape(row["text"]),
+            f"claim {row['paper']}",
+            *(f"{row[verdict]}" for verdict in VERDICTS),
+        ]
+        for row in summary(findings).to_dict("records")
+    ]
+    parts.append(_table(["", "Claim", "In the papers", *VERDICTS], rows))
+    for number, (claim, text) in enumerate(CLAIMS.items(), start=1):
+        parts.append(f"<h2>{number}. {html.escape(text)}</h2>")
+        own = findings[findings["claim"] == claim]
+        if own.empty:
+            parts.append("<p>Not measured in this study.</p>")
+            continue
+        cells = [
+            [
+                html.escape(row["statement"]),
+                f'<b class="{row["verdict"]}">{VERDICTS[row["verdict"]]}</b>',
+                _lines(estimate(row), row["detail"]),
+                html.escape(row["each"]),
+                html.escape(row["published"]),
+                _lines(f"{row['n']:,} {row['counted']}", row["test"]),
+            ]
+            for row in own.to_dict("records")
+        ]
+        parts.append(_table([*COLUMNS[:-1], "n and test"], cells))
+    return "\n".join([*parts, "</body></html>\n"])
+
+
+def _lines(first: str, second: str) -> str:
+    more = f"<br><small>{html.escape(second)}</small>" if second else ""
+    return html.escape(first) + more
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    body = "\n".join(
+        "<tr>"
+        + "".join(
+            f'<td data-head="{name}">{cell}</td>' for name, cell in zip(heads, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+
+
+_HEAD = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>Findings: STUDY</title>
+<style>
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1180px; margin: 1.5rem auto;
+  padding: 0 1rem; color: #111; background: #fff; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .35rem .6rem;
+  border-bottom: 1px solid #ddd; }
+small { color: #555; }
+.holds { color: #00664a; } .fails { color: #b03a00; } .undecided { color: #555; }
+b { white-space: nowrap; }
+@media (max-width: 720px) {
+  thead { display: none; }
+  tr { display: block; border: 1px solid #ccc; border-radius: 6px; margin: .8rem 0;
+    padding: .3rem .2rem; }
+  td { display: block; border: 0; padding: .2rem .6rem; overflow-wrap: anywhere; }
+  td:empty { display: none; }
+  td::before { content: attr(data-head); display: block; font-size: .75rem; color: #666; }
+}
+</style></head><body>"""

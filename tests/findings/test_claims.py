@@ -1,0 +1,220 @@
+"""Findings say what the tables say, and nothing where the tables say nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from svdrift.findings import claims
+from svdrift.findings.finding import Finding, findings_table, verdict
+from svdrift.findings.page import estimate, markdown, page, summary
+from tests.figures.figure_tables import (
+    accuracy_table,
+    difference_table,
+    recovery_effect_table,
+    spectral_tables,
+)
+
+STARTS = {"short": 8, "moderate": 64, "long": 1024}
+
+
+def contrasts(seeds: int, **values: float) -> pd.DataFrame:
+    """Contrast -> value, with a half-width of 0.05, alike in all seeds."""
+    rows = []
+    for name, value in values.items():
+        contrast, _, split = name.partition("__")
+        base = {"contrast": contrast.replace("_", "-"), "split": split or "ood_test", "n": 100}
+        numbers = {"value": value, "low": value - 0.05, "high": value + 0.05}
+        rows += [base | numbers | {"seed": seed} for seed in range(seeds)]
+        if seeds > 1:
+            rows.append(base | numbers | {"seed": math.nan, "n": 100 * seeds})
+    return pd.DataFrame(rows)
+
+
+FORGETTING = {
+    "forgetting__ood_test": 0.2,
+    "forgetting__demonstrated": -0.1,
+    "forgetting__id_test": 0.02,
+}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "side", "bound", "expected"),
+    [
+        (1.0, 2.0, "above", 0.0, "holds"),
+        (-2.0, -1.0, "above", 0.0, "fails"),
+        (-1.0, 1.0, "above", 0.0, "undecided"),
+        (0.0, 1.0, "above", 0.0, "undecided"),  # an interval that touches the bound decides nothing
+        (72.0, 90.0, "above", 70.0, "holds"),
+        (1.0, 9.0, "below", 10.0, "holds"),
+        (11.0, 19.0, "below", 10.0, "fails"),
+        (5.0, 15.0, "below", 10.0, "undecided"),
+        (math.nan, math.nan, "above", 0.0, "undecided"),
+    ],
+)
+def test_the_verdict_follows_from_the_interval(low, high, side, bound, expected) -> None:
+    assert verdict(low, high, side, bound) == expected
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_forgetting(seeds: int) -> None:
+    ood, fit, other = claims.forgetting(contrasts(seeds, **FORGETTING))
+    assert (ood.estimate, ood.low, ood.high) == pytest.approx((20, 15, 25))
+    assert (fit.estimate, fit.low, fit.high) == pytest.approx((10, 5, 15))  # end minus peak
+    assert other.estimate == pytest.approx(-2)
+    assert [one.verdict for one in (ood, fit, other)] == ["holds", "holds", "undecided"]
+    assert ood.each == pytest.approx((20,) * seeds)
+    assert ood.n == 100 * seeds
+    assert "17.5 to 6.8 %" in ood.published
+    assert f"over {seeds} seeds" in ood.test or seeds == 1
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_rl_from_named_starts_against_each_control(seeds: int) -> None:
+    effect = difference_table(seeds)
+    own = contrasts(seeds, restored_from_64=0.8, window_64_8=0.1, window_64_1024=-0.3)
+    found = claims.rl_effect(effect, own, STARTS)
+    assert len(found) == 3 * 4 + 1 + 2
+    row = effect.query("sft_step == 1024 and control == 'wide' and split == 'ood_test'")
+    row = row[(row["subset"] == "all") & (row["seed"].isna() | (seeds == 1))]
+    (wide,) = [f for f in found if "from the long" in f.statement and "practised" in f.statement]
+    assert wide.estimate == pytest.approx(100 * row["difference"].item())
+    assert [f.verdict for f in found[-3:]] == ["holds", "holds", "fails"]
+    assert "85 %" in found[-3].published
+
+
+def test_a_study_with_one_start_has_no_window() -> None:
+    own = contrasts(1, restored_from_64=0.8)
+    found = claims.rl_effect(difference_table(1), own, {"moderate": 64})
+    assert not [f for f in found if "than from the" in f.statement]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_rotation_beyond_the_null(seeds: int) -> None:
+    drift = spectral_tables(seeds)["drift"]
+    found = claims.rotation(drift)
+    rows = drift[(drift["pair"] == "anchor-to-last") & drift["layer"].notna()]
+    values = rows[rows["measure"] == "value_change"]
+    assert found[0].estimate == pytest.approx(100 * values["observed"].mean())
+    # The update of these tables is isotropic noise itself: nothing can exceed the null clearly
+    # but by chance, and observed and noise agree.
+    top = found[2]
+    leading = rows.query("measure == 'mean_angle' and region == 'top'")
+    leading = leading[leading["stop"] < 0.3]
+    assert top.estimate == pytest.approx(leading["minus_isotropic"].mean())
+    assert top.low < top.estimate < top.high
+    assert len(top.each) == seeds
+    assert top.n == 9 * seeds
+
+
+def test_rotation_that_is_planted_is_found() -> None:
+    drift = spectral_tables(3)["drift"].copy()
+    planted = (drift["region"] == "top") & (drift["measure"] == "mean_angle")
+    columns = ["observed", "minus_isotropic", "minus_isotropic_low", "minus_isotropic_high"]
+    drift.loc[planted, columns] += 30.0
+    found = {f.statement.split(" turn")[0]: f.verdict for f in claims.rotation(drift)}
+    assert found["Directions of the largest 20 % of singular values"] == "holds"
+
+
+def test_without_the_pair_there_is_no_rotation() -> None:
+    drift = spectral_tables(1)["drift"]
+    assert claims.rotation(drift[drift["pair"] != "anchor-to-last"]) == []
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_recovery(seeds: int) -> None:
+    effect = recovery_effect_table(seeds)
+    found = claims.recovery(effect, contrasts(seeds, equal_id=0.1))
+    assert len(found) == 6
+    main = effect[(effect["repair"] == "last-with-anchor") & (effect["split"] == "ood_test")]
+    row = main[main["intervention"] == "directions-top0.2"]
+    row = row[row["seed"].isna() | (seeds == 1)]
+    assert found[0].estimate == pytest.approx(100 * row["recovered"].item())
+    assert found[2].statement.startswith("The singular values alone")
+    assert found[2].verdict in ("holds", "undecided")
+    assert found[4].verdict == "holds"
+
+
+def test_a_loss_that_is_not_clear_decides_nothing() -> None:
+    effect = recovery_effect_table(3)
+    columns = ["recovered", "recovered_low", "recovered_high"]
+    effect.loc[effect["seed"].isna(), columns] = np.nan
+    found = claims.recovery(effect, contrasts(3, equal_id=0.0))
+    assert found[0].verdict == "undecided"
+    assert math.isnan(found[0].estimate)
+    assert len(found[0].each) == 3
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_strength_is_a_rank_correlation(seeds: int) -> None:
+    accuracy, effect = accuracy_table(seeds), difference_table(seeds)
+    level, _ = claims.strength(accuracy, effect)
+    wide = accuracy[
+        (accuracy["split"] == "ood_test")
+        & (accuracy["subset"] == "all")
+        & (accuracy["measure"] == "solved_first_try")
+        & accuracy["update"].isna()
+    ].pivot(index=["seed", "sft_step"], columns="run", values="value")
+    wide = wide[["sft", "ppo"]].dropna()
+    rho = [stats.spearmanr(part).statistic for _, part in wide.groupby("seed")]
+    assert level.each == pytest.approx(rho)
+    assert level.estimate == pytest.approx(np.mean(rho))
+    assert level.verdict == ("holds" if seeds > 1 else "undecided")  # one seed has no interval
+    assert level.high <= 1 or seeds == 1
+
+
+def all_findings(seeds: int) -> list[Finding]:
+    own = contrasts(
+        seeds, **FORGETTING, restored_from_64=0.8, window_64_8=0.1, window_64_1024=0.1, equal_id=0.1
+    )
+    return [
+        *claims.forgetting(own),
+        *claims.rl_effect(difference_table(seeds), own, STARTS),
+        *claims.rotation(spectral_tables(seeds)["drift"]),
+        *claims.recovery(recovery_effect_table(seeds), own),
+        *claims.strength(accuracy_table(seeds), difference_table(seeds)),
+    ]
+
+
+def test_every_row_is_complete() -> None:
+    table = findings_table(all_findings(3))
+    assert list(dict.fromkeys(table["claim"])) == list(claims.CLAIMS)
+    assert table["verdict"].isin(["holds", "fails", "undecided"]).all()
+    assert not table["statement"].duplicated().any()
+    for column in ("test", "published", "figure", "table", "counted", "each"):
+        assert table[column].str.len().gt(0).all(), column
+    assert (table["low"] <= table["estimate"]).all()
+    assert (table["estimate"] <= table["high"]).all()
+    assert (table["n"] > 0).all()
+
+
+def test_the_page_counts_and_shows_every_verdict() -> None:
+    table = findings_table(all_findings(3))
+    counts = summary(table)
+    assert counts[["holds", "fails", "undecided"]].to_numpy().sum() == len(table)
+    text = markdown(table, lambda path: f"../{path}")
+    for row in table.itertuples():
+        assert row.statement in text
+        assert f"(../{row.figure})" in text
+    assert text.count("**✔ holds**") == (table["verdict"] == "holds").sum()
+    shown = page(table, "a<b")
+    assert "a&lt;b" in shown
+    assert shown.count('class="fails"') == (table["verdict"] == "fails").sum()
+
+
+def test_the_page_says_what_was_not_measured() -> None:
+    table = findings_table(claims.forgetting(contrasts(1, **FORGETTING)))
+    assert markdown(table, str).count("Not measured in this study.") == len(claims.CLAIMS) - 1
+    assert page(table, "plain").count("Not measured in this study.") == len(claims.CLAIMS) - 1
+
+
+def test_estimates_read_well() -> None:
+    row = {"estimate": 3.21, "low": -1.0, "high": 5.44, "unit": "points"}
+    assert estimate(row) == "+3.2 points [-1.0, 5.4]"
+    assert estimate(row | {"unit": "% of the loss"}) == "3.2 % of the loss [-1.0, 5.4]"
+    assert estimate(row | {"low": math.nan}) == "+3.2 points (no interval)"
+    assert estimate(row | {"estimate": math.nan}).startswith("none")
