@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--out", required=True, help="folder of a checkpoint; {step} in it stands for its step"
     )
-    parser.add_argument("--losses", type=Path, required=True, help="table of losses (parquet)")
+    parser.add_argument("--losses", type=Path, help="table of losses (parquet), if wanted")
     parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
     args = parser.parse_args()
     if len(args.settings.checkpoints) > 1 and "{step}" not in args.out:
@@ -69,7 +69,8 @@ def main() -> None:
             seed=args.seed,
             started=started,
         )
-    losses.to_parquet(args.losses, index=False)
+    if args.losses is not None:
+        losses.to_parquet(args.losses, index=False)
     shutil.rmtree(args.work)
 
 

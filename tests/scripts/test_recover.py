@@ -63,14 +63,8 @@ def test_a_variant_plays_as_what_it_is(study, run, tmp_path, fields, same_as):
     run(
         recover,
         *(*REPAIR, fields, "--repair", "last-with-anchor", "--hands", study / "id_test.parquet"),
-        *(
-            "--task",
-            TASK.game("id_test").model_dump_json(),
-            "--max-reply-tokens",
-            4,
-            "--settings",
-            '{"batch_size": 8}',
-        ),
+        *("--task", TASK.game("id_test").model_dump_json(), "--max-reply-tokens", 4),
+        *("--settings", '{"batch_size": 8}'),
         *(part for name, path in out.items() for part in (f"--{name}", path)),
     )
     assert set(tmp_path.iterdir()) == set(out.values())  # and nothing else is written

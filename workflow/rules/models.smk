@@ -139,7 +139,7 @@ rule keep_sft:
     shell:
         "{{ if test -d {input.run}/sft-{wildcards.step};"
         " then cp --recursive --link {input.run}/sft-{wildcards.step} {output};"
-        " else " + TRAIN_SFT + " --out {output} --losses {resources.work}.parquet; fi; }}"
+        " else " + TRAIN_SFT + " --out {output}; fi; }}"
         " 2>&1 | tee {log}"
 
 

@@ -21,6 +21,7 @@ Every draw has its own random generator: asking for more of one split leaves the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -239,6 +240,7 @@ def _spread(hands: Iterable[tuple[str, ...]], rule: game.Rule) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@cache  # for those who deal several splits
 def _deck(rule: game.Rule, target: int) -> pd.DataFrame:
     """All ordered hands that are solvable under the rule."""
     deck = _spread(product(game.RANKS, repeat=game.HAND_SIZE), rule)
