@@ -9,17 +9,21 @@ from svdrift.evaluation.accuracy import accuracy_table
 from svdrift.evaluation.episodes import reply_loss, run_episodes
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.scripting import progress, run, settings_argument
-from svdrift.settings import EvaluationSettings, TaskSettings
+from svdrift.settings import EvaluationSettings, GameSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 
-OBJECTIVES_SPLIT = "demonstrated"  # what SFT minimises the loss on, and RL is rewarded for
+# On the first SFT minimises the loss and RL is rewarded; the others tell what that does elsewhere.
+LOSS_SPLITS = ("demonstrated", "id_selection", "ood_selection")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, EvaluationSettings)
-    settings_argument(parser, TaskSettings, "--task")
+    settings_argument(parser, GameSettings, "--task")
+    parser.add_argument(
+        "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
+    )
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument("--checkpoint", required=True, help="its id, such as sft-140")
     parser.add_argument(
@@ -45,18 +49,18 @@ def main() -> None:
             task,
             hands,
             tries=args.settings.tries if path.stem in args.settings.multi_try_splits else 1,
-            max_new_tokens=args.task.max_reply_tokens,
+            max_new_tokens=args.max_reply_tokens,
             settings=args.settings,
             seed=args.seed,
         )
         played.insert(0, "checkpoint", args.checkpoint)
         played.insert(1, "split", path.stem)
         tables.append(played)
-        if path.stem == OBJECTIVES_SPLIT:
+        if path.stem in LOSS_SPLITS:
             pairs = demonstrations(task, hands)
             loss = reply_loss(model, tokenizer, pairs, args.settings.batch_size)
             reward = played.loc[played["try_number"] == 1, "reward"].mean()
-            objectives = [
+            objectives += [
                 {"split": path.stem, "measure": "sft_loss", "n": len(hands), "value": loss},
                 {"split": path.stem, "measure": "reward", "n": len(hands), "value": reward},
             ]

@@ -1,29 +1,49 @@
-"""Deal the hands of one seed: SFT, RL, selection and test, and check that they are disjoint."""
+"""Deal the hands of one split, all from one seed."""
 
 import argparse
 import time
 from pathlib import Path
 
-from svdrift.scripting import run, settings_argument, write_provenance
-from svdrift.settings import TaskSettings
-from svdrift.tasks import make_task
+import pandas as pd
+
+from svdrift.scripting import PROVENANCE, run, settings_argument, write_provenance
+from svdrift.settings import DealSettings
+from svdrift.tasks import task_class
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    settings_argument(parser, TaskSettings)
+    settings_argument(parser, DealSettings)
+    parser.add_argument("--split", required=True, help="its name, such as ood_test")
+    parser.add_argument("--count", type=int, required=True, help="hands that are asked for")
+    parser.add_argument(
+        "--training",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="splits for training dealt before this one, one parquet each, named by it",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the deal (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for {split}.parquet")
+    parser.add_argument("--out", type=Path, required=True, help="one row a hand (parquet)")
     args = parser.parse_args()
     started = time.time()
 
-    task = make_task(args.settings)
-    splits = task.make_hands(args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for name, table in splits.items():
-        table.to_parquet(args.out / f"{name}.parquet", index=False)
-    task.validate(splits).to_csv(args.out / "summary.csv", index=False)
-    write_provenance(args.out, inputs={}, settings=args.settings, seed=args.seed, started=started)
+    table = task_class(args.settings.name).make_split(
+        args.split,
+        args.settings,
+        args.count,
+        args.seed,
+        {path.stem: pd.read_parquet(path) for path in args.training},
+    )
+    table.to_parquet(args.out, index=False)
+    write_provenance(
+        args.out.parent,
+        inputs={path.stem: path for path in args.training},
+        settings={"deal": args.settings, "count": args.count},
+        seed=args.seed,
+        started=started,
+        name=f"{args.split}.{PROVENANCE}",
+    )
 
 
 if __name__ == "__main__":

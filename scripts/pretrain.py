@@ -9,15 +9,15 @@ import torch
 from svdrift.models.loading import save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.scripting import progress, run, settings_argument, write_provenance
-from svdrift.settings import ArchitectureSettings, PretrainSettings, TaskSettings
-from svdrift.tasks import make_task
+from svdrift.settings import ArchitectureSettings, PretrainSettings, SkillsSettings
+from svdrift.tasks import task_class
 from svdrift.training.pretrain import pretrain
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, PretrainSettings)
-    settings_argument(parser, TaskSettings, "--task")
+    settings_argument(parser, SkillsSettings, "--skills")
     settings_argument(parser, ArchitectureSettings, "--architecture")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
     parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
@@ -27,11 +27,11 @@ def main() -> None:
     started = time.time()
 
     torch.manual_seed(args.seed)
-    task = make_task(args.task)
+    task = task_class(args.skills.name)
     tokenizer = make_tokenizer(task.words)
     model = make_model(len(tokenizer), args.architecture).to(args.device)
     conversations = task.pretraining_examples(
-        args.settings.steps * args.settings.batch_size, args.seed
+        args.skills, args.settings.steps * args.settings.batch_size, args.seed
     )
     losses = pretrain(model, tokenizer, conversations, args.settings, progress)
     save_checkpoint(model, tokenizer, args.out)
@@ -42,7 +42,7 @@ def main() -> None:
         settings={
             "pretrain": args.settings,
             "architecture": args.architecture,
-            "task": args.task,
+            "skills": args.skills,
         },
         seed=args.seed,
         started=started,

@@ -11,7 +11,7 @@ from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.grid import from_json
 from svdrift.scripting import run, settings_argument
-from svdrift.settings import EvaluationSettings, TaskSettings
+from svdrift.settings import EvaluationSettings, GameSettings
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.tasks import make_task
 
@@ -19,7 +19,10 @@ from svdrift.tasks import make_task
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, EvaluationSettings)
-    settings_argument(parser, TaskSettings, "--task")
+    settings_argument(parser, GameSettings, "--task")
+    parser.add_argument(
+        "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
+    )
     checkpoint_arguments(parser)
     parser.add_argument("--target", required=True, help="what is repaired: id, or anchor")
     parser.add_argument("--anchor", required=True, help="what from: id, or anchor")
@@ -50,7 +53,7 @@ def main() -> None:
                 task,
                 pd.read_parquet(path),
                 tries=1,
-                max_new_tokens=args.task.max_reply_tokens,
+                max_new_tokens=args.max_reply_tokens,
                 settings=args.settings,
                 seed=args.seed,
             )

@@ -16,7 +16,7 @@ from accelerate import PartialState
 from svdrift.errors import UserError
 from svdrift.models.loading import load_tokenizer, save_checkpoint
 from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
-from svdrift.settings import GRPOSettings, TaskSettings
+from svdrift.settings import GameSettings, GRPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
 from svdrift.training.device import on_gpu
@@ -26,7 +26,10 @@ from svdrift.training.grpo import train_grpo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, GRPOSettings)
-    settings_argument(parser, TaskSettings, "--task")
+    settings_argument(parser, GameSettings, "--task")
+    parser.add_argument(
+        "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
+    )
     parser.add_argument("--model", type=Path, required=True, help="folder of the start model")
     parser.add_argument("--hands", type=Path, required=True, help="hands to practise (parquet)")
     parser.add_argument(
@@ -49,7 +52,11 @@ def main() -> None:
 
     inputs = {"model": args.model, "hands": args.hands}
     key = run_key(
-        code_digest("scripts/train_grpo.py"), inputs, [args.settings, args.task], seed=args.seed
+        code_digest("scripts/train_grpo.py"),
+        inputs,
+        [args.settings, args.task],
+        seed=args.seed,
+        max_reply_tokens=args.max_reply_tokens,
     )
     state = PartialState(cpu=not on_gpu())
     result = train_grpo(
@@ -59,7 +66,7 @@ def main() -> None:
         args.settings,
         processes=state.num_processes,
         seed=args.seed,
-        max_new_tokens=args.task.max_reply_tokens,
+        max_new_tokens=args.max_reply_tokens,
         work=args.work / key[:16],  # a snapshot of another run is not found there
         progress=partial(progress, name=args.out.name),
     )
@@ -75,7 +82,11 @@ def main() -> None:
         write_provenance(
             folder,
             inputs=inputs,
-            settings={"grpo": args.settings, "task": args.task},
+            settings={
+                "grpo": args.settings,
+                "task": args.task,
+                "max_reply_tokens": args.max_reply_tokens,
+            },
             seed=args.seed,
             started=started,
         )

@@ -15,7 +15,7 @@ import pandas as pd
 from svdrift.errors import UserError
 from svdrift.models.loading import load_tokenizer, save_checkpoint
 from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
-from svdrift.settings import PPOSettings, TaskSettings
+from svdrift.settings import GameSettings, PPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
 from svdrift.training.ppo import make_accelerator, train_ppo
@@ -24,7 +24,10 @@ from svdrift.training.ppo import make_accelerator, train_ppo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, PPOSettings)
-    settings_argument(parser, TaskSettings, "--task")
+    settings_argument(parser, GameSettings, "--task")
+    parser.add_argument(
+        "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
+    )
     parser.add_argument("--model", type=Path, required=True, help="folder of the start model")
     parser.add_argument("--hands", type=Path, required=True, help="hands to practise (parquet)")
     parser.add_argument(
@@ -57,6 +60,7 @@ def main() -> None:
         inputs,
         [args.settings, args.task],
         seed=args.seed,
+        max_reply_tokens=args.max_reply_tokens,
     )
     accelerator = make_accelerator()
     result = train_ppo(
@@ -65,7 +69,7 @@ def main() -> None:
         pd.read_parquet(args.hands),
         args.settings,
         seed=args.seed,
-        max_new_tokens=args.task.max_reply_tokens,
+        max_new_tokens=args.max_reply_tokens,
         accelerator=accelerator,
         work=args.work,
         key=key,
@@ -84,7 +88,11 @@ def main() -> None:
             write_provenance(
                 folder,
                 inputs=inputs,
-                settings={"ppo": args.settings, "task": args.task},
+                settings={
+                    "ppo": args.settings,
+                    "task": args.task,
+                    "max_reply_tokens": args.max_reply_tokens,
+                },
                 seed=args.seed,
                 started=started,
             )

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from svdrift.errors import UserError
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
-from svdrift.settings import SFTSettings, TaskSettings
+from svdrift.settings import GameSettings, SFTSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.tracking import code_digest
@@ -26,33 +26,22 @@ from svdrift.training.sft import train_sft
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, SFTSettings)
-    settings_argument(parser, TaskSettings, "--task")
+    settings_argument(parser, GameSettings, "--task")
     parser.add_argument("--model", type=Path, required=True, help="folder of the start")
     parser.add_argument("--hands", type=Path, required=True, help="demonstrated hands (parquet)")
-    parser.add_argument(
-        "--held-out",
-        nargs="+",
-        default=[],
-        metavar="NAME=PARQUET",
-        help="hands whose loss is logged at every checkpoint",
-    )
     parser.add_argument("--seed", type=int, default=0, help="of the order of hands (default: 0)")
     parser.add_argument(
-        "--out", type=Path, nargs="+", required=True, help="one folder per checkpoint, in order"
+        "--out", required=True, help="folder of a checkpoint; {step} in it stands for its step"
     )
-    parser.add_argument("--losses", type=Path, required=True, help="table of losses (parquet)")
+    parser.add_argument("--losses", type=Path, help="table of losses (parquet), if wanted")
     parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
     args = parser.parse_args()
-    if len(args.out) != len(args.settings.checkpoints):
-        wanted = len(args.settings.checkpoints)
-        raise UserError(f"--out: {len(args.out)} folders for {wanted} checkpoints")
-    if bad := [item for item in args.held_out if "=" not in item]:
-        raise UserError(f"--held-out: {bad[0]!r} is not NAME=PARQUET")
+    if len(args.settings.checkpoints) > 1 and "{step}" not in args.out:
+        raise UserError(f"--out: {args.out!r} must hold {{step}}, for there are several")
     started = time.time()
 
     task = make_task(args.task)
-    held_out = {name: Path(path) for name, path in (item.split("=", 1) for item in args.held_out)}
-    inputs = {"model": args.model, "hands": args.hands, **held_out}
+    inputs = {"model": args.model, "hands": args.hands}
     key = run_key(
         code_digest("scripts/train_sft.py"), inputs, [args.settings, args.task], seed=args.seed
     )
@@ -62,16 +51,16 @@ def main() -> None:
         load_model(args.model),
         load_tokenizer(args.model),
         demonstrations(task, pd.read_parquet(args.hands)),
-        {name: demonstrations(task, pd.read_parquet(path)) for name, path in held_out.items()},
         args.settings,
         processes=state.num_processes,
         seed=args.seed,
         work=work,
-        progress=partial(progress, name=args.out[-1].name),
+        progress=partial(progress, name=Path(args.out).name),
     )
     if not state.is_main_process:
         return
-    for step, folder in zip(args.settings.checkpoints, args.out, strict=True):
+    for step in args.settings.checkpoints:
+        folder = Path(args.out.format(step=step))
         shutil.copytree(work / f"sft-{step}", folder, dirs_exist_ok=True)
         write_provenance(
             folder,
@@ -80,7 +69,8 @@ def main() -> None:
             seed=args.seed,
             started=started,
         )
-    losses.to_parquet(args.losses, index=False)
+    if args.losses is not None:
+        losses.to_parquet(args.losses, index=False)
     shutil.rmtree(args.work)
 
 

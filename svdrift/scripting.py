@@ -66,21 +66,34 @@ def settings_argument(
 ) -> None:
     """Add `flag`, whose parsed value (such as `args.settings`) is a `model`.
 
-    The value is JSON; keys that it lacks, or all of them, take the model's own defaults.
+    The value is one or several JSON objects, which are joined. Keys that they lack, or all of
+    them, take the model's own defaults.
 
     Raises (when parsing): UserError, naming each wrong key, what is wrong, and what is allowed.
     """
 
-    def parse(text: str) -> BaseModel:
-        try:
-            return model.model_validate_json(text)
-        except ValidationError as error:
-            raise UserError(f"{flag}: {explain(error, model)}") from None
+    class Join(argparse.Action):
+        def __call__(
+            self, parser: object, namespace: argparse.Namespace, values: Any, option: object = None
+        ) -> None:
+            joined: dict[str, Any] = {}
+            for text in values:
+                try:
+                    joined |= json.loads(text)
+                except (ValueError, TypeError) as error:
+                    raise UserError(f"{flag}: not a JSON object: {text!r} ({error})") from None
+            try:
+                setattr(namespace, self.dest, model.model_validate(joined))
+            except ValidationError as error:
+                raise UserError(f"{flag}: {explain(error, model)}") from None
 
+    required = any(field.is_required() for field in model.model_fields.values())
     parser.add_argument(
         flag,
-        type=parse,
-        default="{}",
+        nargs="+",
+        action=Join,
+        required=required,
+        default=None if required else model(),
         metavar="JSON",
         help=f"{model.__name__} as JSON; keys left out take their defaults",
     )
@@ -90,7 +103,7 @@ def content_hash(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes, or of a folder's names and contents.
 
     A folder's hash covers the relative path and hash of each file in it, in sorted order, except
-    `provenance.json`, which differs from run to run.
+    `provenance.json`, which differs from run to run, and dot-files, in which tools note their own.
 
     Raises: UserError if there is nothing at `path`.
     """
@@ -102,7 +115,7 @@ def content_hash(path: Path) -> str:
     files = {
         file.relative_to(path).as_posix(): file
         for file in path.rglob("*")
-        if file.is_file() and file.name != PROVENANCE
+        if file.is_file() and file.name != PROVENANCE and not file.name.startswith(".")
     }
     lines = [f"{content_hash(files[name])}  {name}\n" for name in sorted(files)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -135,6 +148,7 @@ def write_provenance(
     settings: BaseModel | Mapping[str, Any],
     seed: int | None,
     started: float,
+    name: str = PROVENANCE,
 ) -> None:
     """Write `folder/provenance.json`: what the artefact in `folder` was made from, with and on.
 
@@ -144,6 +158,7 @@ def write_provenance(
         settings: the part of the study's settings that the stage was given.
         seed: the stage's seed; None if it draws nothing at random.
         started: `time.time()` at the stage's start.
+        name: of the file, where several artefacts share a folder.
 
     Raises: UserError if an input does not exist.
     """
@@ -160,7 +175,7 @@ def write_provenance(
         "duration_s": round(time.time() - started, 3),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / PROVENANCE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / name).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _plain(settings: BaseModel | Mapping[str, Any]) -> Any:

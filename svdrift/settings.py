@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -32,6 +32,8 @@ from svdrift.errors import UserError, explain
 from svdrift.recovery.grid import expand
 from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
+from svdrift.tasks.general_points.game import possible_values
+from svdrift.tasks.general_points.splits import OOD_SPLITS
 
 Face = int  # value of a face card under a rule
 
@@ -40,6 +42,9 @@ class Section(BaseModel):
     """A group of settings: immutable, and strict about its keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    UNTRACKED: ClassVar[frozenset[str]] = frozenset()
+    """Keys that never change a result, so that nothing runs again because of them."""
 
 
 def _check_steps(key: str, steps: tuple[int, ...], last: int) -> None:
@@ -54,24 +59,17 @@ def _check_steps(key: str, steps: tuple[int, ...], last: int) -> None:
 # The game and its hands
 
 
-class HandsSettings(Section):
-    """How many hands are dealt for each purpose, and from how many multisets of values."""
+class DecksSettings(Section):
+    """From which multisets of values the hands of each purpose are dealt."""
 
     demonstrated_multisets: int | Literal["all"] = Field(
         60, description="Value multisets that SFT demonstrates; `all` for every practised one."
     )
-    demonstrations: int = Field(2048, gt=0, description="Hands dealt for SFT (at most).")
-    practice: int = Field(8192, gt=0, description="Hands dealt for RL (at most).")
     selection_multisets: int = Field(
         60, gt=0, description="ID value multisets kept for choosing checkpoints and settings."
     )
     test_multisets: int = Field(
         100, gt=0, description="ID value multisets that neither SFT nor RL ever sees."
-    )
-    selection: int = Field(500, gt=0, description="Hands per rule in the selection sets.")
-    test: int = Field(1000, gt=0, description="Hands per rule in the test sets.")
-    demonstrated_test: int = Field(
-        500, gt=0, description="Hands from demonstrated multisets on which SFT's fit is measured."
     )
     pretraining_holdout: float = Field(
         0.2,
@@ -101,8 +99,20 @@ class HandsSettings(Section):
         return self
 
 
-class TaskSettings(Section):
-    """The verifiable task: its rules, its prompts and its hands."""
+class HandsSettings(DecksSettings):
+    """How many hands are dealt for each purpose, and from how many multisets of values."""
+
+    demonstrations: int = Field(2048, gt=0, description="Hands dealt for SFT (at most).")
+    practice: int = Field(8192, gt=0, description="Hands dealt for RL (at most).")
+    selection: int = Field(500, gt=0, description="Hands per rule in the selection sets.")
+    test: int = Field(1000, gt=0, description="Hands per rule in the test sets.")
+    demonstrated_test: int = Field(
+        500, gt=0, description="Hands from demonstrated multisets on which SFT's fit is measured."
+    )
+
+
+class GameSettings(Section):
+    """The verifiable task, as far as playing saved problems goes."""
 
     name: Literal["general_points"] = Field(
         "general_points", description="The task: `general_points` is the 24-point card game."
@@ -112,37 +122,106 @@ class TaskSettings(Section):
         description="`compact`: one word per token, for the tiny model. "
         "`paper`: the published instruction form, for real language models.",
     )
-    max_reply_tokens: int = Field(
-        18, gt=0, description="Longest reply in tokens; the compact solution has 17."
-    )
-    target: int = Field(24, gt=0, le=60, description="The number that a formula must reach.")
     rules: dict[str, tuple[Face, Face, Face]] = Field(
         default_factory=lambda: {"tens": (10, 10, 10), "faces": (11, 12, 13)},
         description="Rules by name: the values of J, Q and K.",
     )
+
+    @model_validator(mode="after")
+    def _values_of_cards(self) -> Self:
+        for name, values in self.rules.items():
+            if not all(1 <= value <= 60 for value in values):
+                raise ValueError(f"rules.{name}: values of J, Q, K must lie in 1..60: {values}")
+        return self
+
+
+class SkillsSettings(Section):
+    """What pretraining takes from the task: neither which rule is which, nor how many hands."""
+
+    name: Literal["general_points"]
+    target: int
+    values: tuple[int, ...]  # that a card can have under some rule, in ascending order
+    holdout: float  # share of their multisets that must not appear
+
+
+class DealSettings(Section):
+    """What dealing one split takes from the task: its own rule, and not how many hands."""
+
+    name: Literal["general_points"]
+    target: int
+    rule: str
+    faces: tuple[Face, Face, Face]  # values of J, Q and K under the rule
+    values: tuple[int, ...]  # that a card can have under some rule, in ascending order
+    decks: DecksSettings
+
+
+class TaskSettings(GameSettings):
+    """The verifiable task: its rules, its prompts and its hands."""
+
+    max_reply_tokens: int = Field(
+        18, gt=0, description="Longest reply in tokens; the compact solution has 17."
+    )
+    target: int = Field(24, gt=0, le=60, description="The number that a formula must reach.")
     id_rule: str = Field("tens", description="Rule of SFT, RL and in-distribution evaluation.")
     ood_rule: str = Field("faces", description="Rule of out-of-distribution evaluation.")
     hands: HandsSettings = HandsSettings()
 
     @model_validator(mode="after")
     def _known_rules(self) -> Self:
-        for name, values in self.rules.items():
-            if not all(1 <= value <= 60 for value in values):
-                raise ValueError(f"rules.{name}: values of J, Q, K must lie in 1..60: {values}")
         for key in ("id_rule", "ood_rule"):
             if getattr(self, key) not in self.rules:
                 raise ValueError(
                     f"{key}: {getattr(self, key)!r} is not a rule (allowed: "
                     f"{', '.join(self.rules)})"
                 )
+        if self.rules[self.id_rule] == self.rules[self.ood_rule]:
+            raise ValueError("ood_rule: must give the face cards other values than id_rule")
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_replies(self) -> Self:
         if self.prompt_style == "paper" and self.max_reply_tokens < 100:
             raise ValueError(
                 f"max_reply_tokens: {self.max_reply_tokens} cuts off every reply of prompt_style "
                 "'paper' (allowed: 100 or more)"
             )
-        if self.rules[self.id_rule] == self.rules[self.ood_rule]:
-            raise ValueError("ood_rule: must give the face cards other values than id_rule")
         return self
+
+    def rule_of(self, split: str) -> str:
+        """Name of the rule under which a split is dealt."""
+        return self.ood_rule if split in OOD_SPLITS else self.id_rule
+
+    def game(self, *splits: str) -> GameSettings:
+        """What playing these splits takes."""
+        rules = dict.fromkeys(self.rule_of(split) for split in splits)
+        return GameSettings(
+            name=self.name,
+            prompt_style=self.prompt_style,
+            rules={rule: self.rules[rule] for rule in rules},
+        )
+
+    def deal(self, split: str) -> DealSettings:
+        """What dealing a split takes."""
+        return DealSettings(
+            name=self.name,
+            target=self.target,
+            rule=self.rule_of(split),
+            faces=self.rules[self.rule_of(split)],
+            values=possible_values(self.rules),
+            decks=DecksSettings(
+                **{key: getattr(self.hands, key) for key in DecksSettings.model_fields}
+            ),
+        )
+
+    @property
+    def skills(self) -> SkillsSettings:
+        """What pretraining takes."""
+        return SkillsSettings(
+            name=self.name,
+            target=self.target,
+            values=possible_values(self.rules),
+            holdout=self.hands.pretraining_holdout,
+        )
 
 
 # --------------------------------------------------------------------------------------
@@ -189,6 +268,9 @@ class PretrainSettings(Section):
 
 class SFTSettings(Section):
     """Supervised fine-tuning on expert replies under the ID rule."""
+
+    # A run that keeps more of its checkpoints is the same run.
+    UNTRACKED = frozenset({"checkpoints", "micro_batch_size", "gradient_checkpointing"})
 
     checkpoints: tuple[int, ...] = Field(
         (4, 8, 16, 32, 64, 128, 256),
@@ -257,6 +339,9 @@ PAPER_PPO: dict[str, Any] = {
 
 class PPOSettings(Section):
     """Proximal policy optimisation with the verifier's reward (Schulman et al. 2017)."""
+
+    # The preset has been applied: every key that it stands for is given.
+    UNTRACKED = frozenset({"preset", "micro_batch_size", "gradient_checkpointing"})
 
     preset: Literal["tiny", "paper"] = Field(
         "tiny",
@@ -364,6 +449,8 @@ class PPOSettings(Section):
 class GRPOSettings(Section):
     """Group relative policy optimisation (Shao et al. 2024), the comparison method to PPO."""
 
+    UNTRACKED = frozenset({"micro_batch_size", "gradient_checkpointing"})
+
     tries: int = Field(1, ge=1, le=5, description="Tries per episode during training.")
     updates: int = Field(60, gt=0, description="Rollout-and-update rounds.")
     episodes: int = Field(128, gt=0, description="Episodes per update, over all processes.")
@@ -449,6 +536,8 @@ EvaluatedSplit = Literal["demonstrated", "id_selection", "ood_selection", "id_te
 
 class EvaluationSettings(Section):
     """How checkpoints are evaluated on the saved hands."""
+
+    UNTRACKED = frozenset({"batch_size"})
 
     tries: int = Field(5, ge=1, le=5, description="Tries per hand in the multi-try sets.")
     multi_try_splits: tuple[EvaluatedSplit, ...] = Field(

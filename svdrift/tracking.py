@@ -1,23 +1,28 @@
-"""Which code a stage runs: the modules that its script imports, as one digest.
+"""Which code a stage runs: our modules, as one digest, and versions of the libraries they import.
 
-The workflow gives the digest to each rule as a parameter, so that an edited module reruns the
-stages that import it and no others. Only the parsed code counts: comments, docstrings and
-formatting change nothing.
+The workflow gives both to each rule as parameters, so that an edited module, or another version of
+a library, reruns the stages that import it and no others. Only the parsed code counts: comments,
+docstrings and formatting change nothing.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "svdrift"
 # Carries values and messages to where they are used, and decides no result: a rule is given the
-# values of the settings themselves. What it imports is not followed either.
-PLUMBING = {f"svdrift/{name}.py" for name in ("settings", "scripting", "errors", "tracking")}
+# values of the settings themselves. What it imports is not followed either. The package's own
+# `__init__` holds its version.
+PLUMBING = {
+    f"svdrift/{name}.py" for name in ("__init__", "settings", "scripting", "errors", "tracking")
+}
 
 
 def code_digest(*scripts: str) -> str:
@@ -26,12 +31,38 @@ def code_digest(*scripts: str) -> str:
     Raises:
         FileNotFoundError: a script does not exist.
     """
-    modules = imported_modules(*(ROOT / script for script in scripts))
-    modules = [path for path in modules if not _is_plumbing(path)]
     digest = hashlib.sha256()
-    for path in modules:
+    for path in _deciding(scripts):
         digest.update(f"{path.relative_to(ROOT)}\n{_parsed(path)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def software(*scripts: str) -> str:
+    """Installed versions of the libraries that `scripts` and our modules import, as plain text.
+
+    Such as `numpy 2.3.4, torch 2.13.0`, in alphabetical order. A library that only another library
+    imports is not named, nor is the build (`+cpu`), which is the machine's choice.
+
+    Raises:
+        FileNotFoundError: a script does not exist.
+        KeyError: an imported library is not installed.
+    """
+    names = {name.split(".")[0] for path in _deciding(scripts) for name in _imported_names(path)}
+    foreign = names - sys.stdlib_module_names - {PACKAGE}
+    installed = {name for package in foreign for name in _distributions()[package]}
+    versions = {name: version(name).split("+")[0] for name in installed}
+    return ", ".join(f"{name} {versions[name]}" for name in sorted(versions, key=str.lower))
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(packages_distributions())
+
+
+def _deciding(scripts: tuple[str, ...]) -> list[Path]:
+    """The modules that decide what the scripts compute."""
+    modules = imported_modules(*(ROOT / script for script in scripts))
+    return [path for path in modules if not _is_plumbing(path)]
 
 
 def imported_modules(*paths: Path) -> list[Path]:
@@ -50,10 +81,22 @@ def _is_plumbing(path: Path) -> bool:
     return path.relative_to(ROOT).as_posix() in PLUMBING
 
 
+def _direct_imports(path: Path) -> list[Path]:
+    names = (name for name in _imported_names(path) if name.split(".")[0] == PACKAGE)
+    return [file for name in names for file in _files(name)]
+
+
 @cache
-def _direct_imports(path: Path) -> tuple[Path, ...]:
+def _imported_names(path: Path) -> tuple[str, ...]:
+    """Dotted names that a module imports, wherever in it, but for the sake of types alone."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting.extend(node.orelse)
+            continue
+        waiting.extend(ast.iter_child_nodes(node))
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level:
@@ -61,9 +104,7 @@ def _direct_imports(path: Path) -> tuple[Path, ...]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return tuple(
-        file for name in sorted(names) if name.split(".")[0] == PACKAGE for file in _files(name)
-    )
+    return tuple(sorted(names))
 
 
 def _files(name: str) -> Iterator[Path]:
@@ -84,7 +125,7 @@ def _parsed(path: Path) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [part for part in body if not _is_docstring(part)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return ast.unparse(tree)  # and not its dump, whose form differs between versions of Python
 
 
 def _is_docstring(node: ast.AST) -> bool:

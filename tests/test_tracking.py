@@ -25,9 +25,13 @@ def project(tmp_path, monkeypatch):
 
 
 def digest():
-    tracking._direct_imports.cache_clear()
-    tracking._parsed.cache_clear()
+    forget()
     return tracking.code_digest("script.py")
+
+
+def forget():
+    for cached in (tracking._imported_names, tracking._parsed, tracking._distributions):
+        cached.cache_clear()
 
 
 def test_imports_are_followed_through_packages(project):
@@ -85,3 +89,35 @@ def test_what_plumbing_imports_is_not_followed(project):
     before = digest()
     (project / "svdrift/rooms/c.py").write_text("x = 2\n")
     assert digest() == before
+
+
+def test_an_import_within_a_function_counts_and_one_for_types_does_not(project):
+    before = digest()
+    (project / "svdrift/rooms/b.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from svdrift.rooms import c\n"
+        "def g():\n    return 1\n"
+    )
+    for_types = digest()
+    (project / "svdrift/rooms/c.py").write_text("x = 2\n")
+    assert digest() == for_types != before
+    (project / "svdrift/rooms/b.py").write_text("def g():\n    from svdrift.rooms import c\n")
+    lazy = digest()
+    (project / "svdrift/rooms/c.py").write_text("x = 3\n")
+    assert digest() != lazy
+
+
+def test_the_versions_of_imported_libraries_are_told(project, monkeypatch):
+    monkeypatch.setattr(tracking, "version", lambda name: {"torch": "2.1.0+cpu"}.get(name, "1.0"))
+    forget()
+    assert tracking.software("script.py") == ""
+    (project / "svdrift/rooms/b.py").write_text("import json\nfrom torch import nn\nimport yaml\n")
+    (project / "svdrift/rooms/c.py").write_text("import matplotlib\n")  # which nothing imports
+    forget()
+    assert tracking.software("script.py") == "PyYAML 1.0, torch 2.1.0"
+
+
+def test_only_figures_import_matplotlib():
+    forget()
+    scripts = [f"scripts/{path.name}" for path in (tracking.ROOT / "scripts").glob("*.py")]
+    drawing = [name for name in scripts if "matplotlib" in tracking.software(name)]
+    assert drawing == ["scripts/plot.py"]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 if TYPE_CHECKING:
     import pandas
 
+    from svdrift.settings import DealSettings, SkillsSettings
+
 Problem: TypeAlias = Any
 """One problem of a task; only the task itself looks inside."""
 
@@ -42,9 +44,17 @@ class Task(Protocol):
     """The words of a word-level vocabulary: all that compact prompts, replies, feedback and
     pretraining examples consist of."""
 
-    def make_hands(self, seed: int) -> dict[str, pandas.DataFrame]:
-        """Deal every split: its name -> a table with one row a problem.
+    @staticmethod
+    def make_split(
+        split: str,
+        settings: DealSettings,
+        count: int,
+        seed: int,
+        training: Mapping[str, pandas.DataFrame],
+    ) -> pandas.DataFrame:
+        """Deal one split: a table with one row a problem.
 
+        `training` holds the splits for training that are dealt before it.
         Raises: UserError if the settings ask for more than there is.
         """
         ...
@@ -72,11 +82,12 @@ class Task(Protocol):
         """Judge a reply of any text. Raises nothing, and takes a bounded time."""
         ...
 
-    def pretraining_examples(self, count: int, seed: int) -> list[list[str]]:
+    @staticmethod
+    def pretraining_examples(settings: SkillsSettings, count: int, seed: int) -> list[list[str]]:
         """Examples for a model trained from nothing: the skills of the task, not the task.
 
         Each is a list of turns [user, reply, user, reply, ...]; only the last reply is to be
-        learned, since earlier ones are spoilt on purpose. `seed` is the seed of `make_hands`,
+        learned, since earlier ones are spoilt on purpose. `seed` is the seed of `make_split`,
         so that what that holds out of pretraining does not appear.
         """
         ...

@@ -31,14 +31,12 @@ from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 
 LOGGING_STEPS = 4
-LOSS_NAMES = {"loss": "train_loss", "eval_id_loss": "id_loss", "eval_ood_loss": "ood_loss"}
 
 
 def train_sft(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     demonstrations: Sequence[tuple[str, str]],
-    held_out: dict[str, Sequence[tuple[str, str]]],
     settings: SFTSettings,
     *,
     processes: int,
@@ -48,30 +46,27 @@ def train_sft(
 ) -> pd.DataFrame:
     """Fine-tune `model` on (prompt, reply) pairs; the loss is on the reply.
 
-    A checkpoint is written to `work/sft-{step}` at each of `settings.checkpoints`. Training
-    also leaves a snapshot in `work` at those steps, from which a later call continues.
+    A checkpoint is written to `work/sft-{step}` at each of `settings.checkpoints`, and training
+    ends at the last of them. Which are kept changes none of them. A snapshot is left in `work` at
+    those steps, from which a later call continues.
 
     Args:
-        held_out: pairs by name (`id`, `ood`) whose loss is logged at every checkpoint.
         processes: number of processes of this launch, between which batches are shared.
         progress: wraps the steps, as `tqdm` does.
 
     Returns:
-        Columns `step`, `measure` (`train_loss`, `id_loss`, `ood_loss`), `value` (nats per
-        reply token).
+        Columns `step` and `train_loss` (nats per reply token, mean over the steps since the row
+        before).
     """
     disable_progress_bars()  # of the data's preparation, which takes seconds,
     disable_progress_bar()  # and of writing models
     if settings.freeze_embeddings:
         freeze_embeddings(model)
     snapshot = get_last_checkpoint(str(work)) if work.is_dir() else None
-    arguments = _arguments(settings, processes=processes, seed=seed, work=work)
-    arguments.eval_on_start = snapshot is None
     trainer = SFTTrainer(
         model=model,
-        args=arguments,
+        args=_arguments(settings, processes=processes, seed=seed, work=work),
         train_dataset=_dataset(demonstrations),
-        eval_dataset={name: _dataset(pairs) for name, pairs in held_out.items()},
         processing_class=tokenizer,
     )
     trainer.remove_callback(PrinterCallback)
@@ -82,10 +77,10 @@ def train_sft(
 
 
 class _KeepCheckpoints(TrainerCallback):
-    """Evaluate and write a model folder at the listed steps; leave a snapshot to resume from."""
+    """Write a model folder and a snapshot at the listed steps; stop at the last of them."""
 
     def __init__(self, trainer: SFTTrainer, steps: Sequence[int], work: Path) -> None:
-        self.trainer, self.steps, self.work = trainer, frozenset(steps), work
+        self.trainer, self.steps, self.work = trainer, steps, work
 
     def on_step_end(
         self,
@@ -96,8 +91,8 @@ class _KeepCheckpoints(TrainerCallback):
     ) -> TrainerControl:
         if state.global_step in self.steps:
             self.trainer.save_model(str(self.work / f"sft-{state.global_step}"))
-            control.should_evaluate = True
             control.should_save = True
+            control.should_training_stop = state.global_step == self.steps[-1]
         return control
 
 
@@ -137,7 +132,6 @@ def _arguments(settings: SFTSettings, *, processes: int, seed: int, work: Path) 
         output_dir=str(work),
         max_steps=settings.steps,
         per_device_train_batch_size=micro,
-        per_device_eval_batch_size=micro,
         gradient_accumulation_steps=per_process // micro,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=("constant_with_warmup" if settings.schedule == "constant" else "cosine"),
@@ -166,10 +160,5 @@ def _dataset(pairs: Sequence[tuple[str, str]]) -> Dataset:
 
 
 def _losses(log_history: list[dict[str, float]]) -> pd.DataFrame:
-    rows = [
-        {"step": int(entry["step"]), "measure": measure, "value": entry[key]}
-        for entry in log_history
-        for key, measure in LOSS_NAMES.items()
-        if key in entry
-    ]
-    return pd.DataFrame(rows).sort_values(["measure", "step"], ignore_index=True)
+    logged = [(int(entry["step"]), entry["loss"]) for entry in log_history if "loss" in entry]
+    return pd.DataFrame(logged, columns=["step", "train_loss"])

@@ -102,20 +102,19 @@ def difference_table(seeds: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _loss(split: str, step: int, seed: int) -> float:
+    x = np.log2(step + 1)
+    rises = {"demonstrated": 0.0, "id_selection": 0.004, "ood_selection": 0.015}
+    value = 2.5 * np.exp(-0.6 * x) + 0.01 + rises[split] * (10 + x**2)
+    return float(value * (1 + 0.05 * np.sin(seed * 2 + x)))
+
+
 def loss_table(seeds: int) -> pd.DataFrame:
     rows = []
     for seed in range(seeds):
         for step in STEPS:
-            x = np.log2(step + 1)
-            wobble = 1 + 0.05 * np.sin(seed * 2 + x)
-            values = {
-                "train_loss": 2.5 * np.exp(-0.6 * x) + 0.01,
-                "id_loss": 2.5 * np.exp(-0.6 * x) + 0.05 + 0.004 * x**2,
-                "ood_loss": 2.6 * np.exp(-0.6 * x) + 0.1 + 0.015 * x**2,
-            }
-            for measure, value in values.items():
-                row = {"seed": seed, "step": step, "measure": measure, "value": value * wobble}
-                rows.append(row)
+            loss = _loss("demonstrated", step, seed)
+            rows.append({"seed": seed, "step": step, "train_loss": loss})
     return pd.DataFrame(rows)
 
 
@@ -144,6 +143,10 @@ def objective_table(seeds: int) -> pd.DataFrame:
     for seed in range(seeds):
         for step in STEPS:
             add(seed, "sft", step, np.nan, 2 / (step + 1), 5 * level("id_test", step, seed) - 1.5)
+            for split in ("id_selection", "ood_selection"):
+                base = {"seed": seed, "run": "sft", "sft_step": step, "update": np.nan, "n": 500}
+                loss = {"measure": "sft_loss", "value": _loss(split, step, seed)}
+                rows.append(base | loss | {"split": split})
         for i, start in enumerate(STARTS):
             for update in (40, 80, np.nan):
                 loss = 0.4 / (i + 1) + 0.002 * np.nan_to_num(update, nan=120) * (1 + seed / 5)

@@ -58,7 +58,7 @@ CONTROL = published("singular_value_control")
 ANCHORS = pd.DataFrame({"seed": range(3), "sft_step": [32, 32, 64]})
 FIGURES: dict[str, Callable[[int], Drawing]] = {
     "accuracy_by_step": lambda s: accuracy_by_step.draw(accuracy_table(s), LLAMA),
-    "loss_by_step": lambda s: loss_by_step.draw(loss_table(s)),
+    "loss_by_step": lambda s: loss_by_step.draw(loss_table(s), objective_table(s)),
     "faults_by_step": lambda s: faults_by_step.draw(accuracy_table(s)),
     "recovery_window": lambda s: recovery_window.draw(accuracy_table(s), LLAMA),
     "stages": lambda s: stages.draw(accuracy_table(s), ANCHORS[:s], STAGES, moderate_step=512),

@@ -16,10 +16,11 @@ from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, EvaluationSettings, HandsSettings, TaskSettings
 from svdrift.spectra.decomposition import decompose_checkpoint
 from svdrift.tasks import make_task
+from tests.tasks.general_points.dealing import make_hands
 
 SIZES = {"demonstrated_multisets": 10, "demonstrations": 20, "practice": 20, "selection": 20}
 HANDS = HandsSettings(**SIZES, test=20, demonstrated_test=20)
-TASK = TaskSettings(hands=HANDS, max_reply_tokens=4)
+TASK = TaskSettings(hands=HANDS)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def study(tmp_path_factory) -> Path:
         folder = root / "models" / name
         save_checkpoint(make_model(len(tokenizer), shape), tokenizer, folder)
         decompose_checkpoint(folder, root / f"{name}.factors")
-    task.make_hands(0)["id_test"].to_parquet(root / "id_test.parquet")
+    make_hands(TASK, 0)["id_test"].to_parquet(root / "id_test.parquet")
     (root / "anchor.json").write_text(json.dumps({"checkpoint": "sft-8"}))
     return root
 
@@ -62,7 +63,8 @@ def test_a_variant_plays_as_what_it_is(study, run, tmp_path, fields, same_as):
     run(
         recover,
         *(*REPAIR, fields, "--repair", "last-with-anchor", "--hands", study / "id_test.parquet"),
-        *("--task", TASK.model_dump_json(), "--settings", '{"batch_size": 8}'),
+        *("--task", TASK.game("id_test").model_dump_json(), "--max-reply-tokens", 4),
+        *("--settings", '{"batch_size": 8}'),
         *(part for name, path in out.items() for part in (f"--{name}", path)),
     )
     assert set(tmp_path.iterdir()) == set(out.values())  # and nothing else is written

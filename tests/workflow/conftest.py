@@ -32,25 +32,31 @@ def clone(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def snakemake(clone) -> Snakemake:
-    """Run snakemake in the clone; its programs and its package come first."""
+def snakemake_in(clone: Path, **variables: str) -> Snakemake:
+    """Run snakemake in a clone; its programs and its package come first."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(clone),
+            "SVDRIFT_STORE": "results/.store",
         }
         return subprocess.run(
             ["snakemake", *arguments],
             cwd=clone,
-            env=environment,
+            env=environment | variables,
             capture_output=True,
             text=True,
             check=False,
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def snakemake(clone) -> Snakemake:
+    """Run snakemake in the clone."""
+    return snakemake_in(clone)
 
 
 @pytest.fixture(scope="session")

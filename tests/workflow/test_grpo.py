@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.workflow.test_smoke import SMOKE, jobs
+from tests.workflow.test_reruns import SMOKE, jobs
 
 pytestmark = pytest.mark.workflow
 

@@ -1,7 +1,6 @@
 """The whole graph at pico size, as a user runs it."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from svdrift.models.folders import weights_hash
+from svdrift.settings import read_settings
+from tests.workflow.test_reruns import SMOKE, jobs
 
 pytestmark = pytest.mark.workflow
 
@@ -37,7 +38,6 @@ FIGURES = [
     "recovery_frontier",
     "recovery_effect",
 ]
-SMOKE = ("--configfile", "experiments/smoke.yaml")
 
 
 def test_figures_are_drawn(smoke):
@@ -75,17 +75,26 @@ def test_the_anchor_is_the_best_on_the_selection_hands(smoke):
     assert anchor["split"] == "ood_selection"
 
 
+def test_scripts_are_given_every_setting_that_they_have(smoke, clone):
+    """Between params and resources no key is lost, which would take its default."""
+    study = read_settings(yaml.safe_load((clone / "experiments/smoke.yaml").read_text()))
+    for checkpoint, section, expected in (
+        ("sft-16", "sft", study.sft),
+        ("continued-from-4", "sft", study.matched_sft),
+        ("ppo-from-4", "ppo", study.rl.ppo),
+        ("base", "pretrain", study.pretrain),
+        ("base", "architecture", study.model.architecture),
+        ("base", "skills", study.task.skills),
+    ):
+        record = json.loads((smoke / f"seed-0/models/{checkpoint}/provenance.json").read_text())
+        assert record["settings"][section] == expected.model_dump(mode="json")
+
+
 def test_every_artefact_tells_where_it_comes_from(smoke):
     for folder in (smoke / "seed-0/models").iterdir():
         record = json.loads((folder / "provenance.json").read_text())
         assert record["seed"] == 0
         assert record["versions"]["torch"]
-
-
-def test_a_second_run_has_nothing_to_do(smoke, snakemake):
-    again = snakemake("-n", *SMOKE)
-    assert again.returncode == 0
-    assert "Nothing to be done" in again.stdout + again.stderr
 
 
 def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
@@ -165,44 +174,6 @@ def test_a_model_folder_with_a_missing_tensor_is_refused(smoke, snakemake, clone
     assert "model.layers.0.mlp.up_proj.weight" in log
 
 
-def jobs(said: str) -> dict[str, int]:
-    """Planned jobs by rule, out of the table that `snakemake -n` prints; `all` aside."""
-    table = said.split("Job stats:")[-1]
-    rows = re.findall(r"^(\w+) +(\d+)$", table, re.M)
-    return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
-
-
-@pytest.mark.parametrize(
-    ("overlay", "edit", "planned"),
-    [
-        ("compute: {processes: 2}", None, {}),
-        ("", ("svdrift/figures/stages.py", "# a comment\n"), {}),
-        ("", ("svdrift/figures/stages.py", "x = 1\n"), {"plot_stages": 1}),
-        ("", ("svdrift/evaluation/accuracy.py", "x = 1\n"), None),
-        ("rl: {moderate_start: 16}", None, {}),
-    ],
-    ids=["processes", "comment", "one figure", "accuracy", "same value"],
-)
-def test_a_change_reruns_what_lies_downstream(smoke, snakemake, clone, overlay, edit, planned):
-    (clone / "overlay.yaml").write_text(overlay or "{}")
-    if edit:
-        file, addition = edit
-        original = (clone / file).read_text()
-        (clone / file).write_text(original + addition)
-    try:
-        plan = snakemake("-n", *SMOKE, "overlay.yaml")
-    finally:
-        if edit:
-            (clone / file).write_text(original)
-    assert plan.returncode == 0, plan.stderr[-2000:]
-    found = jobs(plan.stdout + plan.stderr)
-    if planned is None:  # the statistics: every evaluation and what follows, and no training
-        assert found["evaluate"] > 1
-        assert not {"pretrain", "train_sft", "train_ppo", "make_hands"} & set(found)
-    else:
-        assert found == planned
-
-
 def test_spectra_belong_to_the_weights(smoke):
     matrices = pd.read_parquet(smoke / "tables/matrices.parquet")
     assert set(matrices["checkpoint"]) >= {"base", "sft-4", "sft-16", "ppo-from-16"}
@@ -249,18 +220,6 @@ def test_nothing_of_a_variant_is_kept_but_its_tables(smoke):
     assert len(folders) > 4
     for folder in folders:
         assert {path.name for path in folder.iterdir()} == {"accuracy.parquet", "episodes.parquet"}
-
-
-def test_one_more_share_runs_only_its_own_evaluation(smoke, snakemake, clone):
-    grid = yaml.safe_load((clone / "experiments/smoke.yaml").read_text())["recovery"]
-    grid["interventions"] += [{"kind": "directions", "top": 0.35}]
-    (clone / "overlay.yaml").write_text(yaml.safe_dump({"recovery": grid}))
-    plan = snakemake("-n", *SMOKE, "overlay.yaml")
-    assert plan.returncode == 0, plan.stderr[-2000:]
-    planned = jobs(plan.stdout + plan.stderr)
-    drawn = ("by_rank", "by_layers", "frontier", "effect")
-    figures = [f"plot_recovery_{name}" for name in drawn]
-    assert planned == dict.fromkeys(["recover", "measure_recovery", *figures], 1)
 
 
 def test_a_variant_can_be_exported(smoke, snakemake, clone):

@@ -1,5 +1,6 @@
 """Loads and validates the study, and names its paths. Nothing is computed here."""
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import get_args
@@ -9,7 +10,7 @@ from svdrift.errors import UserError
 from svdrift.recovery.grid import to_json
 from svdrift.settings import EvaluatedSplit, read_settings
 from svdrift.tasks.general_points.files import read_own_hands
-from svdrift.tracking import code_digest
+from svdrift.tracking import code_digest, software
 
 try:
     STUDY = read_settings(config)
@@ -36,9 +37,37 @@ wildcard_constraints:
     checkpoint=r"[a-z0-9-]+",
 
 
+# A job's `params` are all that decides its result, and nothing else: they are what makes it run
+# again, and what its result is stored by. What decides nothing, such as places, is a resource.
+
+
 def as_json(section, without=()):
-    """Settings of one section, but for some keys, as the plain text that scripts take."""
-    return section.model_dump_json(exclude=set(without))
+    """What decides results among the settings of a section, as the plain text that scripts take."""
+    return section.model_dump_json(exclude=section.UNTRACKED | set(without))
+
+
+def untracked(section):
+    """The other settings of the section."""
+    return section.model_dump_json(include=section.UNTRACKED)
+
+
+def code(*scripts):
+    """Parameters that say which code, of ours and of others, a job runs."""
+    return {"code": code_digest(*scripts), "software": software(*scripts)}
+
+
+def filled(path):
+    """A path with wildcards as a resource."""
+    return lambda wildcards: path.format(**dict(wildcards.items()))
+
+
+def reuse(command, inputs="{input}", outputs="{output}", also=""):
+    """The command, which runs only if no study has stored what it makes (scripts/reuse.py)."""
+    template = hashlib.sha256(command.encode()).hexdigest()[:16]
+    return (
+        f"python scripts/reuse.py --key {{rule}} {template} {{wildcards}} {{params:q}} {also}"
+        f" --inputs {inputs} --outputs {outputs} -- {command} 2>&1 | tee {{log}}"
+    )
 
 
 # Checkpoint ids, by the stage that makes them.

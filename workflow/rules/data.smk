@@ -1,12 +1,4 @@
-SPLITS = [
-    "demonstrations",
-    "practice",
-    "demonstrated",
-    "id_selection",
-    "ood_selection",
-    "id_test",
-    "ood_test",
-]
+from svdrift.tasks.general_points.splits import DEALT_BEFORE, SIZE_KEYS, SPLITS
 
 
 rule solve_hands:
@@ -21,39 +13,69 @@ rule solve_hands:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=as_json(STUDY.task, without=["hands"]),
-        code=code_digest("scripts/solve_hands.py"),
+        **code("scripts/solve_hands.py"),
+        values=STUDY.task.skills.values,
+        target=STUDY.task.target,
     shell:
-        "python scripts/solve_hands.py --settings {params.settings:q} --out {output}"
-        " 2>&1 | tee {log}"
+        "python scripts/solve_hands.py --values {params.values} --target {params.target}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 rule make_hands:
-    """Deal one seed's hands; the task checks its own verifier and that the splits are disjoint."""
+    """Deal one split of one seed's hands."""
     input:
         own=list(STUDY.task.hands.files.values()),
+        training=lambda wildcards: [
+            f"{SEED}/hands/{split}.parquet" for split in DEALT_BEFORE[wildcards.split]
+        ],
     output:
-        hands=expand(SEED + "/hands/{split}.parquet", split=SPLITS, allow_missing=True),
-        summary=report(
+        hands=SEED + "/hands/{split}.parquet",
+        provenance=SEED + "/hands/{split}.provenance.json",
+    log:
+        LOGS + "/seed-{seed}/make_hands/{split}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/make_hands/{split}.tsv"
+    wildcard_constraints:
+        split="|".join(SPLITS),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        **code("scripts/make_hands.py"),
+        settings=lambda wildcards: as_json(STUDY.task.deal(wildcards.split)),
+        asked=lambda wildcards: getattr(STUDY.task.hands, SIZE_KEYS[wildcards.split]),
+    shell:
+        reuse(
+            "python scripts/make_hands.py --settings {params.settings:q} --split {wildcards.split}"
+            " --count {params.asked} --training {input.training} --seed {wildcards.seed}"
+            " --out {output.hands}"
+        )
+
+
+rule check_hands:
+    """Check that the splits are disjoint, and the task's own verifier on every hand."""
+    input:
+        expand(SEED + "/hands/{split}.parquet", split=SPLITS, allow_missing=True),
+    output:
+        report(
             SEED + "/hands/summary.csv",
             caption="../report/hands.rst",
             category="2. Hands",
             labels={"table": "splits", "seed": "{seed}"},
         ),
     log:
-        LOGS + "/seed-{seed}/make_hands.log",
+        LOGS + "/seed-{seed}/check_hands.log",
     benchmark:
-        BENCHMARKS + "/seed-{seed}/make_hands.tsv"
+        BENCHMARKS + "/seed-{seed}/check_hands.tsv"
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=as_json(STUDY.task),
-        code=code_digest("scripts/make_hands.py"),
-        folder=subpath(output.summary, parent=True),
+        **code("scripts/check_hands.py"),
+        settings=as_json(STUDY.task.game(*SPLITS)),
     shell:
-        "python scripts/make_hands.py --settings {params.settings:q} --seed {wildcards.seed}"
-        " --out {params.folder} 2>&1 | tee {log}"
+        "python scripts/check_hands.py --settings {params.settings:q} --hands {input}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 rule data:

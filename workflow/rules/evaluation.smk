@@ -19,16 +19,23 @@ rule evaluate:
         runtime=30,
         gpu=GPU,
         device=ACCELERATOR["device"],
+        settings=untracked(STUDY.evaluation),
     params:
-        settings=as_json(STUDY.evaluation),
-        task=as_json(STUDY.task, without=["hands"]),
-        code=code_digest("scripts/evaluate.py"),
+        **code("scripts/evaluate.py"),
+        settings=as_json(
+            STUDY.evaluation, without=[] if STUDY.evaluation.multi_try_splits else ["tries"]
+        ),
+        task=as_json(STUDY.task.game(*EVALUATED_SPLITS)),
+        max_reply_tokens=STUDY.task.max_reply_tokens,
     shell:
-        "python scripts/evaluate.py --settings {params.settings:q} --task {params.task:q}"
-        " --model {input.model} --checkpoint {wildcards.checkpoint} --hands {input.hands}"
-        " --seed {wildcards.seed} --device {resources.device}"
-        " --episodes {output.episodes} --accuracy {output.accuracy}"
-        " --objectives {output.objectives} 2>&1 | tee {log}"
+        reuse(
+            "python scripts/evaluate.py --settings {params.settings:q} {resources.settings:q}"
+            " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
+            " --model {input.model} --checkpoint {wildcards.checkpoint} --hands {input.hands}"
+            " --seed {wildcards.seed} --device {resources.device}"
+            " --episodes {output.episodes} --accuracy {output.accuracy}"
+            " --objectives {output.objectives}"
+        )
 
 
 rule choose_anchor:
@@ -47,7 +54,7 @@ rule choose_anchor:
         BENCHMARKS + "/seed-{seed}/choose_anchor.tsv"
     localrule: True
     params:
-        code=code_digest("scripts/choose_anchor.py"),
+        **code("scripts/choose_anchor.py"),
     shell:
         "python scripts/choose_anchor.py --accuracy {input} --out {output} 2>&1 | tee {log}"
 
@@ -70,7 +77,7 @@ rule collect_evaluations:
         table="accuracy|objectives",
     localrule: True
     params:
-        code=code_digest("scripts/collect.py"),
+        **code("scripts/collect.py"),
     shell:
         "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
 
@@ -87,7 +94,7 @@ rule collect_anchors:
         BENCHMARKS + "/collect_anchors.tsv"
     localrule: True
     params:
-        code=code_digest("scripts/collect.py"),
+        **code("scripts/collect.py"),
     shell:
         "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
 
@@ -104,6 +111,6 @@ rule collect_sft_losses:
         BENCHMARKS + "/collect_sft_losses.tsv"
     localrule: True
     params:
-        code=code_digest("scripts/collect.py"),
+        **code("scripts/collect.py"),
     shell:
         "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"

@@ -5,10 +5,15 @@ PUBLISHED_CURVE = "svdrift/reference/llama_ood_by_checkpoint.csv"
 PUBLISHED_STAGES = "svdrift/reference/accuracy_by_stage.csv"
 PUBLISHED_VALUES = "svdrift/reference/singular_value_control.csv"
 
+LOSSES = {
+    name: f"{TABLES}/{table}.parquet"
+    for name, table in (("losses", "sft_losses"), ("objectives", "objectives"))
+}
+
 # Every figure: its chapter in the report, the tables that its `draw` takes, and whole numbers.
 PLOTS = {
     "accuracy_by_step": (SFT, {"accuracy": ACCURACY, "published": PUBLISHED_CURVE}, {}),
-    "loss_by_step": (SFT, {"losses": TABLES + "/sft_losses.parquet"}, {}),
+    "loss_by_step": (SFT, LOSSES, {}),
     "faults_by_step": (SFT, {"accuracy": ACCURACY}, {}),
 }
 if STUDY.rl_starts:
@@ -77,10 +82,10 @@ for figure, (chapter, tables, numbers) in PLOTS.items():
             mem_mb=2000,
             runtime=10,
         params:
+            **code("scripts/plot.py", f"svdrift/figures/{figure}.py"),
             figure=figure,
             tables=arguments(tables),
             numbers=arguments(numbers),
-            code=code_digest("scripts/plot.py", f"svdrift/figures/{figure}.py"),
         shell:
             "python scripts/plot.py {params.figure} {params.tables} --number {params.numbers}"
             " --out {output.png} 2>&1 | tee {log}"

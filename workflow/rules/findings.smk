@@ -6,10 +6,13 @@ CONTINUED = [
 ]
 MAIN = REPAIRS.get("last-with-anchor")
 # The repair that is compared with interpolation at equal cost, and the interpolations.
-COMPARED = "directions-top0.2"
-PATH = {one.weight: one.id for one in MAIN.interventions if one.weight} if MAIN else {}
-PATH = {weight: id for weight, id in PATH.items() if id == f"interpolate-weight{weight}"}
-IS_COMPARED = bool(PATH) and COMPARED in [one.id for one in MAIN.interventions]
+MERGING = "directions-top0.2"
+INTERPOLATIONS = {
+    one.weight: one.id
+    for one in (MAIN.interventions if MAIN else ())
+    if one.id == f"interpolate-weight{one.weight}"
+}
+AT_EQUAL_COST = bool(INTERPOLATIONS) and MERGING in [one.id for one in MAIN.interventions]
 
 
 def contrast_options():
@@ -21,9 +24,9 @@ def contrast_options():
         others = [str(step) for step in CONTINUED if step != moderate]
         if moderate in CONTINUED and others:
             options.append(f"--moderate {moderate} --others {' '.join(others)}")
-    if IS_COMPARED:
-        path = " ".join(f"{weight}={id}" for weight, id in PATH.items())
-        options.append(f"--intervention {COMPARED} --path {path}")
+    if AT_EQUAL_COST:
+        path = " ".join(f"{weight}={id}" for weight, id in INTERPOLATIONS.items())
+        options.append(f"--intervention {MERGING} --path {path}")
     return " ".join(options)
 
 
@@ -43,7 +46,7 @@ rule measure_contrasts:
             *expand(
                 SEED + "/recovery/last-with-anchor/{intervention}/episodes.parquet",
                 seed=STUDY.seeds,
-                intervention=[COMPARED, *PATH.values()] if IS_COMPARED else [],
+                intervention=[MERGING, *INTERPOLATIONS.values()] if AT_EQUAL_COST else [],
             ),
         ],
         anchors=TABLES + "/anchors.parquet",
@@ -57,8 +60,8 @@ rule measure_contrasts:
         mem_mb=4000,
         runtime=20,
     params:
+        **code("scripts/measure_contrasts.py"),
         options=contrast_options(),
-        code=code_digest("scripts/measure_contrasts.py"),
     shell:
         "python scripts/measure_contrasts.py --episodes {input.episodes} --anchors {input.anchors}"
         " {params.options} --out {output} 2>&1 | tee {log}"
@@ -94,12 +97,12 @@ rule summarise_findings:
         BENCHMARKS + "/summarise_findings.tsv"
     localrule: True
     params:
+        **code("scripts/summarise_findings.py"),
         tables=" ".join(
             f"--{option} {TABLES}/{table}.parquet" for option, table in EVIDENCE.items()
         ),
         starts=arguments(NAMED_STARTS),
         study=STUDY.study,
-        code=code_digest("scripts/summarise_findings.py"),
     shell:
         "python scripts/summarise_findings.py {params.tables} --starts {params.starts}"
         " --study {params.study} --findings {output.findings} --page {output.page} 2>&1 | tee {log}"
@@ -120,10 +123,10 @@ rule write_report:
         BENCHMARKS + "/write_report.tsv"
     localrule: True
     params:
+        **code("scripts/write_report.py"),
         chapters=json.dumps({figure: chapter for figure, (chapter, *_) in PLOTS.items()}),
         study=STUDY.study,
         made_of=config["made_of"],
-        code=code_digest("scripts/write_report.py"),
     shell:
         "python scripts/write_report.py --findings {input.findings} --tables {input.tables}"
         " --figures {input.figures}"

@@ -1,3 +1,5 @@
+import yaml
+
 if STUDY.model.source == "tiny":
 
     rule pretrain:
@@ -16,18 +18,17 @@ if STUDY.model.source == "tiny":
             gpu=GPU,
             device=ACCELERATOR["device"],
         params:
+            **code("scripts/pretrain.py"),
             settings=as_json(STUDY.pretrain),
             architecture=as_json(STUDY.model.architecture),
-            task=STUDY.task.model_dump_json(  # of the hands, only those that are held out matter
-                exclude={
-                    "hands": set(type(STUDY.task.hands).model_fields) - {"pretraining_holdout"}
-                }
-            ),
-            code=code_digest("scripts/pretrain.py"),
+            skills=as_json(STUDY.task.skills),
         shell:
-            "python scripts/pretrain.py --settings {params.settings:q} --task {params.task:q}"
-            " --architecture {params.architecture:q} --seed {wildcards.seed}"
-            " --device {resources.device} --out {output.model} --losses {output.losses} 2>&1 | tee {log}"
+            reuse(
+                "python scripts/pretrain.py --settings {params.settings:q}"
+                " --skills {params.skills:q} --architecture {params.architecture:q}"
+                " --seed {wildcards.seed} --device {resources.device}"
+                " --out {output.model} --losses {output.losses}"
+            )
 
 else:
 
@@ -45,21 +46,48 @@ else:
             mem_mb=8000,
             runtime=30,
         params:
+            **code("scripts/import_model.py"),
             source=STUDY.model.source,
-            code=code_digest("scripts/import_model.py"),
         shell:
             "python scripts/import_model.py --model {params.source:q} --out {output} 2>&1 | tee {log}"
 
 
+# How training is launched decides its precision. Which of the files is taken is a resource.
+LAUNCH = hashlib.sha256(
+    repr(
+        [yaml.safe_load(file.read_text()) for file in sorted(Path("workflow/accelerate").iterdir())]
+    ).encode()
+).hexdigest()[:16]
+
+TRAIN_SFT = (
+    "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
+    " --num_processes {resources.processes} scripts/train_sft.py"
+    " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
+    " --seed {wildcards.seed} --model {input.model} --hands {input.hands} --work {resources.work}"
+)
+
+
+KEPT = sorted({*STUDY.sft.checkpoints, STUDY.sft.steps})  # the end too, so that a run has one
+
+
+def keeping(*steps):
+    """The untracked settings of an SFT run that keeps these checkpoints."""
+    return untracked(STUDY.sft.model_copy(update={"checkpoints": steps}))
+
+
+def was_kept(wildcards):
+    """Whether the run keeps this step, or will: an old run does not know a step that is new."""
+    run = Path(f"{RESULTS}/seed-{wildcards.seed}/training/sft")
+    return not run.is_dir() or (run / f"sft-{wildcards.step}").is_dir()
+
+
 rule train_sft:
-    """Fine-tune the base on demonstrations of the ID rule, and keep the listed checkpoints."""
+    """Fine-tune the base on demonstrations of the ID rule; the run keeps the listed checkpoints."""
     input:
         model=SEED + "/models/base",
         hands=SEED + "/hands/demonstrations.parquet",
-        id=SEED + "/hands/id_selection.parquet",
-        ood=SEED + "/hands/ood_selection.parquet",
     output:
-        models=[directory(f"{SEED}/models/sft-{step}") for step in STUDY.sft.checkpoints],
+        run=directory(SEED + "/training/sft"),
         losses=SEED + "/training/sft.parquet",
     log:
         LOGS + "/seed-{seed}/train_sft.log",
@@ -69,21 +97,53 @@ rule train_sft:
         **ACCELERATOR,
         mem_mb=4000,
         runtime=60,
+        kept=" ".join(map(str, KEPT)),
+        settings=keeping(*KEPT),
+        work=filled(SEED + "/snapshots/sft"),
     params:
+        **code("scripts/train_sft.py"),
         settings=as_json(STUDY.sft),
-        task=as_json(STUDY.task, without=["hands", "max_reply_tokens"]),
-        code=code_digest("scripts/train_sft.py"),
-        work=SEED + "/snapshots/sft",
+        task=as_json(STUDY.task.game("demonstrations")),
+        launch=LAUNCH,
     shell:
-        "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
-        " --num_processes {resources.processes} scripts/train_sft.py"
-        " --settings {params.settings:q} --task {params.task:q} --seed {wildcards.seed}"
-        " --model {input.model} --hands {input.hands}"
-        " --held-out id={input.id} ood={input.ood}"
-        " --out {output.models} --losses {output.losses} --work {params.work} 2>&1 | tee {log}"
+        # Another study's run may have kept other steps.
+        reuse(
+            TRAIN_SFT + " --out {output.run}/sft-{{step}} --losses {output.losses}",
+            also="{resources.kept}",
+        )
 
 
-rule models:
+rule keep_sft:
+    """One checkpoint of SFT: from its run, or, if that did not keep it, by training up to it."""
+    input:
+        run=SEED + "/training/sft",
+        model=SEED + "/models/base",
+        hands=SEED + "/hands/demonstrations.parquet",
+    output:
+        directory(SEED + "/models/sft-{step}"),
+    log:
+        LOGS + "/seed-{seed}/keep_sft/sft-{step}.log",
+    benchmark:
+        BENCHMARKS + "/seed-{seed}/keep_sft/sft-{step}.tsv"
+    resources:
+        **ACCELERATOR | {"gpu": lambda wildcards: 0 if was_kept(wildcards) else STUDY.compute.gpus},
+        mem_mb=4000,
+        runtime=lambda wildcards: 10 if was_kept(wildcards) else 60,
+        settings=lambda wildcards: keeping(int(wildcards.step)),
+        work=filled(SEED + "/snapshots/sft-{step}"),
+    params:
+        **code("scripts/train_sft.py"),
+        settings=as_json(STUDY.sft),
+        task=as_json(STUDY.task.game("demonstrations")),
+        launch=LAUNCH,
+    shell:
+        "{{ if test -d {input.run}/sft-{wildcards.step};"
+        " then cp --recursive --link {input.run}/sft-{wildcards.step} {output};"
+        " else " + TRAIN_SFT + " --out {output}; fi; }}"
+        " 2>&1 | tee {log}"
+
+
+rule sft:
     input:
         expand(
             SEED + "/models/{checkpoint}",

@@ -6,6 +6,7 @@ VARIANTS = [
     for repair, plan in REPAIRS.items()
     for intervention in plan.interventions
 ]
+REPAIRED_SPLITS = ["demonstrated", "id_test", "ood_test"]
 # Whose own accuracies stand beside those of the variants.
 REPAIRED = candidates(*(name for plan in REPAIRS.values() for name in (plan.target, plan.anchor)))
 
@@ -32,7 +33,7 @@ rule recover:
         unpack(repaired),
         hands=expand(
             SEED + "/hands/{split}.parquet",
-            split=["demonstrated", "id_test", "ood_test"],
+            split=REPAIRED_SPLITS,
             allow_missing=True,
         ),
     output:
@@ -50,21 +51,27 @@ rule recover:
         runtime=30,
         gpu=GPU,
         device=ACCELERATOR["device"],
+        folder=filled(SEED),
+        settings=untracked(STUDY.evaluation),
     params:
+        **code("scripts/recover.py"),
         settings=as_json(STUDY.evaluation, without=["tries", "multi_try_splits"]),
-        task=as_json(STUDY.task, without=["hands"]),
+        task=as_json(STUDY.task.game(*REPAIRED_SPLITS)),
+        max_reply_tokens=STUDY.task.max_reply_tokens,
         target=lambda wildcards: REPAIRS[wildcards.repair].target,
         anchor=lambda wildcards: REPAIRS[wildcards.repair].anchor,
         intervention=intervention,
-        code=code_digest("scripts/recover.py"),
-        folder=SEED,
     shell:
-        "python scripts/recover.py --settings {params.settings:q} --task {params.task:q}"
-        + FIND_CHECKPOINTS
-        + " --repair {wildcards.repair} --target {params.target} --anchor {params.anchor}"
-        " --intervention {params.intervention:q} --hands {input.hands}"
-        " --seed {wildcards.seed} --device {resources.device}"
-        " --episodes {output.episodes} --accuracy {output.accuracy} 2>&1 | tee {log}"
+        reuse(
+            "python scripts/recover.py --settings {params.settings:q} {resources.settings:q}"
+            " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
+            + FIND_CHECKPOINTS
+            + " --repair {wildcards.repair} --target {params.target} --anchor {params.anchor}"
+            " --intervention {params.intervention:q} --hands {input.hands}"
+            " --seed {wildcards.seed} --device {resources.device}"
+            " --episodes {output.episodes} --accuracy {output.accuracy}",
+            inputs="{input.hands} " + COMPARED,
+        )
 
 
 rule export_recovered:
@@ -85,12 +92,12 @@ rule export_recovered:
         runtime=30,
         gpu=GPU,
         device=ACCELERATOR["device"],
+        folder=filled(SEED),
     params:
+        **code("scripts/export_recovered.py"),
         target=lambda wildcards: REPAIRS[wildcards.repair].target,
         anchor=lambda wildcards: REPAIRS[wildcards.repair].anchor,
         intervention=intervention,
-        code=code_digest("scripts/export_recovered.py"),
-        folder=SEED,
     shell:
         "python scripts/export_recovered.py"
         + FIND_CHECKPOINTS
@@ -130,7 +137,7 @@ rule measure_recovery:
         mem_mb=4000,
         runtime=20,
     params:
-        code=code_digest("scripts/measure_recovery.py"),
+        **code("scripts/measure_recovery.py"),
     shell:
         "python scripts/measure_recovery.py --accuracy {input.accuracy} --episodes {input.episodes}"
         " --recovery {output.recovery} --effect {output.effect} 2>&1 | tee {log}"

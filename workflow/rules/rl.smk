@@ -22,19 +22,24 @@ rule train_ppo:
         **ACCELERATOR,
         mem_mb=4000,
         runtime=120,
+        settings=untracked(PPO),
+        work=filled(SEED + "/snapshots/ppo-from-{step}"),
     params:
+        **code("scripts/train_ppo.py"),
         settings=as_json(PPO),
-        task=as_json(STUDY.task, without=["hands"]),
-        code=code_digest("scripts/train_ppo.py"),
-        work=SEED + "/snapshots/ppo-from-{step}",
+        task=as_json(STUDY.task.game("practice")),
+        max_reply_tokens=STUDY.task.max_reply_tokens,
+        launch=LAUNCH,
     shell:
-        "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
-        " --num_processes {resources.processes} scripts/train_ppo.py"
-        " --settings {params.settings:q} --task {params.task:q} --seed {wildcards.seed}"
-        " --model {input.model} --hands {input.hands}"
-        " --out {output.model} --intermediate {output.model}-update-{{update}}"
-        " --metrics {output.metrics} --advantages {output.advantages}"
-        " --work {params.work} 2>&1 | tee {log}"
+        reuse(
+            "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
+            " --num_processes {resources.processes} scripts/train_ppo.py"
+            " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
+            " --max-reply-tokens {params.max_reply_tokens} --seed {wildcards.seed}"
+            " --model {input.model} --hands {input.hands}"
+            " --out {output.model} --intermediate {output.model}-update-{{update}}"
+            " --metrics {output.metrics} --advantages {output.advantages} --work {resources.work}"
+        )
 
 
 use rule train_ppo as train_ppo_on_demonstrations with:
@@ -54,11 +59,18 @@ use rule train_ppo as train_ppo_on_demonstrations with:
         LOGS + "/seed-{seed}/demonstrated-ppo-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/demonstrated-ppo-from-{step}.tsv"
+    resources:
+        **ACCELERATOR,
+        mem_mb=4000,
+        runtime=120,
+        settings=untracked(PPO),
+        work=filled(SEED + "/snapshots/demonstrated-ppo-from-{step}"),
     params:
+        **code("scripts/train_ppo.py"),
         settings=as_json(PPO),
-        task=as_json(STUDY.task, without=["hands"]),
-        code=code_digest("scripts/train_ppo.py"),
-        work=SEED + "/snapshots/demonstrated-ppo-from-{step}",
+        task=as_json(STUDY.task.game("practice")),
+        max_reply_tokens=STUDY.task.max_reply_tokens,
+        launch=LAUNCH,
 
 
 rule train_grpo:
@@ -81,18 +93,24 @@ rule train_grpo:
         **ACCELERATOR,
         mem_mb=4000,
         runtime=120,
+        settings=untracked(GRPO),
+        work=filled(SEED + "/snapshots/grpo-from-{step}"),
     params:
+        **code("scripts/train_grpo.py"),
         settings=as_json(GRPO),
-        task=as_json(STUDY.task, without=["hands"]),
-        code=code_digest("scripts/train_grpo.py"),
-        work=SEED + "/snapshots/grpo-from-{step}",
+        task=as_json(STUDY.task.game("practice")),
+        max_reply_tokens=STUDY.task.max_reply_tokens,
+        launch=LAUNCH,
     shell:
-        "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
-        " --num_processes {resources.processes} scripts/train_grpo.py"
-        " --settings {params.settings:q} --task {params.task:q} --seed {wildcards.seed}"
-        " --model {input.model} --hands {input.hands}"
-        " --out {output.model} --intermediate {output.model}-update-{{update}}"
-        " --metrics {output.metrics} --work {params.work} 2>&1 | tee {log}"
+        reuse(
+            "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
+            " --num_processes {resources.processes} scripts/train_grpo.py"
+            " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
+            " --max-reply-tokens {params.max_reply_tokens} --seed {wildcards.seed}"
+            " --model {input.model} --hands {input.hands}"
+            " --out {output.model} --intermediate {output.model}-update-{{update}}"
+            " --metrics {output.metrics} --work {resources.work}"
+        )
 
 
 use rule train_grpo as train_grpo_on_demonstrations with:
@@ -111,32 +129,45 @@ use rule train_grpo as train_grpo_on_demonstrations with:
         LOGS + "/seed-{seed}/demonstrated-grpo-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/demonstrated-grpo-from-{step}.tsv"
+    resources:
+        **ACCELERATOR,
+        mem_mb=4000,
+        runtime=120,
+        settings=untracked(GRPO),
+        work=filled(SEED + "/snapshots/demonstrated-grpo-from-{step}"),
     params:
+        **code("scripts/train_grpo.py"),
         settings=as_json(GRPO),
-        task=as_json(STUDY.task, without=["hands"]),
-        code=code_digest("scripts/train_grpo.py"),
-        work=SEED + "/snapshots/demonstrated-grpo-from-{step}",
+        task=as_json(STUDY.task.game("practice")),
+        max_reply_tokens=STUDY.task.max_reply_tokens,
+        launch=LAUNCH,
 
 
-use rule train_sft as continue_sft with:
+rule continue_sft:
     """Control: SFT goes on, on the same demonstrations, matched to RL (`matched_sft`)."""
     input:
         model=SEED + "/models/sft-{step}",
         hands=SEED + "/hands/demonstrations.parquet",
-        id=SEED + "/hands/id_selection.parquet",
-        ood=SEED + "/hands/ood_selection.parquet",
     output:
-        models=directory(SEED + "/models/continued-from-{step}"),
+        model=directory(SEED + "/models/continued-from-{step}"),
         losses=SEED + "/training/continued-from-{step}/losses.parquet",
     log:
         LOGS + "/seed-{seed}/continued-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/continued-from-{step}.tsv"
+    resources:
+        **ACCELERATOR,
+        mem_mb=4000,
+        runtime=60,
+        settings=untracked(STUDY.matched_sft),
+        work=filled(SEED + "/snapshots/continued-from-{step}"),
     params:
+        **code("scripts/train_sft.py"),
         settings=as_json(STUDY.matched_sft),
-        task=as_json(STUDY.task, without=["hands", "max_reply_tokens"]),
-        code=code_digest("scripts/train_sft.py"),
-        work=SEED + "/snapshots/continued-from-{step}",
+        task=as_json(STUDY.task.game("demonstrations")),
+        launch=LAUNCH,
+    shell:
+        reuse(TRAIN_SFT + " --out {output.model} --losses {output.losses}")
 
 
 use rule continue_sft as widen_sft with:
@@ -144,20 +175,19 @@ use rule continue_sft as widen_sft with:
     input:
         model=SEED + "/models/sft-{step}",
         hands=SEED + "/hands/practice.parquet",
-        id=SEED + "/hands/id_selection.parquet",
-        ood=SEED + "/hands/ood_selection.parquet",
     output:
-        models=directory(SEED + "/models/wide-from-{step}"),
+        model=directory(SEED + "/models/wide-from-{step}"),
         losses=SEED + "/training/wide-from-{step}/losses.parquet",
     log:
         LOGS + "/seed-{seed}/wide-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/wide-from-{step}.tsv"
-    params:
-        settings=as_json(STUDY.matched_sft),
-        task=as_json(STUDY.task, without=["hands", "max_reply_tokens"]),
-        code=code_digest("scripts/train_sft.py"),
-        work=SEED + "/snapshots/wide-from-{step}",
+    resources:
+        **ACCELERATOR,
+        mem_mb=4000,
+        runtime=60,
+        settings=untracked(STUDY.matched_sft),
+        work=filled(SEED + "/snapshots/wide-from-{step}"),
 
 
 rule measure_rl_effect:
@@ -182,8 +212,8 @@ rule measure_rl_effect:
         mem_mb=4000,
         runtime=20,
     params:
+        **code("scripts/measure_rl_effect.py"),
         method=STUDY.rl.method,
-        code=code_digest("scripts/measure_rl_effect.py"),
     shell:
         "python scripts/measure_rl_effect.py --method {params.method} --episodes {input} --out {output}"
         " 2>&1 | tee {log}"
@@ -205,7 +235,7 @@ rule collect_advantages:
         BENCHMARKS + "/collect_advantages.tsv"
     localrule: True
     params:
-        code=code_digest("scripts/collect.py"),
+        **code("scripts/collect.py"),
     shell:
         "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
 

@@ -10,20 +10,28 @@ def candidates(*names):
 
 def decomposed(wildcards, *names):
     """Inputs of a job on checkpoints and their factors, any of which may be named `anchor`."""
-    folder, ids = SEED.format(seed=wildcards.seed), candidates(*names)
-    inputs = {
-        "models": expand("{folder}/models/{id}", folder=folder, id=ids),
-        "factors": expand("{folder}/spectra/{id}/factors.safetensors", folder=folder, id=ids),
+    folder = SEED.format(seed=wildcards.seed)
+
+    def models_and_factors(ids):
+        patterns = ["{folder}/models/{id}", "{folder}/spectra/{id}/factors.safetensors"]
+        return expand(patterns, folder=folder, id=ids)
+
+    chosen = ANCHOR in names
+    return {
+        "checkpoints": models_and_factors([name for name in names if name != ANCHOR]),
+        "candidates": models_and_factors(SFT_CHECKPOINTS if chosen else []),
+        "choice": [f"{folder}/selection/anchor.json"] if chosen else [],
     }
-    return inputs | ({"choice": f"{folder}/selection/anchor.json"} if ANCHOR in names else {})
 
 
 # How a script finds these inputs.
 FIND_CHECKPOINTS = (
-    " --models {params.folder}/models/{{checkpoint}}"
-    " --factors {params.folder}/spectra/{{checkpoint}}/factors.safetensors"
-    " --anchor-choice {params.folder}/selection/anchor.json"
+    " --models {resources.folder}/models/{{checkpoint}}"
+    " --factors {resources.folder}/spectra/{{checkpoint}}/factors.safetensors"
+    " --anchor-choice {resources.folder}/selection/anchor.json"
 )
+# Of the candidates only the chosen one counts.
+COMPARED = "{input.checkpoints} --candidates {input.candidates} --choice {input.choice}"
 
 DECOMPOSED = candidates(
     *(name for pair in PAIRS.values() for name in pair),
@@ -50,14 +58,16 @@ rule decompose:
         gpu=GPU,
         device=ACCELERATOR["device"],
     params:
+        **code("scripts/decompose.py"),
         # A function, since the `{layer}` of patterns is no wildcard.
         settings=lambda _: SPECTRA.model_dump_json(include={"patterns"}),
-        code=code_digest("scripts/decompose.py"),
     shell:
-        "python scripts/decompose.py --settings {params.settings:q} --model {input}"
-        " --checkpoint {wildcards.checkpoint} --device {resources.device}"
-        " --factors {output.factors} --spectrum {output.spectrum} --matrices {output.matrices}"
-        " 2>&1 | tee {log}"
+        reuse(
+            "python scripts/decompose.py --settings {params.settings:q} --model {input}"
+            " --checkpoint {wildcards.checkpoint} --device {resources.device}"
+            " --factors {output.factors} --spectrum {output.spectrum}"
+            " --matrices {output.matrices}"
+        )
 
 
 rule measure_drift:
@@ -78,17 +88,20 @@ rule measure_drift:
         runtime=60,
         gpu=GPU,
         device=ACCELERATOR["device"],
+        folder=filled(SEED),
     params:
+        **code("scripts/measure_drift.py"),
         settings=SPECTRA.model_dump_json(include={"shares", "windows", "draws"}),
         names=lambda wildcards: PAIRS[wildcards.pair],
-        code=code_digest("scripts/measure_drift.py"),
-        folder=SEED,
     shell:
-        "python scripts/measure_drift.py --settings {params.settings:q}"
-        + FIND_CHECKPOINTS
-        + " --before {params.names[0]} --after {params.names[1]} --pair {wildcards.pair}"
-        " --seed {wildcards.seed} --device {resources.device}"
-        " --drift {output.drift} --value-changes {output.value_changes} 2>&1 | tee {log}"
+        reuse(
+            "python scripts/measure_drift.py --settings {params.settings:q}"
+            + FIND_CHECKPOINTS
+            + " --before {params.names[0]} --after {params.names[1]} --pair {wildcards.pair}"
+            " --seed {wildcards.seed} --device {resources.device}"
+            " --drift {output.drift} --value-changes {output.value_changes}",
+            inputs=COMPARED,
+        )
 
 
 rule measure_updates:
@@ -110,16 +123,19 @@ rule measure_updates:
         runtime=60,
         gpu=GPU,
         device=ACCELERATOR["device"],
+        folder=filled(SEED),
     params:
+        **code("scripts/measure_updates.py"),
         settings=SPECTRA.model_dump_json(include={"shares", "draws"}),
         result=lambda wildcards: STUDY.rl_result(wildcards.step),
-        code=code_digest("scripts/measure_updates.py"),
-        folder=SEED,
     shell:
-        "python scripts/measure_updates.py --settings {params.settings:q}"
-        + FIND_CHECKPOINTS
-        + " --base base --start sft-{wildcards.step} --result {params.result}"
-        " --seed {wildcards.seed} --device {resources.device} --out {output} 2>&1 | tee {log}"
+        reuse(
+            "python scripts/measure_updates.py --settings {params.settings:q}"
+            + FIND_CHECKPOINTS
+            + " --base base --start sft-{wildcards.step} --result {params.result}"
+            " --seed {wildcards.seed} --device {resources.device} --out {output}",
+            inputs=COMPARED,
+        )
 
 
 use rule collect_evaluations as collect_spectra with:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,22 @@ def read_hands_file(path: str | Path, rule: Rule, target: int) -> list[tuple[str
 
     Raises: UserError naming the file and every bad row: unknown rank, not four cards, no solution.
     """
+
+    def check(cards: tuple[str, ...]) -> None:
+        numbers = values(cards, rule)
+        if canonical_solution(numbers, target) is None:
+            raise ValueError(f"{numbers} cannot make {target}")
+
+    return read_cards(path, check)
+
+
+def read_cards(
+    path: str | Path, check: Callable[[tuple[str, ...]], None] = lambda cards: None
+) -> list[tuple[str, ...]]:
+    """The hands in such a file, each good enough for `check`, which raises ValueError otherwise.
+
+    Raises: UserError naming the file and every bad row.
+    """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -50,12 +67,10 @@ def read_hands_file(path: str | Path, rule: Rule, target: int) -> list[tuple[str
     for line, text in rows:
         try:
             cards = parse_cards(text)
+            check(cards)
         except ValueError as error:
             problems.append(f"line {line}, {text!r}: {error}")
             continue
-        numbers = values(cards, rule)
-        if canonical_solution(numbers, target) is None:
-            problems.append(f"line {line}, {text!r}: {numbers} cannot make {target}")
         hands.append(cards)
     if problems:
         raise UserError(f"{path}: {'; '.join(problems)}")

@@ -20,7 +20,8 @@ Every draw has its own random generator: asking for more of one split leaves the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -29,33 +30,25 @@ import pandas as pd
 
 from svdrift.errors import UserError
 from svdrift.tasks.general_points import game
-from svdrift.tasks.general_points.files import read_own_hands
+from svdrift.tasks.general_points.files import read_cards, read_hands_file
 from svdrift.tasks.general_points.solver import canonical_solution, solutions
+from svdrift.tasks.general_points.splits import OOD_SPLITS, SIZE_KEYS, SPLITS, TRAINING_SPLITS
 
 if TYPE_CHECKING:
-    from svdrift.settings import TaskSettings
-
-SIZE_KEYS = {
-    "demonstrations": "demonstrations",
-    "practice": "practice",
-    "demonstrated": "demonstrated_test",
-    "id_selection": "selection",
-    "id_test": "test",
-    "ood_selection": "selection",
-    "ood_test": "test",
-}
-"""Each split, and the setting under `task.hands` that says how many hands it has."""
-
-SPLITS = tuple(SIZE_KEYS)
-TRAINING_SPLITS = ("demonstrations", "practice")
-OOD_SPLITS = ("ood_selection", "ood_test")
+    from svdrift.settings import DealSettings, DecksSettings
 
 OOD_SELECTION_SHARE = 0.2
 """Share of the OOD value multisets that goes to selection; the test has the rest."""
 
 
-def make_hands(settings: TaskSettings, seed: int) -> dict[str, pd.DataFrame]:
-    """Deal all SPLITS: name -> table, one row a hand.
+def make_split(
+    split: str,
+    settings: DealSettings,
+    count: int,
+    seed: int,
+    training: Mapping[str, pd.DataFrame],
+) -> pd.DataFrame:
+    """Deal one of SPLITS: a table, one row a hand.
 
     Columns: `hand_id`, `cards` and their `numbers` (in dealt order), `rule` (name), `target`,
     `multiset` (sorted numbers), `pretrained` (multiset not held out of pretraining), `exposure`
@@ -64,49 +57,63 @@ def make_hands(settings: TaskSettings, seed: int) -> dict[str, pd.DataFrame]:
     All hands of a training split differ, and where fewer exist than asked for, all are dealt.
     Evaluation splits are as large as asked for, or the user's own file.
 
+    Args:
+        split: its name.
+        settings: see `DealSettings`.
+        count: how many hands are asked for.
+        seed: of all that is drawn.
+        training: tables of the training splits that are dealt before this one (DEALT_BEFORE).
+
     Raises: UserError naming the setting that asks for more than there is, or a bad hands file.
     """
-    own = _own_hands(settings)
-    held_out = {game.join(numbers) for numbers in held_out_multisets(settings, seed)}
-    reserved = _reserved_ranks(settings, seed, own)
-    decks = _id_decks(settings, seed, own, held_out, reserved)
-    decks |= _ood_decks(settings, seed, own, reserved)
-
-    dealt = own | {
-        split: _deal(deck, split, settings, seed)
-        for split, deck in decks.items()
-        if split not in own
-    }
-    demonstrations = dealt["demonstrations"]
-    shown, taken = demonstrations["multiset"], demonstrations["cards"]
-    deck = _within(decks["demonstrations"], shown)
-    dealt["demonstrated"] = _deal(deck, "demonstrated", settings, seed, last=taken)
-
-    exposure = dict.fromkeys(dealt["practice"]["multiset"], "practised")
-    exposure |= dict.fromkeys(shown, "demonstrated")
-    return {
-        split: pd.DataFrame(
-            {
-                "hand_id": [f"{split}-{row:05d}" for row in range(len(hands))],
-                "cards": hands["cards"],
-                "rule": _rule_name(split, settings),
-                "target": settings.target,
-                "numbers": hands["numbers"],
-                "multiset": hands["multiset"],
-                "pretrained": ~hands["multiset"].isin(held_out),
-                "exposure": hands["multiset"].map(exposure).fillna("neither"),
-                "gold": [_gold(multiset, settings.target) for multiset in hands["multiset"]],
-            }
+    if split in settings.decks.files:
+        hands = _spread(
+            read_hands_file(settings.decks.files[split], settings.faces, settings.target),
+            settings.faces,
         )
-        for split in SPLITS
-        for hands in [dealt[split]]
+    elif split in OOD_SPLITS:
+        hands = _deal(_ood_deck(split, settings, seed), split, count, seed)
+    elif split == "demonstrated":
+        shown = training["demonstrations"]
+        deck = _within(_id_deck("practice", settings, seed), shown["multiset"])
+        hands = _deal(deck, split, count, seed, last=shown["cards"])
+    else:
+        hands = _deal(_id_deck(split, settings, seed, count), split, count, seed)
+
+    held_out = {
+        game.join(numbers)
+        for numbers in held_out_multisets(settings.values, settings.decks.pretraining_holdout, seed)
     }
+    dealt = {**training, split: hands}
+    exposure: dict[str, str] = {}
+    for name, label in (("practice", "practised"), ("demonstrations", "demonstrated")):
+        if name in dealt:
+            exposure |= dict.fromkeys(dealt[name]["multiset"], label)
+    return pd.DataFrame(
+        {
+            "hand_id": [f"{split}-{row:05d}" for row in range(len(hands))],
+            "cards": hands["cards"],
+            "rule": settings.rule,
+            "target": settings.target,
+            "numbers": hands["numbers"],
+            "multiset": hands["multiset"],
+            "pretrained": ~hands["multiset"].isin(held_out),
+            "exposure": hands["multiset"].map(exposure).fillna("neither"),
+            "gold": [_gold(multiset, settings.target) for multiset in hands["multiset"]],
+        }
+    )
 
 
-def held_out_multisets(settings: TaskSettings, seed: int) -> set[game.Multiset]:
-    """The value multisets that no training stage of this seed may use, solvable or not."""
-    everything = game.value_multisets(settings.rules)
-    count = round(settings.hands.pretraining_holdout * len(everything))
+def held_out_multisets(values: Sequence[int], share: float, seed: int) -> set[game.Multiset]:
+    """The value multisets that no training stage of this seed may use, solvable or not.
+
+    Args:
+        values: what a card can have under some rule, in ascending order.
+        share: of their multisets that is held out.
+        seed: of the draw.
+    """
+    everything = game.value_multisets(values)
+    count = round(share * len(everything))
     order = _generator(seed, "held_out").permutation(len(everything))
     return {everything[place] for place in order[:count]}
 
@@ -164,83 +171,57 @@ def check_splits(hands: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def solution_table(settings: TaskSettings) -> pd.DataFrame:
+def solution_table(values: Sequence[int], target: int) -> pd.DataFrame:
     """One row a value multiset: `multiset`, `solvable`, `n_formulas`, `canonical` (or None)."""
     rows = []
-    for numbers in game.value_multisets(settings.rules):
-        canonical = canonical_solution(numbers, settings.target)
-        n_formulas = len(solutions(numbers, settings.target))
+    for numbers in game.value_multisets(values):
+        canonical = canonical_solution(numbers, target)
+        n_formulas = len(solutions(numbers, target))
         rows.append((game.join(numbers), canonical is not None, n_formulas, canonical))
     return pd.DataFrame(rows, columns=["multiset", "solvable", "n_formulas", "canonical"])
 
 
-def _own_hands(settings: TaskSettings) -> dict[str, pd.DataFrame]:
-    """The user's own hands, by split."""
-    return {
-        split: _spread(hands, settings.rules[_rule_name(split, settings)])
-        for split, hands in read_own_hands(settings).items()
-    }
-
-
-def _id_decks(
-    settings: TaskSettings,
-    seed: int,
-    own: Mapping[str, pd.DataFrame],
-    held_out: Collection[str],
-    reserved: Collection[str],
-) -> dict[str, pd.DataFrame]:
-    """What each split under the ID rule is dealt from."""
-    sizes = settings.hands
-    deck = _deck(settings.rules[settings.id_rule], settings.target)
+def _id_deck(split: str, settings: DealSettings, seed: int, count: int = 0) -> pd.DataFrame:
+    """What a split under the ID rule is dealt from; `count` hands of demonstrations are wanted."""
+    decks = settings.decks
+    deck = _deck(settings.faces, settings.target)
     multisets = set(deck["multiset"])
-    if "id_test" in own:
-        test = set(own["id_test"]["multiset"])
+    if "id_test" in decks.files:
+        own = read_hands_file(decks.files["id_test"], settings.faces, settings.target)
+        test = set(_spread(own, settings.faces)["multiset"])
     else:
-        test = _draw(multisets, sizes.test_multisets, "test_multisets", seed)
-    selection = _draw(multisets - test, sizes.selection_multisets, "selection_multisets", seed)
+        test = _draw(multisets, decks.test_multisets, "test_multisets", seed)
+    if split == "id_test":
+        return _within(deck, test)
+    selection = _draw(multisets - test, decks.selection_multisets, "selection_multisets", seed)
+    if split == "id_selection":
+        return _within(deck, selection)
 
-    practice = _within(deck, multisets - test - selection - set(held_out))
-    practice = practice[~practice["ranks"].isin(reserved)]
-    demonstrations = practice
-    if sizes.demonstrated_multisets != "all":
-        if sizes.demonstrations < sizes.demonstrated_multisets:
-            raise UserError(
-                f"task.hands.demonstrations: {sizes.demonstrations} hands cannot show "
-                f"{sizes.demonstrated_multisets} multisets (demonstrated_multisets)"
-            )
-        key, practised = "demonstrated_multisets", set(practice["multiset"])
-        chosen = _draw(practised, sizes.demonstrated_multisets, key, seed)
-        demonstrations = _within(practice, chosen)
-    return {
-        "demonstrations": demonstrations,
-        "practice": practice,
-        "id_selection": _within(deck, selection),
-        "id_test": _within(deck, test),
-    }
+    held_out = held_out_multisets(settings.values, decks.pretraining_holdout, seed)
+    practice = _within(deck, multisets - test - selection - set(map(game.join, held_out)))
+    practice = practice[~practice["ranks"].isin(_reserved_ranks(decks, seed))]
+    if split == "practice" or decks.demonstrated_multisets == "all":
+        return practice
+    if count < decks.demonstrated_multisets:
+        raise UserError(
+            f"task.hands.demonstrations: {count} hands cannot show "
+            f"{decks.demonstrated_multisets} multisets (demonstrated_multisets)"
+        )
+    key, practised = "demonstrated_multisets", set(practice["multiset"])
+    return _within(practice, _draw(practised, decks.demonstrated_multisets, key, seed))
 
 
-def _ood_decks(
-    settings: TaskSettings,
-    seed: int,
-    own: Mapping[str, pd.DataFrame],
-    reserved: Collection[str],
-) -> dict[str, pd.DataFrame]:
-    """What each split under the OOD rule is dealt from."""
-    deck = _deck(settings.rules[settings.ood_rule], settings.target)
-    deck = deck[deck["ranks"].isin(reserved)]
+def _ood_deck(split: str, settings: DealSettings, seed: int) -> pd.DataFrame:
+    """What a split under the OOD rule is dealt from."""
+    deck = _deck(settings.faces, settings.target)
+    deck = deck[deck["ranks"].isin(_reserved_ranks(settings.decks, seed))]
     multisets = set(deck["multiset"])
-    if "ood_test" in own:
-        multisets -= set(own["ood_test"]["multiset"])
+    if "ood_test" in settings.decks.files:
+        own = read_hands_file(settings.decks.files["ood_test"], settings.faces, settings.target)
+        multisets -= set(_spread(own, settings.faces)["multiset"])
     count = round(OOD_SELECTION_SHARE * len(multisets))
     selection = _draw(multisets, count, "ood_selection", seed)
-    return {
-        "ood_selection": _within(deck, selection),
-        "ood_test": _within(deck, multisets - selection),
-    }
-
-
-def _rule_name(split: str, settings: TaskSettings) -> str:
-    return settings.ood_rule if split in OOD_SPLITS else settings.id_rule
+    return _within(deck, selection if split == "ood_selection" else multisets - selection)
 
 
 def _spread(hands: Iterable[tuple[str, ...]], rule: game.Rule) -> pd.DataFrame:
@@ -259,6 +240,7 @@ def _spread(hands: Iterable[tuple[str, ...]], rule: game.Rule) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@cache  # for those who deal several splits
 def _deck(rule: game.Rule, target: int) -> pd.DataFrame:
     """All ordered hands that are solvable under the rule."""
     deck = _spread(product(game.RANKS, repeat=game.HAND_SIZE), rule)
@@ -273,15 +255,17 @@ def _gold(multiset: str, target: int) -> str | None:
     return canonical_solution([int(number) for number in multiset.split()], target)
 
 
-def _reserved_ranks(settings: TaskSettings, seed: int, own: Mapping[str, pd.DataFrame]) -> set[str]:
+def _reserved_ranks(decks: DecksSettings, seed: int) -> set[str]:
     """The rank multisets with a face card that are kept for OOD selection and test."""
-    given = set(own["ood_test"]["ranks"]) if "ood_test" in own else set()
+    given = set()
+    if "ood_test" in decks.files:
+        given = {game.rank_multiset(hand) for hand in read_cards(decks.files["ood_test"])}
     with_face = {
         game.rank_multiset(cards)
         for cards in product(game.RANKS, repeat=game.HAND_SIZE)
         if not set(game.FACES).isdisjoint(cards)
     }
-    count = round(settings.hands.ood_share * len(with_face))
+    count = round(decks.ood_share * len(with_face))
     return given | _draw(with_face, count, "ood_share", seed)
 
 
@@ -297,7 +281,7 @@ def _draw(items: Collection[str], count: int, key: str, seed: int) -> set[str]:
 def _deal(
     deck: pd.DataFrame,
     split: str,
-    settings: TaskSettings,
+    count: int,
     seed: int,
     last: Collection[str] = (),
 ) -> pd.DataFrame:
@@ -307,7 +291,6 @@ def _deal(
     split would come out smaller than asked for.
     """
     key = SIZE_KEYS[split]
-    count = getattr(settings.hands, key)
     if count > len(deck) and split not in TRAINING_SPLITS:
         raise UserError(
             f"task.hands.{key}: {count} hands wanted for {split}, but only {len(deck)} are there "

@@ -9,28 +9,42 @@ import pandas as pd
 
 from svdrift.tasks.base import Verdict
 from svdrift.tasks.general_points import prompts, verifier
-from svdrift.tasks.general_points.game import Hand, join, possible_values
-from svdrift.tasks.general_points.hands import check_splits, held_out_multisets, make_hands
+from svdrift.tasks.general_points.game import Hand, join
+from svdrift.tasks.general_points.hands import check_splits, held_out_multisets, make_split
 from svdrift.tasks.general_points.pretraining import Mixture
 from svdrift.tasks.general_points.solver import canonical_solution
 
 if TYPE_CHECKING:
-    from svdrift.settings import TaskSettings
+    from svdrift.settings import DealSettings, GameSettings, SkillsSettings
 
 
 class GeneralPoints:
-    """The 24-point game under the settings' rules, target and prompt style."""
+    """The 24-point game under the settings' rules and prompt style."""
 
     faults: tuple[str, ...] = prompts.FAULTS
     words: tuple[str, ...] = prompts.COMPACT_WORDS
 
-    def __init__(self, settings: TaskSettings) -> None:
+    def __init__(self, settings: GameSettings) -> None:
         self._settings = settings
         self._style: prompts.Style = settings.prompt_style
 
-    def make_hands(self, seed: int) -> dict[str, pd.DataFrame]:
+    @staticmethod
+    def make_split(
+        split: str,
+        settings: DealSettings,
+        count: int,
+        seed: int,
+        training: Mapping[str, pd.DataFrame],
+    ) -> pd.DataFrame:
         """See `svdrift.tasks.general_points.hands`, which documents splits and columns."""
-        return make_hands(self._settings, seed)
+        return make_split(split, settings, count, seed, training)
+
+    @staticmethod
+    def pretraining_examples(settings: SkillsSettings, count: int, seed: int) -> list[list[str]]:
+        """See `svdrift.tasks.general_points.pretraining`."""
+        held_out = held_out_multisets(settings.values, settings.holdout, seed)
+        mixture = Mixture(settings.values, held_out, settings.target, seed)
+        return [mixture.example() for _ in range(count)]
 
     def validate(self, hands: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         """Check the splits, that every gold reply is accepted, and that spoilt ones are not.
@@ -78,13 +92,6 @@ class GeneralPoints:
     def verify(self, problem: Hand, reply: str) -> Verdict:
         """Judge any text; see `svdrift.tasks.general_points.verifier`."""
         return verifier.verify(problem, reply, self._style)
-
-    def pretraining_examples(self, count: int, seed: int) -> list[list[str]]:
-        """See `svdrift.tasks.general_points.pretraining`."""
-        held_out = held_out_multisets(self._settings, seed)
-        values = possible_values(self._settings.rules)
-        mixture = Mixture(values, held_out, self._settings.target, seed)
-        return [mixture.example() for _ in range(count)]
 
 
 def spoilt_formulas(hand: Hand, formula: str) -> list[str]:

@@ -27,6 +27,7 @@ def test_parse_cards_says_what_is_wrong(text: str, message: str) -> None:
 
 
 def test_multisets() -> None:
-    assert len(game.value_multisets({"tens": TENS, "faces": FACES})) == 1820
-    assert (2, 3, 20, 20) in game.value_multisets({"high": (20, 20, 20)})
+    assert game.possible_values({"tens": TENS, "high": (20, 20, 20)}) == (*range(1, 14), 20)
+    assert len(game.value_multisets(game.possible_values({"tens": TENS, "faces": FACES}))) == 1820
+    assert (2, 3, 20, 20) in game.value_multisets((2, 3, 20))
     assert game.rank_multiset(("K", "10", "A", "2")) == "A 2 10 K"

@@ -9,12 +9,12 @@ from svdrift.errors import UserError
 from svdrift.settings import HandsSettings, TaskSettings
 from svdrift.tasks.general_points import game
 from svdrift.tasks.general_points.hands import (
-    SPLITS,
     check_splits,
     held_out_multisets,
-    make_hands,
     solution_table,
 )
+from svdrift.tasks.general_points.splits import SPLITS
+from tests.tasks.general_points.dealing import make_hands
 
 SMALL = {
     "demonstrations": 300,
@@ -61,7 +61,8 @@ def ranks(tables: dict[str, pd.DataFrame], *splits: str) -> set[tuple[str, ...]]
 def test_rows_are_right(name: str) -> None:
     settings, tables = STUDIES[name], dealt(name)
     assert set(tables) == set(SPLITS)
-    held_out = {game.join(m) for m in held_out_multisets(settings, 0)}
+    values, share = game.possible_values(settings.rules), settings.hands.pretraining_holdout
+    held_out = {game.join(m) for m in held_out_multisets(values, share, 0)}
     ids: list[str] = []
     for table in tables.values():
         ids += list(table["hand_id"])
@@ -196,7 +197,7 @@ def test_check_splits_names_what_breaks_a_promise() -> None:
 
 
 def test_solution_table() -> None:
-    table = solution_table(STUDIES["published"]).set_index("multiset")
+    table = solution_table(range(1, 14), 24).set_index("multiset")
     assert (len(table), table["solvable"].sum()) == (1820, 1362)
     assert table.loc["3 3 8 8", "n_formulas"] == 1
     assert table.loc["3 3 8 8", "canonical"] == "8 / ( 3 - ( 8 / 3 ) )"

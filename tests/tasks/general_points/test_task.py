@@ -6,6 +6,7 @@ from svdrift.tasks import Task, make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.tasks.general_points import prompts, task, verifier
 from svdrift.tasks.general_points.hands import held_out_multisets
+from tests.tasks.general_points.dealing import make_hands
 
 SMALL = HandsSettings(
     demonstrations=200, practice=200, demonstrated_test=50, selection=60, test=100
@@ -18,8 +19,8 @@ def game(request: pytest.FixtureRequest) -> Task:
 
 
 @pytest.fixture(scope="module")
-def hands(game: Task) -> dict[str, pd.DataFrame]:
-    return game.make_hands(0)
+def hands() -> dict[str, pd.DataFrame]:
+    return make_hands(TaskSettings(hands=SMALL), 0)
 
 
 def test_gold_replies_solve(game: Task, hands: dict[str, pd.DataFrame]) -> None:
@@ -67,12 +68,11 @@ def test_validation_finds_a_verifier_that_ignores_numbers(
 
 
 def test_pretraining_shares_the_hold_out_with_the_hands() -> None:
-    settings = TaskSettings(hands=SMALL)
-    general_points = task.GeneralPoints(settings)
-    held_out = held_out_multisets(settings, 3)
+    skills = TaskSettings(hands=SMALL).skills
+    held_out = held_out_multisets(skills.values, 0.2, 3)
     shown = {
         tuple(sorted(int(word) for word in reply.partition(" : ")[0].split()))
-        for example in general_points.pretraining_examples(3000, 3)
+        for example in task.GeneralPoints.pretraining_examples(skills, 3000, 3)
         for reply in example[1::2]
     }
     assert len(held_out) == 364

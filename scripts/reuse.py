@@ -1,0 +1,77 @@
+"""Run a command, unless its outputs are in the store of finished artefacts; then take them there.
+
+The store is $SVDRIFT_STORE, by default results/.store; an empty value switches it off.
+The command's output, exit status and signals pass through unchanged.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+from pathlib import Path
+from types import FrameType
+
+from svdrift.checkpoints import ANCHOR, resolve
+from svdrift.scripting import run
+from svdrift.store import key_of, produce
+
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--key", nargs="+", required=True, help="all that decides the outputs, but for the inputs"
+    )
+    parser.add_argument(
+        "--inputs", type=Path, nargs="*", default=[], help="files and folders, by their contents"
+    )
+    parser.add_argument(
+        "--candidates",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="inputs of checkpoints one of which is the anchor; the others' do not count",
+    )
+    parser.add_argument(
+        "--choice", type=Path, nargs="?", help="which checkpoint the anchor is (JSON)"
+    )
+    parser.add_argument(
+        "--outputs", type=Path, nargs="+", required=True, help="files and folders of the command"
+    )
+    parser.add_argument("command", nargs="+", help="after --")
+    args = parser.parse_args()
+
+    store = os.environ.get("SVDRIFT_STORE", "results/.store")
+    if not store:
+        raise SystemExit(call(args.command))
+    key, inputs = list(args.key), list(args.inputs)
+    if args.choice is not None:
+        anchor = resolve(ANCHOR, args.choice)
+        key.append(f"{ANCHOR} {anchor}")
+        inputs += [path for path in args.candidates if anchor in path.parts]
+    status = produce(
+        Path(store),
+        key_of(key, inputs),
+        args.outputs,
+        lambda: call(args.command),
+        lambda line: print(line, flush=True),
+    )
+    raise SystemExit(status)
+
+
+def call(command: list[str]) -> int:
+    """Run a command and return its exit status; as a shell does, 128 + the signal that ended it."""
+    child = subprocess.Popen(command)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    for number in PASSED_ON:
+        signal.signal(number, pass_on)
+    status = child.wait()
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    run(main)

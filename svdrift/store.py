@@ -1,0 +1,245 @@
+"""A store of finished artefacts, each found again by what it was made from.
+
+Studies that have a stage in common share its result, whatever they are called. An entry is a folder
+named by a key (`key_of`), which holds copies of a job's outputs and a manifest of their hashes. It
+appears whole, by a rename, and is never changed afterwards, so that studies may run side by side.
+
+Importing this module is quick: it loads neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from svdrift.scripting import content_hash
+
+MANIFEST = ".manifest.json"  # touched when an entry is used
+BEAT_S = 5.0  # between signs of life of a job that makes an entry
+STALE_S = 60.0  # without a sign of life, after which another job takes over
+POLL_S = 0.2  # between looks of a job that waits
+CLONE = 0x40049409  # Linux: share the blocks of another file until either is written to
+
+
+class Entry(NamedTuple):
+    """What the store holds under a key: size in bytes, time of last use, and first output."""
+
+    folder: Path
+    size: int
+    used: float
+    made_as: str
+
+
+def key_of(parts: Iterable[str], inputs: Iterable[Path]) -> str:
+    """Key of what is made from `parts` (code, settings, seed, ...) and the contents of `inputs`.
+
+    Paths of inputs do not count, their order does. Raises: UserError if an input does not exist.
+    """
+    made_from = {"parts": list(parts), "inputs": [content_hash(path) for path in inputs]}
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+
+
+def produce(
+    store: Path,
+    key: str,
+    outputs: Sequence[Path],
+    make: Callable[[], int],
+    say: Callable[[str], None],
+) -> int:
+    """Put the outputs in place: from the store, or else by `make`, whose result is then kept.
+
+    While another job makes the same, this one waits for it. If that fails or dies, this one makes
+    it itself.
+
+    Args:
+        store: folder of all entries; made if absent.
+        key: see `key_of`.
+        outputs: files and folders that `make` writes. Dot-files in folders are not part of them.
+        make: returns an exit status; only what ends with 0 is kept.
+        say: is given a line about what was found.
+
+    Returns:
+        The exit status of `make`, or 0.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    while not _fetch(store / key, outputs, say):
+        with _claim(store / f"{key}.claim") as ours:
+            if not ours:
+                say(f"waits for another job that makes {key[:16]}")
+                _wait(store / f"{key}.claim")
+            elif not _fetch(store / key, outputs, say):  # not made in the meantime either
+                status = make()
+                if status == 0:
+                    _add(store / key, outputs)
+                return status
+            else:
+                return 0
+    return 0
+
+
+def entries(store: Path) -> Iterator[Entry]:
+    """All entries of a store, and what jobs that were killed left unfinished."""
+    for folder in sorted(path for path in store.glob("*") if path.is_dir()):
+        manifest = folder / MANIFEST
+        size = sum(path.stat().st_size for path in _files(folder).values())
+        if manifest.is_file():
+            record = json.loads(manifest.read_text(encoding="utf-8"))
+            yield Entry(folder, size, manifest.stat().st_mtime, record["made_as"])
+        else:
+            yield Entry(folder, size, folder.stat().st_mtime, "(unfinished)")
+
+
+def _fetch(entry: Path, outputs: Sequence[Path], say: Callable[[str], None]) -> bool:
+    """Put an entry's artefacts in place, if there is a sound one."""
+    try:
+        record: dict[str, Any] = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        sound = record["files"] == _hashes(entry)
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError):
+        sound = False
+    if not sound:
+        say(f"removed {entry}: it is not what was stored there")
+        shutil.rmtree(entry, ignore_errors=True)
+        return False
+    for number, output in enumerate(outputs):
+        partial = output.with_name(f".{output.name}.partial")
+        _remove(partial)
+        _remove(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _duplicate(entry / str(number), partial)
+        partial.rename(output)
+    os.utime(entry / MANIFEST)
+    say(f"reused from {entry}, made as {record['made_as']}")
+    return True
+
+
+def _add(entry: Path, outputs: Sequence[Path]) -> None:
+    partial = entry.with_name(f".{entry.name}.{uuid.uuid4().hex}")
+    partial.mkdir()
+    for number, output in enumerate(outputs):
+        _duplicate(output, partial / str(number))
+    for path in _files(partial).values():
+        path.chmod(0o444)
+    record = {"made_as": str(outputs[0]), "files": _hashes(partial)}
+    (partial / MANIFEST).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    try:
+        partial.rename(entry)
+    except OSError:  # another job was quicker; its entry is as good
+        shutil.rmtree(partial)
+        if not entry.is_dir():
+            raise
+
+
+def _duplicate(source: Path, target: Path) -> None:
+    """A file as a copy of its own, with a new time; a folder as links to its files.
+
+    Snakemake looks at the times of files that are outputs, and at whether they can be written to.
+    Of a folder it looks at neither for the files in it.
+    """
+    if source.is_file():
+        _copy(source, target)
+        return
+    target.mkdir()
+    for name, file in _files(source).items():
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, place)
+        except OSError:  # another file system
+            _copy(file, place)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reading, target.open("wb") as writing:
+        try:
+            fcntl.ioctl(writing, CLONE, reading.fileno())
+        except OSError:  # this file system cannot
+            shutil.copyfileobj(reading, writing, 1 << 20)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The files in a folder by relative path, without dot-files."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: content_hash(path) for name, path in _files(folder).items()}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _claim(path: Path) -> Iterator[bool]:
+    """Say by a file that an entry is being made; yield whether nobody else says so.
+
+    The file's text changes as long as this process lives. It saves work and nothing depends on it:
+    two jobs that both believe to be alone make the same entry twice.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        yield False
+        return
+    name, done = uuid.uuid4().hex, threading.Event()
+    path.write_text(f"{name} 0")
+
+    def ours() -> bool:
+        try:
+            return path.read_text().startswith(name)
+        except FileNotFoundError:
+            return False
+
+    def beat() -> None:
+        count = 0
+        while not done.wait(BEAT_S) and ours():
+            count += 1
+            path.write_text(f"{name} {count}")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield True
+    finally:
+        done.set()
+        thread.join()
+        if ours():
+            path.unlink(missing_ok=True)
+
+
+def _wait(claim: Path) -> None:
+    """Wait until a claim is given up, or removed for having shown no life.
+
+    Whether its text changes is looked at, not its time: clocks of machines need not agree.
+    """
+    seen, since = "", time.monotonic()
+    while True:
+        try:
+            text = claim.read_text()
+        except FileNotFoundError:
+            return
+        if text != seen:
+            seen, since = text, time.monotonic()
+        elif time.monotonic() - since > STALE_S:
+            claim.unlink(missing_ok=True)
+            return
+        time.sleep(POLL_S)

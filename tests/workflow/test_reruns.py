@@ -1,0 +1,359 @@
+"""What runs again after a change: exactly the jobs that lie downstream of it.
+
+Each row is one change to the finished smoke study, and the jobs that `snakemake -n` then plans, by
+rule. Dry runs are made in copies of the clone, two at a time.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import snakemake_in
+
+pytestmark = pytest.mark.workflow
+
+SMOKE = ("--configfile", "experiments/smoke.yaml")
+Jobs = dict[str, int]
+
+
+def jobs(said: str) -> Jobs:
+    """Planned jobs by rule, out of the table that `snakemake -n` prints; `all` aside."""
+    rows = re.findall(r"^(\w+) +(\d+)$", said.split("Job stats:")[-1], re.M)
+    return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+
+
+def once(*names: str) -> Jobs:
+    return dict.fromkeys(names, 1)
+
+
+def plots(*names: str) -> Jobs:
+    return once(*(f"plot_{name}" for name in names))
+
+
+# What lies downstream, from the end of the graph to its beginning.
+OF_RECOVERY = plots(
+    "recovery_by_rank", "recovery_by_layers", "recovery_frontier", "recovery_effect"
+)
+OF_DRIFT = plots("spectrum_change", "rotation_by_rank", "rotation_by_position", "rotation_heatmap")
+OF_ACCURACY = plots(
+    "accuracy_by_step", "faults_by_step", "recovery_window", "rl_progress", "stages"
+)
+OF_OBJECTIVES = plots("objectives", "loss_by_step")
+OF_EFFECT = once("measure_rl_effect", "plot_rl_effect")
+AFTER_RECOVER = once("measure_recovery") | OF_RECOVERY
+AFTER_DRIFT = {"collect_drift": 2} | OF_DRIFT
+AFTER_UPDATES = once("collect_updates", "plot_rl_update")
+AFTER_EVALUATE = {"collect_evaluations": 2} | OF_ACCURACY | OF_OBJECTIVES
+# The anchor's: one pair's drift, and five variants, which restore its directions.
+AFTER_ANCHOR = (
+    {"collect_anchors": 1, "measure_drift": 1, "recover": 5} | AFTER_DRIFT | AFTER_RECOVER
+)
+AFTER_SFT_EVALUATE = once("choose_anchor") | AFTER_ANCHOR | AFTER_EVALUATE | OF_EFFECT
+AFTER_DECOMPOSE = (
+    {"collect_spectra": 2, "measure_drift": 6, "measure_updates": 2, "recover": 6}
+    | AFTER_DRIFT
+    | AFTER_UPDATES
+    | AFTER_RECOVER
+)
+EVALUATIONS = {"evaluate": 11} | AFTER_SFT_EVALUATE
+AFTER_PPO = (  # two runs with one intermediate checkpoint each, and the control with one
+    {"evaluate": 4, "decompose": 2, "collect_spectra": 2, "measure_drift": 2, "recover": 1}
+    | {"measure_updates": 2}
+    | once("collect_advantages", "plot_advantages")
+    | AFTER_EVALUATE
+    | OF_EFFECT
+    | AFTER_DRIFT
+    | AFTER_UPDATES
+    | AFTER_RECOVER
+)
+PPO = {"train_ppo": 2, "train_ppo_on_demonstrations": 1}
+CONTROLS = {"continue_sft": 2, "widen_sft": 1}
+AFTER_SFT = (
+    {"keep_sft": 3, "collect_sft_losses": 1, "decompose": 5}
+    | PPO
+    | CONTROLS
+    | once("collect_advantages", "plot_advantages")
+    | EVALUATIONS
+    | AFTER_DECOMPOSE
+    | {"evaluate": 10}
+)
+AFTER_BASE = {"train_sft": 1, "decompose": 6} | AFTER_SFT | {"evaluate": 11, "decompose": 6}
+EVERYTHING = {"make_hands": 7, "solve_hands": 1, "check_hands": 1, "pretrain": 1} | AFTER_BASE
+
+
+@dataclass(frozen=True)
+class Row:
+    """A change, by an overlay, arguments of Snakemake or something done to a copy of the clone."""
+
+    name: str
+    planned: Jobs
+    overlay: str = "{}"
+    arguments: tuple[str, ...] = ()
+    change: Callable[[Path], None] = lambda clone: None
+    said: str = ""
+
+
+def append(file: str, text: str) -> Callable[[Path], None]:
+    def change(clone: Path) -> None:
+        path = clone / file
+        text_before = path.read_text()
+        path.unlink()  # in the copy, whose files are links
+        path.write_text(text_before + text)
+
+    return change
+
+
+def edited(file: str) -> Callable[[Path], None]:
+    return append(file, "\nEDITED = True\n")
+
+
+def touch(file: str) -> Callable[[Path], None]:
+    def change(clone: Path) -> None:
+        path = clone / "results/smoke" / file
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+
+    return change
+
+
+def remove(file: str) -> Callable[[Path], None]:
+    return lambda clone: (clone / "results/smoke" / file).unlink()
+
+
+def own_hands(clone: Path) -> None:
+    (clone / "mine.csv").write_text("cards\n3 J 5 10\n")
+
+
+def another_version(package: str) -> Callable[[Path], None]:
+    """As if another version of a library had been installed."""
+
+    def change(clone: Path) -> None:
+        (clone / "sitecustomize.py").write_text(
+            "import importlib.metadata as metadata\n"
+            "installed = metadata.version\n"
+            f"metadata.version = lambda name: '0.0.1' if name == {package!r} else installed(name)\n"
+        )
+
+    return change
+
+
+ROWS = [
+    Row("nothing", {}),
+    # Settings
+    Row(
+        "PPO's learning rate",
+        PPO | CONTROLS | AFTER_PPO | {"evaluate": 7},
+        "rl: {ppo: {learning_rate: 2.0e-4}}",
+    ),
+    Row("PPO's clip", PPO | AFTER_PPO, "rl: {ppo: {clip: 0.3}}"),
+    Row("GRPO's learning rate", {}, "rl: {grpo: {learning_rate: 2.0e-4}}"),
+    Row("SFT's learning rate", {"train_sft": 1} | AFTER_SFT, "sft: {learning_rate: 2.0e-3}"),
+    Row(
+        "one more SFT checkpoint",
+        {"keep_sft": 1, "evaluate": 1, "decompose": 1, "collect_spectra": 2}
+        | once("choose_anchor")
+        | AFTER_ANCHOR
+        | AFTER_EVALUATE
+        | {"measure_drift": 2},
+        "sft: {checkpoints: [4, 8, 12, 16]}",
+    ),
+    Row("steps of pretraining", {"pretrain": 1} | AFTER_BASE, "pretrain: {steps: 61}"),
+    Row(
+        "shape of the model",
+        {"pretrain": 1} | AFTER_BASE,
+        "model: {architecture: {intermediate_size: 32}}",
+    ),
+    Row(
+        "memory",
+        {},
+        "sft: {micro_batch_size: 8, gradient_checkpointing: true}\n"
+        "rl: {ppo: {micro_batch_size: 4}}\n"
+        "evaluation: {batch_size: 7}",
+    ),
+    Row("the same value", {}, "rl: {moderate_start: 16}"),
+    Row("the preset's name", {}, "rl: {ppo: {preset: tiny}}"),
+    Row("tries of the evaluation", EVALUATIONS, "evaluation: {tries: 2}"),
+    Row(
+        "number of test hands",
+        {"make_hands": 2, "check_hands": 1, "recover": 6} | EVALUATIONS | {"recover": 6},
+        "task: {hands: {test: 90}}",
+    ),
+    Row("target", EVERYTHING, "task: {target: 20}"),
+    Row(
+        "a rule that nothing plays",
+        {},
+        "task: {rules: {tens: [10, 10, 10], faces: [11, 12, 13], odd: [7, 9, 11]}}",
+    ),
+    Row(
+        "the OOD rule",
+        {"make_hands": 2, "check_hands": 1} | EVALUATIONS | {"recover": 6},
+        "task: {ood_rule: odd, rules: {tens: [10, 10, 10], faces: [11, 12, 13], odd: [7, 9, 11]}}",
+    ),
+    Row(
+        "hands of one's own",
+        {"make_hands": 7, "check_hands": 1, "train_sft": 1} | AFTER_SFT | {"evaluate": 11},
+        "task: {hands: {files: {id_test: mine.csv}}}",
+        change=own_hands,
+    ),
+    Row(
+        "shares of the spectra",
+        {"measure_drift": 6, "measure_updates": 2} | AFTER_DRIFT | AFTER_UPDATES,
+        "spectra: {shares: [0.25]}",
+    ),
+    Row("windows of the spectra", {"measure_drift": 6} | AFTER_DRIFT, "spectra: {windows: 3}"),
+    Row(
+        "draws of the nulls",
+        {"measure_drift": 6, "measure_updates": 2} | AFTER_DRIFT | AFTER_UPDATES,
+        "spectra: {draws: 3}",
+    ),
+    Row(
+        "one more share of recovery",
+        {"recover": 1} | AFTER_RECOVER,
+        "recovery: {interventions: [{kind: directions, top: [0.2, 0.35, 1]},"
+        " {kind: directions, top: 1, layers: [0, 0.5]}, {kind: values, top: 1},"
+        " {kind: interpolate, weight: 0.5}]}",
+    ),
+    Row(
+        "another anchor of the repairs",
+        {"recover": 1} | AFTER_RECOVER,
+        "recovery: {repairs: [{target: last, anchor: sft-8,"
+        " interventions: [{kind: interpolate, weight: 0.5}]}]}",
+    ),
+    Row(
+        "another pair",
+        {"measure_drift": 1} | AFTER_DRIFT,
+        "spectra: {pairs: [[base, last], [sft-4, sft-8]]}",
+    ),
+    Row(
+        "one more seed", EVERYTHING | once("collect_anchors", "collect_sft_losses"), "seeds: [0, 1]"
+    ),
+    Row(
+        "one more start of RL",
+        {"train_ppo": 1, "continue_sft": 1, "evaluate": 2, "decompose": 1, "measure_drift": 1}
+        | {"measure_updates": 1, "collect_spectra": 2}
+        | once("collect_advantages", "plot_advantages")
+        | AFTER_EVALUATE
+        | OF_EFFECT
+        | AFTER_DRIFT
+        | AFTER_UPDATES,
+        "rl: {starts: [4, 8, 16]}",
+    ),
+    Row("a control removed", AFTER_EVALUATE | OF_EFFECT, "rl: {controls: {wide: []}}"),
+    Row(
+        "a control added",
+        {"widen_sft": 1, "evaluate": 1} | AFTER_EVALUATE | OF_EFFECT,
+        "rl: {controls: {wide: [4, 16]}}",
+    ),
+    Row("processes", {}, "compute: {processes: 2}"),
+    Row("a GPU", {}, "compute: {gpus: 1}"),
+    Row("memory of jobs", {}, arguments=("--set-resources", "train_sft:mem_mb=9000")),
+    # Code
+    Row("a figure", plots("stages"), change=edited("svdrift/figures/stages.py")),
+    Row(
+        "style of the figures",
+        OF_ACCURACY
+        | OF_OBJECTIVES
+        | OF_RECOVERY
+        | OF_DRIFT
+        | plots("rl_effect", "advantages", "rl_update"),
+        change=edited("svdrift/figures/style.py"),
+    ),
+    Row("the verifier", EVERYTHING, change=edited("svdrift/tasks/general_points/verifier.py")),
+    Row("the prompts", EVERYTHING, change=edited("svdrift/tasks/general_points/prompts.py")),
+    Row(
+        "decompositions",
+        {"decompose": 6} | AFTER_DECOMPOSE,
+        change=edited("svdrift/spectra/decomposition.py"),
+    ),
+    Row(
+        "interventions' arithmetic",
+        {"recover": 6} | AFTER_RECOVER,
+        change=edited("svdrift/recovery/apply.py"),
+    ),
+    Row("PPO", PPO | AFTER_PPO, change=edited("svdrift/training/ppo.py")),
+    Row("SFT", {"train_sft": 1} | CONTROLS | AFTER_SFT, change=edited("svdrift/training/sft.py")),
+    Row(
+        "statistics", EVALUATIONS | {"recover": 6}, change=edited("svdrift/evaluation/accuracy.py")
+    ),
+    Row(
+        "comparisons", OF_EFFECT | AFTER_RECOVER, change=edited("svdrift/evaluation/comparisons.py")
+    ),
+    Row(
+        "precision of training",
+        {"train_sft": 1} | AFTER_SFT,
+        change=append("workflow/accelerate/gpu.yaml", "downcast_bf16: true\n"),
+    ),
+    Row(
+        "published numbers",
+        plots("recovery_by_rank"),
+        change=append("svdrift/reference/singular_value_control.csv", "\n"),
+    ),
+    Row("comments", {}, change=append("svdrift/training/sft.py", "\n\n# A comment.\n")),
+    Row("a docstring", {}, change=append("svdrift/spectra/angles.py", '\n\n"""More to say."""\n')),
+    Row("format", {}, change=append("svdrift/spectra/angles.py", "\n\n\n")),
+    Row("a description of a setting", {}, change=edited("svdrift/settings.py")),
+    Row("the store", {}, change=edited("svdrift/store.py")),
+    Row("documents", {}, change=append("docs/how-it-works.md", "More.\n")),
+    Row("tests", {}, change=edited("tests/test_tables.py")),
+    Row(
+        "a version of the package", {}, change=append("svdrift/__init__.py", '__version__ = "9"\n')
+    ),
+    # Software
+    Row(
+        "another matplotlib",
+        OF_ACCURACY
+        | OF_OBJECTIVES
+        | OF_RECOVERY
+        | OF_DRIFT
+        | plots("rl_effect", "advantages", "rl_update"),
+        change=another_version("matplotlib"),
+        said="matplotlib 0.0.1",
+    ),
+    Row(
+        "another trl", {"train_sft": 1} | AFTER_SFT, change=another_version("trl"), said="trl 0.0.1"
+    ),
+    # Files
+    Row("a touched table", {}, change=touch("tables/accuracy.parquet")),
+    Row("touched hands", {}, change=touch("seed-0/hands/demonstrations.parquet")),
+    Row("a figure's data removed", plots("stages"), change=remove("figures/stages.csv")),
+    Row("a benchmark removed", {}, change=remove("benchmarks/plot_stages.tsv")),
+]
+
+
+@pytest.fixture(scope="module")
+def plans(request, smoke, clone, tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What a dry run says after each change that is to be tested."""
+    wanted = {
+        item.callspec.params["row"].name
+        for item in request.session.items
+        if item.module is request.module
+    }
+
+    def plan(row: Row) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path_factory.mktemp("plan") / "clone"
+        shutil.copytree(clone, folder, symlinks=True, copy_function=os.link)
+        (folder / "row.yaml").write_text(row.overlay)
+        row.change(folder)
+        said = snakemake_in(folder)("-n", *SMOKE, "row.yaml", *row.arguments)
+        shutil.rmtree(folder)
+        return said
+
+    with ThreadPoolExecutor(2) as pool:
+        rows = [row for row in ROWS if row.name in wanted]
+        return {row.name: said for row, said in zip(rows, pool.map(plan, rows), strict=True)}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_change_reruns_exactly_what_lies_downstream(row, plans):
+    plan = plans[row.name]
+    assert plan.returncode == 0, plan.stderr[-2000:]
+    assert jobs(plan.stdout + plan.stderr) == row.planned
+    assert row.said in plan.stdout + plan.stderr
