@@ -135,7 +135,7 @@ def page(names: Sequence[str], differences: pd.DataFrame) -> str:
             "",
             f"Points of accuracy with 95 % intervals, clustered by multiset; {style.seeds(rows)} "
             f"({', '.join(map(str, seeds))}), together where there are several. "
-            "All seeds one by one: `difference.csv`.",
+            "All seeds one by one: `difference.csv`. [0.0, 0.0]: both solved the same hands.",
             "",
             f"| checkpoint | hands | n | {names[0]} | {study} | difference [95 %] | |",
             "|---|---|---|---|---|---|---|",

@@ -28,8 +28,8 @@ def draw(differences: pd.DataFrame) -> style.Drawing:
     note = (
         f"Whiskers: 95 % intervals, clustered by multiset; {style.seeds(seeds)}, single seeds as "
         f"ticks. {_pairing(differences)} rl-from-…: the result of RL, by whichever method.\n"
-        "Right of the line the study is better. n in each title: hands of a comparison, seeds "
-        "pooled."
+        "No whiskers: both solved the same hands. Right of the line the study is better. "
+        "n in each title: hands of a comparison, seeds pooled."
     )
     rows = 0.1 * len(studies) + 0.06
     figure, axes = style.panels(
