@@ -5,6 +5,8 @@
 
 PYTHON ?= python3# the interpreter that .venv is made with: 3.11 or newer
 STUDY ?=# a configuration laid over config.yaml, such as experiments/smoke.yaml
+STUDIES ?=# names of finished studies, the one to compare with first
+SWEEP ?=# a configuration with a key `sweep`, such as experiments/sweeps/ppo-learning-rate.yaml
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -19,7 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study test check unit workflow format lock docs clean
+.PHONY: help study status sweep compare test check unit workflow format lock docs clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -31,6 +33,16 @@ study: $(RUN_TIME) ## Run the default study, or another: make study STUDY=experi
 	snakemake --cores all $(CONFIG)
 	snakemake $(CONFIG) --report $(REPORT)
 	@echo "Report:  $(REPORT)"
+
+status: $(RUN_TIME) ## What is done, what would run and why: make status [STUDY=experiments/smoke.yaml]
+	@python -m svdrift.cli status $(STUDY)
+
+sweep: $(RUN_TIME) ## Run a study at each value of a setting: make sweep SWEEP=experiments/sweeps/….yaml
+	snakemake --snakefile workflow/sweep.smk --cores all \
+		--configfile $(or $(SWEEP),$(error name one: make sweep SWEEP=experiments/sweeps/….yaml))
+
+compare: $(RUN_TIME) ## Set finished studies side by side: make compare STUDIES="default grpo"
+	@python scripts/compare_studies.py $(STUDIES)
 
 test: check unit workflow ## Run every check and test
 

@@ -706,7 +706,7 @@ class Settings(Section):
 
     study: str = Field(
         "default",
-        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9_.=,-]+)?$",  # a sweep has its points below its own
         description="Name of the study; its files live under `results/{study}/`.",
     )
     seeds: tuple[NonNegativeInt, ...] = Field(

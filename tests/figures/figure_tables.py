@@ -109,6 +109,44 @@ def _loss(split: str, step: int, seed: int) -> float:
     return float(value * (1 + 0.05 * np.sin(seed * 2 + x)))
 
 
+def sweep_table(seeds: int) -> pd.DataFrame:
+    """Three points of a sweep: the larger the learning rate, the better."""
+    rates, factors = (3e-5, 1e-4, 3e-4), (0.7, 0.9, 1.0)
+    one = accuracy_table(seeds)
+    one = one[one["sft_step"].isin([0, 16, 64, 256])]
+    numbers = ["value", "low", "high"]
+    points = [one.assign(**{n: one[n] * factor for n in numbers}) for factor in factors]
+    for rate, point in zip(rates, points, strict=True):
+        point.insert(0, "rl.ppo.learning_rate", rate)
+    return pd.concat(points, ignore_index=True)
+
+
+def study_accuracies(seeds: int) -> pd.DataFrame:
+    """Two studies that differ in the method of RL."""
+    one = accuracy_table(seeds)
+    other = one.replace({"run": {"ppo": "grpo"}})
+    return pd.concat([one.assign(study="default"), other.assign(study="grpo")], ignore_index=True)
+
+
+def study_difference_table(seeds: int) -> pd.DataFrame:
+    """Differences of two studies to the default one, as `study_differences` gives them."""
+    rng = np.random.default_rng(4)
+    names = ["base", *(f"sft-{step}" for step in STEPS[1:]), *(f"rl-from-{s}" for s in STARTS[::3])]
+    rows: list[dict[str, object]] = []
+    for study, effect in (("grpo", 0.04), ("ppo-by-token", -0.05)):
+        for name in names:
+            for split in ("id_test", "ood_test"):
+                mean = effect if name.startswith("rl") else 0.0
+                values = mean + rng.normal(0, 0.015, seeds) * (name != "base")
+                base = {"study": study, "reference": "default", "checkpoint": name, "split": split}
+                found = list(zip(range(seeds), values, [N] * seeds, strict=True))
+                found += [(np.nan, values.mean(), N * seeds)] if seeds > 1 else []
+                for seed, value, n in found:
+                    row = base | {"seed": seed, "n": n, "paired": True, "difference": value}
+                    rows.append(row | {"low": value - 0.03, "high": value + 0.03})
+    return pd.DataFrame(rows)
+
+
 def loss_table(seeds: int) -> pd.DataFrame:
     rows = []
     for seed in range(seeds):

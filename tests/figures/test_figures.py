@@ -22,6 +22,8 @@ from matplotlib.text import Text
 from svdrift.figures import (
     accuracy_by_step,
     advantages,
+    compare_accuracy,
+    compare_difference,
     faults_by_step,
     loss_by_step,
     objectives,
@@ -38,6 +40,7 @@ from svdrift.figures import (
     rotation_heatmap,
     spectrum_change,
     stages,
+    sweep,
 )
 from svdrift.figures.aggregate import ANY, accuracies, beside_nulls, moved, summary
 from svdrift.figures.style import ALARM, Drawing, save
@@ -51,6 +54,9 @@ from tests.figures.figure_tables import (
     recovery_effect_table,
     recovery_table,
     spectral_tables,
+    study_accuracies,
+    study_difference_table,
+    sweep_table,
 )
 
 LLAMA, STAGES = published("llama_ood_by_checkpoint"), published("accuracy_by_stage")
@@ -79,6 +85,9 @@ FIGURES: dict[str, Callable[[int], Drawing]] = {
     "recovery_by_layers": lambda s: recovery_by_layers.draw(recovery_table(s)),
     "recovery_frontier": lambda s: recovery_frontier.draw(recovery_table(s)),
     "recovery_effect": lambda s: recovery_effect.draw(recovery_effect_table(s)),
+    "sweep": lambda s: sweep.draw(sweep_table(s)),
+    "compare_accuracy": lambda s: compare_accuracy.draw(study_accuracies(s)),
+    "compare_difference": lambda s: compare_difference.draw(study_difference_table(s)),
 }
 WITHOUT_INTERVALS = {
     *("loss_by_step", "advantages", "objectives", "spectrum_change"),  # their tables have none
@@ -310,3 +319,36 @@ def test_no_clear_loss_is_said() -> None:
     drawing = recovery_effect.draw(effect.assign(recovered_high=np.nan))
     assert "nothing was\nclearly lost" in texts(drawing.figure)
     assert "clearly lost" not in texts(FIGURES["recovery_effect"](1).figure)
+
+
+# ---------------------------------------------------------------------- several studies
+
+
+def test_a_second_setting_has_rows_and_text_stands_side_by_side() -> None:
+    table = sweep_table(1)
+    both = pd.concat(
+        [table.assign(**{"rl.ppo.granularity": name}) for name in ("turn", "token")],
+        ignore_index=True,
+    )
+    keys = ["rl.ppo.granularity", "rl.ppo.learning_rate"]
+    drawing = sweep.draw(both[keys + [c for c in both if c not in keys]])
+    assert len(drawing.figure.axes) == 2 * 3  # ID and OOD; three learning rates
+    labels = [tick.get_text() for tick in drawing.figure.axes[4].get_xticklabels()]
+    assert labels == ["turn", "token"]
+
+
+def test_only_the_last_checkpoint_of_sft_stands_for_it() -> None:
+    table = sweep_table(2)
+    data = sweep.draw(table).data
+    shown = data[(data["line"] == "end of SFT") & (data["split"] == "ood_test")]
+    whole = accuracies(table, ["ood_test"], ["sft"])
+    last = whole[whole["sft_step"] == whole["sft_step"].max()]
+    assert sorted(shown.loc[shown["seed"] != "mean", "value"]) == sorted(last["value"])
+
+
+def test_unpaired_comparisons_are_named() -> None:
+    table = study_difference_table(1)
+    assert "Paired on the same hands" in texts(compare_difference.draw(table).figure)
+    table.loc[table["split"] == "ood_test", "paired"] = False
+    note = texts(compare_difference.draw(table).figure).replace("\n", " ")
+    assert "NOT paired, since the hands differ: grpo on OOD test" in note
