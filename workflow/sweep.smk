@@ -11,7 +11,7 @@ from snakemake.utils import min_version
 
 from svdrift.errors import UserError
 from svdrift.sweeps import read_sweep
-from svdrift.tracking import code_digest
+from svdrift.tracking import code_digest, software
 
 min_version("9.27")
 
@@ -58,6 +58,7 @@ rule collect_sweep:
     params:
         points=json.dumps([point.values for point in SWEEP.points]),
         code=code_digest("scripts/collect_sweep.py"),
+        software=software("scripts/collect_sweep.py"),
     shell:
         "python scripts/collect_sweep.py --points {params.points:q} --accuracy {input}"
         " --out {output.parquet} 2>&1 | tee {log}"
@@ -81,6 +82,7 @@ rule plot_sweep:
         SWEEP_RESULTS + "/benchmarks/plot_sweep.tsv"
     params:
         code=code_digest("scripts/plot.py", "svdrift/figures/sweep.py"),
+        software=software("scripts/plot.py", "svdrift/figures/sweep.py"),
     shell:
         "python scripts/plot.py sweep sweep={input} --out {output.png} 2>&1 | tee {log}"
 
