@@ -106,7 +106,7 @@ def test_a_script_takes_several_settings():
             "key 'inner.style' should be 'compact' or 'paper', not 'long'",
         ),
         ('{"low": 2}', "low must be at most high"),
-        ('{"low": ', "Invalid JSON"),
+        ('{"low": ', "--settings: not a JSON object"),
     ],
 )
 def test_wrong_settings_are_named_in_one_line(text, message):

@@ -11,6 +11,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from docs import rule_graph
 from svdrift.models.folders import weights_hash
 from svdrift.settings import read_settings
 from tests.workflow.test_reruns import SMOKE, jobs
@@ -249,3 +250,24 @@ def test_a_study_without_rl_has_no_rl(snakemake, clone):
     assert planned["train_sft"] == 1
     assert not {"train_ppo", "continue_sft", "plot_stages", "measure_updates"} & set(planned)
     assert planned["recover"] > 10
+
+
+def test_the_rule_graph_is_drawn_from_the_workflow(snakemake, clone):
+    drawn = snakemake("--rulegraph", "mermaid-js", "--nolock", *SMOKE)
+    assert drawn.returncode == 0, drawn.stderr[-2000:]
+    assert rule_graph.page(drawn.stdout) == (clone / "docs/rule-graph.md").read_text(), "make docs"
+
+
+def test_findings_say_what_the_tables_say(smoke):
+    findings = pd.read_csv(smoke / "tables/findings.csv")
+    assert set(findings["claim"]) >= {"forgetting", "rl", "rotation", "recovery"}
+    for row in findings.itertuples():
+        assert (smoke / row.figure).is_file()
+        assert (smoke / row.table).is_file()
+    accuracy = pd.read_parquet(smoke / "tables/accuracy.parquet").query(
+        "split == 'ood_test' and subset == 'all' and measure == 'solved_first_try'"
+    )
+    anchor = json.loads((smoke / "seed-0/selection/anchor.json").read_text())["checkpoint"]
+    value = accuracy.set_index("checkpoint")["value"]
+    lost = findings.loc[findings["statement"].str.startswith("OOD accuracy falls"), "estimate"]
+    assert lost.item() == pytest.approx(100 * (value[anchor] - value["sft-16"]), abs=1e-3)

@@ -1,0 +1,40 @@
+"""Documents agree with what they are written from, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.readme_findings import with_findings
+from docs.rule_graph import pass_over, read, reduce
+from svdrift.findings.finding import read_findings
+from svdrift.findings.page import compact
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_readme_has_the_findings_of_the_gallery() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = compact(read_findings(ROOT / "docs/gallery/seeds/findings.csv"))
+    assert with_findings(readme, table) == readme, "run: make docs"
+    assert table.count("\n| ") > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"`[^`]*`", "", page.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+def test_the_rule_graph_keeps_paths_and_drops_detours() -> None:
+    text = "id0[a]\nid1[collect_b]\nid2[c]\nid3[plot_d]\n" + "".join(
+        f"id{a} --> id{b}\n" for a, b in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3))
+    )
+    edges = pass_over(read(text), "collect_b")
+    assert edges == {("a", "c"), ("c", "plot_figures"), ("a", "plot_figures")}
+    assert reduce(edges) == [("a", "c"), ("c", "plot_figures")]
