@@ -91,7 +91,11 @@ def planned(study: Path | None, *arguments: str) -> list[Job]:
         raise UserError(f"{study}: no such file (a study is a YAML file, as in experiments/)")
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--nocolor", *arguments]
     if study is not None:
-        sweep = "sweep" in (yaml.safe_load(study.read_text(encoding="utf-8")) or {})
+        try:
+            settings = yaml.safe_load(study.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise UserError(f"{study}: not YAML: {' '.join(str(error).split())}") from None
+        sweep = "sweep" in settings
         command += ["--snakefile", "workflow/sweep.smk"] if sweep else []
         command += ["--configfile", str(study)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)

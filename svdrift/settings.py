@@ -511,7 +511,7 @@ class RLSettings(Section):
     moderate_start: int | None = Field(
         None,
         description="The start that figures show as the moderate one, as the papers call it; "
-        "none for the middle one.",
+        "none for the middle one, of an even number the lower.",
     )
     method: Literal["ppo", "grpo"] = Field(
         "ppo", description="How RL trains: our own PPO, or TRL's GRPO for comparison."
@@ -877,7 +877,7 @@ class Settings(Section):
         """SFT step of the start that figures show as the moderate one."""
         if self.rl.moderate_start is not None:
             return self.rl.moderate_start
-        return self.rl_starts[len(self.rl_starts) // 2]
+        return self.rl_starts[(len(self.rl_starts) - 1) // 2]
 
     @property
     def named_starts(self) -> dict[str, int]:

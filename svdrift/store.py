@@ -18,10 +18,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from svdrift.errors import UserError
 from svdrift.scripting import content_hash
 
 MANIFEST = ".manifest.json"  # touched when an entry is used
@@ -70,8 +71,15 @@ def produce(
 
     Returns:
         The exit status of `make`, or 0.
+
+    Raises: UserError if the store cannot be a folder that is written to.
     """
-    store.mkdir(parents=True, exist_ok=True)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{store}: cannot be the store of artefacts ({error.strerror})") from None
+    if not os.access(store, os.W_OK | os.X_OK):
+        raise UserError(f"{store}: cannot be the store of artefacts (no permission to write)")
     while not _fetch(store / key, outputs, say):
         with _claim(store / f"{key}.claim") as ours:
             if not ours:
@@ -80,7 +88,7 @@ def produce(
             elif not _fetch(store / key, outputs, say):  # not made in the meantime either
                 status = make()
                 if status == 0:
-                    _add(store / key, outputs)
+                    _add(store / key, outputs, say)
                 return status
             else:
                 return 0
@@ -92,11 +100,14 @@ def entries(store: Path) -> Iterator[Entry]:
     for folder in sorted(path for path in store.glob("*") if path.is_dir()):
         manifest = folder / MANIFEST
         size = sum(path.stat().st_size for path in _files(folder).values())
-        if manifest.is_file():
-            record = json.loads(manifest.read_text(encoding="utf-8"))
-            yield Entry(folder, size, manifest.stat().st_mtime, record["made_as"])
-        else:
+        if not manifest.is_file():
             yield Entry(folder, size, folder.stat().st_mtime, "(unfinished)")
+            continue
+        try:
+            made_as = str(json.loads(manifest.read_text(encoding="utf-8"))["made_as"])
+        except (ValueError, KeyError):
+            made_as = "(damaged)"
+        yield Entry(folder, size, manifest.stat().st_mtime, made_as)
 
 
 def _fetch(entry: Path, outputs: Sequence[Path], say: Callable[[str], None]) -> bool:
@@ -109,8 +120,9 @@ def _fetch(entry: Path, outputs: Sequence[Path], say: Callable[[str], None]) -> 
     except (ValueError, KeyError):
         sound = False
     if not sound:
-        say(f"removed {entry}: it is not what was stored there")
         shutil.rmtree(entry, ignore_errors=True)
+        done = "passed over" if entry.exists() else "removed"  # others' files cannot be removed
+        say(f"{done} {entry}: it is not what was stored there")
         return False
     for number, output in enumerate(outputs):
         partial = output.with_name(f".{output.name}.partial")
@@ -119,26 +131,28 @@ def _fetch(entry: Path, outputs: Sequence[Path], say: Callable[[str], None]) -> 
         output.parent.mkdir(parents=True, exist_ok=True)
         _duplicate(entry / str(number), partial)
         partial.rename(output)
-    os.utime(entry / MANIFEST)
+    with suppress(PermissionError):  # an entry of another user
+        os.utime(entry / MANIFEST)
     say(f"reused from {entry}, made as {record['made_as']}")
     return True
 
 
-def _add(entry: Path, outputs: Sequence[Path]) -> None:
+def _add(entry: Path, outputs: Sequence[Path], say: Callable[[str], None]) -> None:
+    """Keep outputs under a key; that they could not be kept is said, and harms no job."""
     partial = entry.with_name(f".{entry.name}.{uuid.uuid4().hex}")
-    partial.mkdir()
-    for number, output in enumerate(outputs):
-        _duplicate(output, partial / str(number))
-    for path in _files(partial).values():
-        path.chmod(0o444)
-    record = {"made_as": str(outputs[0]), "files": _hashes(partial)}
-    (partial / MANIFEST).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     try:
+        partial.mkdir()
+        for number, output in enumerate(outputs):
+            _duplicate(output, partial / str(number))
+        for path in _files(partial).values():
+            path.chmod(0o444)
+        record = {"made_as": str(outputs[0]), "files": _hashes(partial)}
+        (partial / MANIFEST).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         partial.rename(entry)
-    except OSError:  # another job was quicker; its entry is as good
-        shutil.rmtree(partial)
-        if not entry.is_dir():
-            raise
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not entry.is_dir():  # else another job was quicker; its entry is as good
+            say(f"not kept in the store: {error}")
 
 
 def _duplicate(source: Path, target: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from svdrift.cli import duration, explain, read_plan, status_table
+from svdrift.cli import duration, explain, planned, read_plan, status_table
+from svdrift.errors import UserError
 
 SAID = """Building DAG of jobs...
 [Tue Nov 24 08:17:24 2026]
@@ -72,3 +73,14 @@ def test_a_reason_is_a_jobs_own_or_that_it_follows():
 )
 def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_study_that_is_not_yaml_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Snakefile").touch()
+    (tmp_path / "broken.yaml").write_text("sft: {steps: 3")
+    with pytest.raises(
+        UserError, match=r"broken\.yaml: not YAML: while parsing .* line 1"
+    ) as refused:
+        planned(tmp_path / "broken.yaml")
+    assert "\n" not in str(refused.value)

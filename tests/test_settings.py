@@ -140,6 +140,9 @@ def test_standard_pairs_and_repairs():
         "ppo-from-4-with-sft-4": ("ppo-from-4", "sft-4"),
         "sft-4-with-anchor": ("sft-4", "anchor"),
     }
+    # Of an even number of starts the moderate one is the lower of the middle.
+    two = read_settings(config | {"rl": {"starts": [4, 16], "moderate_start": None}})
+    assert two.named_starts == {"moderate": 4, "long": 16}
     # A moderate start that is the last checkpoint is repaired once; without RL only SFT is.
     late = read_settings(config | {"rl": {"starts": [4, 16], "moderate_start": 16}})
     assert list(late.repairs) == ["last-with-anchor", "ppo-from-16-with-sft-16"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from svdrift import store
+from svdrift.errors import UserError
 from svdrift.store import entries, key_of, produce
 
 ROOT = Path(__file__).parents[1]
@@ -245,6 +246,45 @@ def test_another_file_system_gets_copies(studies, monkeypatch):
     assert not weights[0].samefile(weights[1])
 
 
+def test_an_entry_of_another_user_serves(studies, monkeypatch):
+    base, ablation, _ = studies
+    base.run()
+    key = only_entry(base).name
+
+    def refuse(path: Path) -> None:
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    heard = []
+    outputs = [ablation.model, ablation.table]
+    assert produce(base.place, key, outputs, lambda: 1, heard.append) == 0
+    assert heard[0].startswith("reused from")
+    assert ablation.table.read_text() == "a,b"
+
+
+def test_a_store_that_cannot_be_one_is_refused_in_one_line(studies):
+    base, _, _ = studies
+    base.place.write_text("a file")
+    with pytest.raises(UserError, match="store: cannot be the store of artefacts"):
+        produce(base.place, "k", [base.table], lambda: write(base.table), print)
+    assert base.run() == 2
+    assert base.said.count("\n") == 1
+
+
+def test_what_cannot_be_kept_is_there_all_the_same(studies, monkeypatch):
+    base, _, _ = studies
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(store, "_copy", full)
+    heard = []
+    assert produce(base.place, "k", [base.table], lambda: write(base.table), heard.append) == 0
+    assert heard == ["not kept in the store: No space left on device"]
+    assert base.table.read_text() == "a,b"
+    assert list(base.place.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_signals_reach_the_command(tmp_path, number):
     body = (
@@ -318,6 +358,18 @@ def test_pruning_removes_what_was_not_used(studies, monkeypatch, capsys):
     removed = [line for line in capsys.readouterr().out.splitlines() if "removed" in line]
     assert removed == [f"{old.size / 1e6:10.2f} MB    10.0 days  {base.model}  removed"]
     assert base.model.is_dir()
+
+
+def test_pruning_passes_over_a_damaged_entry(studies, monkeypatch, capsys):
+    from scripts import prune_store
+
+    base, _, _ = studies
+    base.run()
+    (only_entry(base) / store.MANIFEST).write_text("{")
+    monkeypatch.setenv("SVDRIFT_STORE", str(base.place))
+    monkeypatch.setattr(sys, "argv", ["prune_store.py"])
+    prune_store.main()
+    assert "(damaged)" in capsys.readouterr().out
 
 
 def test_reuse_starts_quickly():

@@ -22,6 +22,9 @@ configfile: "config.yaml"
 report: "report/sweep_overview.rst"
 
 
+include: "rules/scheduler.smk"
+
+
 try:
     SWEEP = read_sweep(config)
 except UserError as error:

@@ -52,7 +52,8 @@ def forgetting(contrasts: pd.DataFrame) -> list[Finding]:
     peak, end = curve["ood_accuracy_sft"].max(), curve["ood_accuracy_sft"].iloc[-1]
     stages = published("accuracy_by_stage").query("task == 'general_points'")
     llama = stages[stages["model"] == "llama-3.2-11b"].set_index("stage")["id_accuracy"]
-    rises = f"rises: {llama['sft_max_ood']:.1f} to {llama['sft_moderate']:.1f} % (Llama-11B)"
+    first, later = llama["sft_max_ood"], llama["sft_moderate"]
+    rises = f"rises: {first:.1f} to {later:.1f} % at step 1100 (Llama-11B)"
     statements = {
         OOD: ("OOD accuracy falls from its peak to the end of SFT", 1.0,
               f"{peak:.1f} to {end:.1f} % (Llama-11B)"),
@@ -179,24 +180,15 @@ def rotation(drift: pd.DataFrame) -> list[Finding]:
         least = size.groupby([part["module"], part["layer"]]).transform("min")
         ends[region] = part[size == least]
     share = f"{100 * ends['top']['stop'].median():.0f} %"  # ranks are whole numbers
-    windows = rows[rows["measure"] == "window_angle"]
-    middle = (windows["start"] + windows["stop"]) / 2
-    parts = {
-        "head": windows[windows["start"] == 0],
-        "bulk": windows[(middle > 0.25) & (middle < 0.75)],
-        "tail": windows[windows["stop"] == 1],
-    }
     names = {
         "top": f"Directions of the largest {share} of singular values turn further than noise of "
         "the update's size would turn them",
         "bottom": f"Directions of the smallest {share} turn further than noise would turn them",
-        "bulk": "Directions in the middle half of the spectrum turn no further than noise would "
-        "turn them",
     }
-    theirs = "mean relative change 0.3 to 0.4 %"
+    theirs = "0.3 to 0.4 %, mean over values"
     found = [
         _drift(
-            "Singular values change by less than 1 %",
+            "Singular values change by less than 1 % (norm of the change over their norm)",
             "%", values, "observed", 100, "below", STABLE, theirs, "spectrum_change",
         ),
         _drift(
@@ -213,19 +205,31 @@ def rotation(drift: pd.DataFrame) -> list[Finding]:
             "degrees", ends["bottom"], "minus_isotropic", 1, "above", 0.0, "turn most; no null",
             "rotation_by_position",
         ),
+    ]  # fmt: skip
+    windows = rows[rows["measure"] == "window_angle"]
+    if windows["start"].nunique() < 3:  # no middle between the ends
+        return found
+    middle = (windows["start"] + windows["stop"]) / 2
+    parts = {
+        "head": windows[windows["start"] == 0],
+        "bulk": windows[(middle > 0.25) & (middle < 0.75)],
+        "tail": windows[windows["stop"] == 1],
+    }
+    found.append(
         _drift(
-            names["bulk"],
+            "Directions in the middle half of the spectrum turn no further than noise would turn "
+            "them",
             "degrees", parts["bulk"], "minus_isotropic", 1, "below", 0.0, "turns little; no null",
             "rotation_by_position",
-        ),
-    ]  # fmt: skip
+        )
+    )  # fmt: skip
     for end, name in (("head", "largest"), ("tail", "smallest")):
         gap = _by_seed(parts[end], "observed") - _by_seed(parts["bulk"], "observed")
         found.append(
             Finding(
                 claim="rotation",
                 statement=f"Directions of the {name} singular values turn further than those in "
-                "the middle, noise aside",
+                "the middle, as measured, with what noise would turn",
                 unit="degrees",
                 **_over_seeds(gap, np.zeros(len(gap))),
                 side="above",
@@ -345,24 +349,23 @@ def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame) -> list[Finding]:
                 table="tables/contrasts.parquet",
             )
         )
-    reverse = ood[
-        ood["repair"].str.fullmatch(r"(ppo|grpo)-from-\d+-with-sft-\d+")
-        & (ood["intervention"] == "directions-top1")
-    ]
-    if len(reverse):
-        found.append(
-            Finding(
-                claim="recovery",
-                statement="Given back its start's directions, RL's result loses OOD accuracy",
-                unit="points",
-                **_numbers(reverse, "difference", 100),
-                side="below",
-                bound=0.0,
-                published="loses",
-                figure="figures/recovery_frontier.png",
-                table="tables/recovery_effect.parquet",
-            )
+    own_start = ood["repair"].str.fullmatch(r"(?:ppo|grpo)-from-(\d+)-with-sft-\1")
+    reverse = ood[own_start & (ood["intervention"] == "directions-top1")]
+    found += [
+        Finding(
+            claim="recovery",
+            statement=f"Given back the directions of its start (step {repair.rpartition('-')[2]}), "
+            "RL's result loses OOD accuracy",
+            unit="points",
+            **_numbers(rows, "difference", 100),
+            side="below",
+            bound=0.0,
+            published="loses",
+            figure="figures/recovery_frontier.png",
+            table="tables/recovery_effect.parquet",
         )
+        for repair, rows in reverse.groupby("repair")
+    ]
     return found
 
 
@@ -372,6 +375,10 @@ def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame) -> list[Finding]:
 
 def strength(accuracy: pd.DataFrame, effect: pd.DataFrame) -> list[Finding]:
     """Spearman's rank correlation over the starts of each seed; three starts at least.
+
+    Its interval is that of a mean over seeds, and never narrower than the standard error that the
+    correlation of k ranks has where nothing is related, 1 / sqrt(k - 1) (Kendall, Rank Correlation
+    Methods): few starts often agree by chance, and seeds that agree have no spread.
 
     Args:
         accuracy: accuracies with `run`, `sft_step`, `update`, `seed`.
@@ -402,15 +409,13 @@ def strength(accuracy: pd.DataFrame, effect: pd.DataFrame) -> list[Finding]:
         starts = both.groupby("seed").size()
         if starts.empty or starts.min() < 3:
             continue
-        rho = both.groupby("seed")[["before", "after"]].apply(
-            lambda part: float(stats.spearmanr(part["before"], part["after"]).statistic)
-        )
+        rho = both.groupby("seed")[["before", "after"]].apply(_rank_correlation)
         found.append(
             Finding(
                 claim="strength",
                 statement=f"The higher an SFT checkpoint stands on OOD, {name}",
                 unit="rank correlation",
-                **_over_seeds(rho, np.zeros(len(rho)), bounds=(-1.0, 1.0), alone=math.nan),
+                **_over_seeds(rho, (starts - 1).to_numpy() ** -0.5, bounds=(-1.0, 1.0)),
                 side="above",
                 bound=0.0,
                 published="stronger checkpoints recover better",
@@ -422,6 +427,13 @@ def strength(accuracy: pd.DataFrame, effect: pd.DataFrame) -> list[Finding]:
             )
         )
     return found
+
+
+def _rank_correlation(part: pd.DataFrame) -> float:
+    """Spearman's, of two columns; NaN if one of them is constant."""
+    if part.nunique().min() < 2:
+        return math.nan
+    return float(stats.spearmanr(part["before"], part["after"]).statistic)
 
 
 # --------------------------------------------------------------------------------------
@@ -464,17 +476,10 @@ def _over_seeds(
     values: pd.Series,
     errors: np.ndarray,
     bounds: tuple[float, float] = (-math.inf, math.inf),
-    alone: float | None = None,
 ) -> dict[str, Any]:
-    """Mean of seeds' values, with an interval from their errors and, if several, their spread.
-
-    A single seed's interval is its own error's; `alone` in its place where that says nothing.
-    """
+    """Mean of seeds' values, with an interval from their errors and, if several, their spread."""
     found = values.to_numpy(dtype=float)
-    if len(found) > 1:
-        half = half_width_over_seeds(found, errors)
-    else:
-        half = Z * float(errors[0]) if alone is None else alone
+    half = half_width_over_seeds(found, errors) if len(found) > 1 else Z * float(errors[0])
     mean = float(found.mean())
     return {
         "estimate": mean,

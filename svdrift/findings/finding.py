@@ -77,4 +77,5 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
 def read_findings(path: Path) -> pd.DataFrame:
     """The CSV of a `findings_table`: empty numbers are NaN, empty texts are empty."""
     numbers = dict.fromkeys(("estimate", "low", "high"), "")
-    return pd.read_csv(path, keep_default_na=False, na_values=numbers)
+    texts = dict.fromkeys(("each", "detail"), str)  # of one seed, `each` looks like numbers
+    return pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=texts)

@@ -25,6 +25,13 @@ UNITS = {
     "degrees": "°",
     "rank correlation": "",
 }
+NOTHING = {  # why there may be no estimate
+    "points": "nothing to compare",
+    "% of the loss": "nothing was clearly lost",
+    "%": "nothing changed",
+    "degrees": "nothing turned",
+    "rank correlation": "in a seed, all checkpoints stand alike",
+}
 COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published", "Look at"]
 HOW_TO_READ = (
     "A statement holds if all of the 95 % interval lies on its side of the bound, fails if all of "
@@ -36,7 +43,7 @@ HOW_TO_READ = (
 def estimate(row: Mapping[Hashable, Any]) -> str:
     """`+3.2 points [1.0, 5.4]`, and that there is none where nothing could be estimated."""
     if pd.isna(row["estimate"]):
-        return "none: nothing was clearly lost"
+        return f"none: {NOTHING[row['unit']]}"
     signed = "" if row["unit"] in ("%", "% of the loss") else "+"
     digits = 2 if row["unit"] in ("rank correlation", "%") else 1
     number = _round(row["estimate"], digits, signed) + UNITS[row["unit"]]

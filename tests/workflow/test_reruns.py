@@ -34,10 +34,13 @@ def once(*names: str) -> Jobs:
 
 
 def plots(*names: str) -> Jobs:
-    return once(*(f"plot_{name}" for name in names))
+    """Figures, and the report that shows them."""
+    return once(*(f"plot_{name}" for name in names), "write_report")
 
 
 # What lies downstream, from the end of the graph to its beginning.
+FINDINGS = once("summarise_findings", "write_report")
+CONTRASTS = once("measure_contrasts") | FINDINGS
 OF_RECOVERY = plots(
     "recovery_by_rank", "recovery_by_layers", "recovery_frontier", "recovery_effect"
 )
@@ -46,14 +49,17 @@ OF_ACCURACY = plots(
     "accuracy_by_step", "faults_by_step", "recovery_window", "rl_progress", "stages"
 )
 OF_OBJECTIVES = plots("objectives", "loss_by_step")
-OF_EFFECT = once("measure_rl_effect", "plot_rl_effect")
-AFTER_RECOVER = once("measure_recovery") | OF_RECOVERY
-AFTER_DRIFT = {"collect_drift": 2} | OF_DRIFT
+OF_EFFECT = once("measure_rl_effect", "plot_rl_effect") | FINDINGS
+AFTER_RECOVER = once("measure_recovery") | OF_RECOVERY | FINDINGS
+AFTER_DRIFT = {"collect_drift": 2} | OF_DRIFT | FINDINGS
 AFTER_UPDATES = once("collect_updates", "plot_rl_update")
-AFTER_EVALUATE = {"collect_evaluations": 2} | OF_ACCURACY | OF_OBJECTIVES
+AFTER_EVALUATE = {"collect_evaluations": 2} | OF_ACCURACY | OF_OBJECTIVES | FINDINGS
 # The anchor's: one pair's drift, and five variants, which restore its directions.
 AFTER_ANCHOR = (
-    {"collect_anchors": 1, "measure_drift": 1, "recover": 5} | AFTER_DRIFT | AFTER_RECOVER
+    {"collect_anchors": 1, "measure_drift": 1, "recover": 5}
+    | AFTER_DRIFT
+    | AFTER_RECOVER
+    | CONTRASTS
 )
 AFTER_SFT_EVALUATE = once("choose_anchor") | AFTER_ANCHOR | AFTER_EVALUATE | OF_EFFECT
 AFTER_DECOMPOSE = (
@@ -61,6 +67,7 @@ AFTER_DECOMPOSE = (
     | AFTER_DRIFT
     | AFTER_UPDATES
     | AFTER_RECOVER
+    | CONTRASTS
 )
 EVALUATIONS = {"evaluate": 11} | AFTER_SFT_EVALUATE
 AFTER_PPO = (  # two runs with one intermediate checkpoint each, and the control with one
@@ -72,6 +79,7 @@ AFTER_PPO = (  # two runs with one intermediate checkpoint each, and the control
     | AFTER_DRIFT
     | AFTER_UPDATES
     | AFTER_RECOVER
+    | CONTRASTS
 )
 PPO = {"train_ppo": 2, "train_ppo_on_demonstrations": 1}
 CONTROLS = {"continue_sft": 2, "widen_sft": 1}
@@ -275,7 +283,7 @@ ROWS = [
     ),
     Row(
         "interventions' arithmetic",
-        {"recover": 6} | AFTER_RECOVER,
+        {"recover": 6} | AFTER_RECOVER | CONTRASTS,
         change=edited("svdrift/recovery/apply.py"),
     ),
     Row("PPO", PPO | AFTER_PPO, change=edited("svdrift/training/ppo.py")),
@@ -284,8 +292,13 @@ ROWS = [
         "statistics", EVALUATIONS | {"recover": 6}, change=edited("svdrift/evaluation/accuracy.py")
     ),
     Row(
-        "comparisons", OF_EFFECT | AFTER_RECOVER, change=edited("svdrift/evaluation/comparisons.py")
+        "comparisons",
+        OF_EFFECT | AFTER_RECOVER | CONTRASTS,
+        change=edited("svdrift/evaluation/comparisons.py"),
     ),
+    Row("contrasts", CONTRASTS, change=edited("svdrift/evaluation/contrasts.py")),
+    Row("claims", FINDINGS, change=edited("svdrift/findings/claims.py")),
+    Row("a caption", once("write_report"), change=append("workflow/report/stages.rst", "More.")),
     Row(
         "precision of training",
         {"train_sft": 1} | AFTER_SFT,

@@ -63,6 +63,13 @@ def test_table_and_figure_hold_every_point(sweep):
     assert (sweep / "figures/sweep.png").stat().st_size > 10_000
 
 
+def test_points_share_what_the_sweep_does_not_touch(sweep):
+    logs = [(sweep.parent / point / "logs/seed-0") for point in POINTS]
+    for stage, shared in (("pretrain", 1), ("evaluate/base", 1), ("train_sft", 0)):
+        said = [(folder / f"{stage}.log").read_text() for folder in logs]
+        assert sum("reused from" in text for text in said) == shared, stage
+
+
 def test_one_more_value_runs_only_its_own_point(sweep, snakemake, clone, config):
     more = config | {"sweep": {"sft.learning_rate": [0.001, 0.01, 0.1]}}
     (clone / "more.yaml").write_text(yaml.safe_dump(more))

@@ -61,11 +61,11 @@ def filled(path):
     return lambda wildcards: path.format(**dict(wildcards.items()))
 
 
-def reuse(command, inputs="{input}", outputs="{output}", also=""):
+def reuse(command, inputs="{input:q}", outputs="{output}", also=""):
     """The command, which runs only if no study has stored what it makes (scripts/reuse.py)."""
     template = hashlib.sha256(command.encode()).hexdigest()[:16]
     return (
-        f"python scripts/reuse.py --key {{rule}} {template} {{wildcards}} {{params:q}} {also}"
+        f"python scripts/reuse.py --key {template} {{wildcards}} {{params:q}} {also}"
         f" --inputs {inputs} --outputs {outputs} -- {command} 2>&1 | tee {{log}}"
     )
 

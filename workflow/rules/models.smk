@@ -137,10 +137,14 @@ rule keep_sft:
         task=as_json(STUDY.task.game("demonstrations")),
         launch=LAUNCH,
     shell:
-        "{{ if test -d {input.run}/sft-{wildcards.step};"
-        " then cp --recursive --link {input.run}/sft-{wildcards.step} {output};"
-        " else " + TRAIN_SFT + " --out {output}; fi; }}"
-        " 2>&1 | tee {log}"
+        # As links; as copies where the file system has none.
+        "if test -d {input.run}/sft-{wildcards.step}; then"
+        " {{ cp --recursive --link {input.run}/sft-{wildcards.step} {output}"
+        " || cp --recursive --no-target-directory {input.run}/sft-{wildcards.step} {output}; }}"
+        " 2>&1 | tee {log};"
+        " else "
+        + reuse(TRAIN_SFT + " --out {output}", inputs="{input.model} {input.hands}")
+        + "; fi"
 
 
 rule sft:
