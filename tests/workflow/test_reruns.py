@@ -93,7 +93,8 @@ AFTER_SFT = (
     | {"evaluate": 10}
 )
 AFTER_BASE = {"train_sft": 1, "decompose": 6} | AFTER_SFT | {"evaluate": 11, "decompose": 6}
-EVERYTHING = {"make_hands": 7, "solve_hands": 1, "check_hands": 1, "pretrain": 1} | AFTER_BASE
+OF_A_SEED = {"make_hands": 7, "check_hands": 1, "pretrain": 1} | AFTER_BASE
+EVERYTHING = {"solve_hands": 1} | OF_A_SEED
 
 
 @dataclass(frozen=True)
@@ -231,17 +232,19 @@ ROWS = [
     ),
     Row(
         "another anchor of the repairs",
-        {"recover": 1} | AFTER_RECOVER,
+        {"recover": 1} | AFTER_RECOVER | CONTRASTS,
         "recovery: {repairs: [{target: last, anchor: sft-8,"
         " interventions: [{kind: interpolate, weight: 0.5}]}]}",
     ),
     Row(
-        "another pair",
+        "other pairs, of which one is new",
         {"measure_drift": 1} | AFTER_DRIFT,
-        "spectra: {pairs: [[base, last], [sft-4, sft-8]]}",
+        "spectra: {pairs: [[base, sft-16], [sft-4, sft-8]]}",
     ),
     Row(
-        "one more seed", EVERYTHING | once("collect_anchors", "collect_sft_losses"), "seeds: [0, 1]"
+        "one more seed",
+        OF_A_SEED | once("collect_anchors", "collect_sft_losses"),
+        "seeds: [0, 1]",
     ),
     Row(
         "one more start of RL",
