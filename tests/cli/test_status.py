@@ -2,7 +2,7 @@
 
 import pytest
 
-from svdrift.cli import duration, explain, read_plan, status_table
+from svdrift.cli.status import duration, explain, read_plan, status_table
 
 SAID = """Building DAG of jobs...
 [Tue Nov 24 08:17:24 2026]
