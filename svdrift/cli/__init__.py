@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "is a model folder complete, finite and trained?",
     "status": "what of a study is done, what would run and why",
 }
+PROBLEM = 1  # the exit code of a command that found one
 EXIT_CODES = """\
 exit codes:
   0  done, and nothing is wrong

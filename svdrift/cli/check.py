@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from svdrift.cli import PROBLEM
 from svdrift.models.checking import config_faults, file_faults
 from svdrift.models.folders import require_config
 from svdrift.scripting import progress
 from svdrift.spectra.checking import tensor_faults
 from svdrift.spectra.matrices import Weights
-
-PROBLEM = 1
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from svdrift.cli import PROBLEM
 from svdrift.cli.text import aligned
 from svdrift.errors import UserError
 from svdrift.scripting import progress
@@ -35,12 +36,12 @@ from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
 
 DEFAULTS = SpectraSettings()
 INSIDE = tuple(module for module in DEFAULT_PATTERNS if module not in (EMBEDDING, HEAD))
-PROBLEM = 1
 LEGEND = """
 angle: mean principal angle of the leading directions, left and right; noise: the same after
-isotropic noise of the update's size; more, less: matrices beyond the noise's 95 % interval on
-both sides (chance alone may put 1 in 40 there); values changed: relative change of the singular
-values; update: its norm relative to the anchor's. Rows of several matrices hold means."""
+isotropic noise of the update's size; unrelated: between random matrices; excess: angle - noise;
+more, less: matrices beyond the noise's 95 % interval on both sides (chance alone may put 1 in 40
+there); values: relative change of the singular values, and the same by noise; update: its norm
+relative to the anchor's. Rows of several matrices hold means over those that moved."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,8 +122,8 @@ def main(args: argparse.Namespace) -> int:
 
 def table_text(groups: pd.DataFrame) -> str:
     """Format `grouped` for a terminal; the rows of all matrices come last."""
-    heading = ("", "matrices", "moved", "angle", "noise", "angle - noise", "more", "less")
-    lines: list[tuple[str, ...]] = [(*heading, "values changed", "by noise", "update")]
+    heading = ("", "n", "moved", "angle", "noise", "unrelated", "excess", "more", "less")
+    lines: list[tuple[str, ...]] = [(*heading, "values", "by noise", "update")]
     for by, rows in groups.groupby("by", sort=False):
         if by != "module":
             lines.append(("",) * len(lines[0]))
@@ -130,7 +131,7 @@ def table_text(groups: pd.DataFrame) -> str:
             (
                 str(row["group"]),
                 *(str(row[name]) for name in ("matrices", "moved")),
-                *(degrees(row[name]) for name in ("angle", "noise")),
+                *(degrees(row[name]) for name in ("angle", "noise", "unrelated")),
                 signed_degrees(row["excess"]),
                 *(str(row[name]) for name in ("more", "less")),
                 *(percent(row[name]) for name in ("value_change", "value_noise", "update")),

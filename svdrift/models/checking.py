@@ -84,7 +84,7 @@ def config_faults(folder: Path) -> list[str]:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # so that they are reported
             )
-    except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError) as error:
         return [f"config.json describes no model that can be loaded: {one_line(error)}"]
     info = cast("tuple[object, dict[str, Any]]", loaded)[1]
     shapes = [f"{n} {tuple(a)} instead of {tuple(b)}" for n, a, b in info["mismatched_keys"]]

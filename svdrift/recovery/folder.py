@@ -62,11 +62,15 @@ def write_folder(
         Names of the target's files that were not taken over.
 
     Raises:
-        UserError: `out` exists, the disk has no room, or see `recover_tensors`.
+        UserError: `out` exists or lies inside a source, a type cannot be written, the disk has no
+            room, or see `recover_tensors`.
     """
     started = time.time()
     if out.exists():
         raise UserError(f"{out}: exists already; nothing is overwritten")
+    for source in (target.weights.folder, anchor.weights.folder):
+        if out.resolve().is_relative_to(source.resolve()):
+            raise UserError(f"{out}: lies inside {source}, which is read")
     files = weight_files(target.weights.folder)
     require_space(out, files)
     for name in target.weights.names:

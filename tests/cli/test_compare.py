@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy.linalg import subspace_angles
 
+from svdrift.cli.compare import table_text
 from svdrift.spectra.comparison import grouped, in_words, matrix_changes
 from tests.cli.checkpoints import run, trained
 from tests.spectra.synthetic import llama, moved
@@ -91,7 +93,7 @@ def test_table_and_words_for_people(pair, monkeypatch, capsys):
     assert table[2].split()[:3] == ["all", "28", "2"]
 
 
-def test_words_hold_only_numbers_of_the_table(monkeypatch):
+def test_words_hold_only_numbers_of_the_table():
     """Every number in the summary is a cell of the table, as printed there."""
     rows = [
         {
@@ -118,6 +120,9 @@ def test_words_hold_only_numbers_of_the_table(monkeypatch):
         "Largest angle minus noise: q (+8.5°) by kind, layer 1 (+9.0°) by place. "
         "Singular values changed by 75 %; noise of the same size changes them by 8.33 %."
     )
+    cells = re.findall(r"[\d.]+", table_text(groups))
+    numbers = re.findall(r"[\d.]*\d", words.replace("95 % interval", "").replace("top 10 %", ""))
+    assert set(numbers) <= set(cells)
 
 
 def test_equal_checkpoints(pair, monkeypatch, capsys, tmp_path):

@@ -133,6 +133,8 @@ def test_never_overwrites(pair, monkeypatch, capsys):
     before = files(pair[1])
     assert recover(monkeypatch, pair, pair[1], "--ranks", 0.2) == 2
     assert "exists already" in capsys.readouterr().err
+    assert recover(monkeypatch, pair, pair[1] / "inside", "--ranks", 0.2) == 2
+    assert "lies inside" in capsys.readouterr().err
     assert files(pair[1]) == before
 
 
