@@ -21,11 +21,12 @@ def tensor_faults(name: str, tensor: Tensor, *, spectrum: bool) -> list[str]:
         tensor: of any shape and type.
         spectrum: whether to compute singular values, the costly part.
     """
-    if not tensor.is_floating_point():
+    if not tensor.is_floating_point() or not tensor.numel():
         return []
     work = tensor if tensor.element_size() > 1 else tensor.float()  # float8 has few operations
-    nan, infinite = int(work.isnan().sum()), int(work.isinf().sum())
-    if nan or infinite:
+    # Both ends are NaN if any entry is. Unlike a mask of all entries this takes no memory.
+    if not torch.isfinite(torch.stack(work.aminmax())).all():
+        nan, infinite = int(work.isnan().sum()), int(work.isinf().sum())
         return [f"{name}: {nan} NaN and {infinite} infinite of {tensor.numel()} entries"]
     if not spectrum or tensor.ndim != 2 or min(tensor.shape) < LEAST_RANK:
         return []
