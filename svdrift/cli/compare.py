@@ -10,16 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from svdrift.cli import PROBLEM
+from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned
 from svdrift.errors import UserError
-from svdrift.scripting import progress
 from svdrift.settings import SpectraSettings
 from svdrift.spectra.comparison import (
     degrees,
@@ -95,7 +94,11 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--figure: {args.figure} does not end in .png")
     if not 0 < args.ranks <= 1:
         raise UserError(f"--ranks: a share of the rank above 0 and up to 1, not {args.ranks:g}")
-    anchor, target = _open(args)
+    reading = ReadingProgress()
+    options: dict[str, Any] = {"modules": args.modules, "device": args.device}
+    anchor = open_on_demand(args.anchor, **options, on_first_read=reading.tick)
+    target = open_on_demand(args.target, **options)
+    reading.start([m.name for m in anchor.weights.matrices], "matrices compared")
     drift = drift_rows(
         anchor,
         target,
@@ -105,6 +108,7 @@ def main(args: argparse.Namespace) -> int:
         seed=args.seed,
         device=args.device,
     )
+    reading.finish()
     groups = grouped(changes := matrix_changes(drift))
     spectra = {"anchor": matrix_rows(anchor.factors), "target": matrix_rows(target.factors)}
     random = pd.concat(table[table["looks_random"]].assign(checkpoint=name)
@@ -152,24 +156,6 @@ def warnings(random: pd.DataFrame) -> list[str]:
         f"noise: {', '.join(sorted(set(rows['module'])))}."
         for name, rows in random.groupby("checkpoint", sort=False)
     ]
-
-
-def _open(args: argparse.Namespace) -> tuple[Decomposed, Decomposed]:
-    """Both checkpoints; reading the matrices of the anchor moves the progress on."""
-    ticks: Iterator[int] = iter(())
-    labelled: set[str] = set()
-
-    def tick(name: str) -> None:
-        if name in labelled:
-            next(ticks, None)
-
-    anchor = open_on_demand(
-        args.anchor, modules=args.modules, device=args.device, on_first_read=tick
-    )
-    target = open_on_demand(args.target, modules=args.modules, device=args.device)
-    labelled |= {matrix.name for matrix in anchor.weights.matrices}
-    ticks = progress(range(len(labelled)), len(labelled), "matrices compared")
-    return anchor, target
 
 
 def _left_out(checkpoint: Decomposed) -> list[str]:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+from svdrift.cli.reading import ReadingProgress
 from svdrift.errors import UserError
 
 # Private, because an edit of its module would rerun the repairs of every study.
 from svdrift.recovery.apply import _names as chosen_names
 from svdrift.recovery.folder import write_folder
 from svdrift.recovery.interventions import KINDS, RANKED, Intervention
-from svdrift.scripting import progress
 from svdrift.spectra.on_demand import open_on_demand
 
 
@@ -79,20 +78,13 @@ def main(args: argparse.Namespace) -> int:
     intervention = recipe(args)
     if args.out.exists():  # before both models are read for their hashes
         raise UserError(f"{args.out}: exists already; nothing is overwritten")
-    ticks: Iterator[int] = iter(())
-    chosen: set[str] = set()
-
-    def tick(name: str) -> None:
-        if name in chosen:
-            next(ticks, None)
-
-    target = open_on_demand(args.target, device=args.device, on_first_read=tick)
+    reading = ReadingProgress()
+    target = open_on_demand(args.target, device=args.device, on_first_read=reading.tick)
     anchor = open_on_demand(args.anchor, device=args.device)
-    chosen |= set(chosen_names(target, intervention))
-    ticks = progress(range(len(chosen)), len(chosen), "tensors repaired")
+    chosen = chosen_names(target, intervention)
+    reading.start(chosen, "tensors repaired")
     left = write_folder(target, anchor, intervention, args.out, device=args.device)
-    for _ in ticks:  # the last one is done as well
-        pass
+    reading.finish()
     print(f"{args.out}: {len(chosen)} of {len(target.weights.names)} tensors repaired")
     if left:
         print(f"not taken over from {args.target}: {', '.join(left)}", file=sys.stderr)

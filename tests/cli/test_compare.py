@@ -80,8 +80,10 @@ def test_noise_does_not_turn_more_than_noise(tmp_path, monkeypatch, capsys):
 
 
 def test_table_and_words_for_people(pair, monkeypatch, capsys):
+    monkeypatch.setattr("svdrift.scripting.LOG_INTERVAL_S", 0)
     assert run(monkeypatch, "compare", *pair) == 0
-    said = capsys.readouterr().out
+    said, progress = capsys.readouterr()
+    assert re.search(r"^matrices compared: 28/28, \S+ elapsed, \S+ left$", progress, re.MULTILINE)
     assert "2 of 28 matrices changed" in said
     assert "Largest angle minus noise: up (" in said
     assert "by kind, layer 2 (" in said
@@ -101,14 +103,20 @@ def test_words_hold_only_numbers_of_the_table():
             "module": "q",
             "measure": measure,
             "region": "top",
+            "side": side,
             "observed": value + layer,
             "isotropic": value / 3,
             "random": 81.5,
-            "minus_isotropic_low": layer - 0.5,
+            "minus_isotropic_low": 1.0 if side == "right" else layer - 0.5,  # layer 0: one side
             "minus_isotropic_high": 2.0,
         }
         for layer in (0, 1)
-        for measure, value in (("mean_angle", 12.0), ("value_change", 0.25), ("update_norm", 0.1))
+        for measure, side, value in (
+            ("mean_angle", "left", 11.0),
+            ("mean_angle", "right", 13.0),
+            ("value_change", "both", 0.25),
+            ("update_norm", "both", 0.1),
+        )
     ]
     groups = grouped(matrix_changes(pd.DataFrame(rows).astype({"layer": "Int64"})))
     words = " ".join(in_words(groups, 0.1))

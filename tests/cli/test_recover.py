@@ -47,10 +47,12 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_directions_in_a_block_of_layers(pair, monkeypatch, capsys, tmp_path):
     out = tmp_path / "deep" / "out"
+    monkeypatch.setattr("svdrift.scripting.LOG_INTERVAL_S", 0)
     code = recover(monkeypatch, pair, out, "--ranks", 0.25, "--layers", "0-25%", "--layers-only")
     assert code == 0
     said = capsys.readouterr()
     assert "7 of 39 tensors repaired" in said.out
+    assert "tensors repaired: 7/7" in said.err
     assert "not taken over from" in said.err
     assert "modeling.py" in said.err
     anchor, target, made = state(pair[0]), state(pair[1]), state(out)
