@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from svdrift.cli import PROBLEM
+from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned
 from svdrift.errors import UserError
@@ -70,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "matrix (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the nulls (default: 0)")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    device_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, with a row per matrix")
     parser.add_argument(
         "--figure",

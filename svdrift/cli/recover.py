@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.errors import UserError
 
@@ -65,7 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="leave embedding and head alone (as published they are repaired in every block)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of random_directions (default: 0)")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    device_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:

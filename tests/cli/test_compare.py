@@ -170,6 +170,8 @@ def test_outside_layers_if_named(pair, monkeypatch, capsys):
         (["--ranks", "2"], "--ranks: a share"),
         (["--draws", "1"], "draws: an interval needs at least 2"),
         (["--figure", "f.jpg"], "does not end in .png"),
+        (["--device", "abacus"], "--device: 'abacus' cannot be used here"),
+        (["--device", "meta"], "--device: 'meta' cannot be used here"),
     ],
 )
 def test_refuses_arguments(pair, monkeypatch, capsys, arguments, says):
