@@ -1,4 +1,4 @@
-"""The command `svdrift`: what people ask of studies, in the folder where they run Snakemake."""
+"""What of a study is done, what would run and why; run it in the folder of the workflow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from svdrift.cli.text import aligned
 from svdrift.errors import UserError
-from svdrift.scripting import run
 
 REASONS = {  # why Snakemake runs a job, in the words of its dry run, and in ours
     "Missing output files": "not made yet",
@@ -49,35 +49,26 @@ class RuleStatus:
     seconds: list[float] = field(default_factory=list)  # of its jobs, last time
 
 
-def main() -> None:
-    """Entry point: one line and status 2 for what the user can mend."""
-    run(_dispatch)
-
-
-def _dispatch() -> None:
-    parser = argparse.ArgumentParser(prog="svdrift", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    status = commands.add_parser("status", help="what of a study is done, what would run and why")
-    status.add_argument(
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
         "studies",
         nargs="*",
         type=Path,
         metavar="STUDY.yaml",
         help="overlays of config.yaml, also sweeps; none for the default study",
     )
-    status.set_defaults(command=_status)
-    args = parser.parse_args()
-    args.command(args)
 
 
-# --------------------------------------------------------------------------------------
-# status
+def main(args: argparse.Namespace) -> int:
+    """Print a table for each study.
 
-
-def _status(args: argparse.Namespace) -> None:
+    Raises: see `planned`.
+    """
     for study in args.studies or [None]:
         print(f"{study or 'config.yaml'}\n")
         print(status_table(planned(study), planned(study, "--forceall")), end="\n\n")
+    return 0
 
 
 def planned(study: Path | None, *arguments: str) -> list[Job]:
@@ -193,19 +184,3 @@ def duration(seconds: Sequence[float]) -> str:
         return f"{total:.0f} s"
     hours, minutes = divmod(round(total / 60), 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
-
-
-def aligned(lines: Sequence[tuple[str, ...]]) -> str:
-    """Columns of text; all but the first and the last are flush right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i in (0, len(line) - 1) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svdrift.cli import duration, explain, planned, read_plan, status_table
+from svdrift.cli.status import duration, explain, planned, read_plan, status_table
 from svdrift.errors import UserError
 
 SAID = """Building DAG of jobs...

@@ -1,0 +1,54 @@
+"""The command `svdrift`: each module here is one of its commands, and works with the library alone.
+
+A command module has a docstring (its help), `arguments(parser)` and `main(args)`, which returns the
+exit code. Only the module of the command that is run is imported, so that each starts quickly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from svdrift.scripting import run
+
+COMMANDS = {
+    "compare": "which layers and kinds of module turned between two checkpoints",
+    "recover": "a repaired model: a checkpoint with singular directions of another one",
+    "check": "is a model folder complete, finite and trained?",
+    "status": "what of a study is done, what would run and why",
+}
+PROBLEM = 1  # the exit code of a command that found one
+EXIT_CODES = """\
+exit codes:
+  0  done, and nothing is wrong
+  1  done, and a problem was found in a model; the output says which
+  2  an argument or a file is wrong; one line on stderr says which (130: interrupted)
+"""
+
+
+def main() -> None:
+    """Entry point: one line and status 2 for what the user can mend."""
+    run(_dispatch)
+
+
+def _dispatch() -> None:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:{width}}  {says}" for name, says in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="svdrift",
+        description="Ask about checkpoints and studies.",
+        epilog=f"commands:\n{listed}\n\n`svdrift COMMAND --help` tells more.\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="see below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    module = importlib.import_module(f"svdrift.cli.{chosen.command}")
+    own = argparse.ArgumentParser(
+        prog=f"svdrift {chosen.command}",
+        description=module.__doc__,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.arguments(own)
+    raise SystemExit(module.main(own.parse_args(chosen.arguments)))

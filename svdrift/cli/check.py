@@ -1,0 +1,56 @@
+"""Is a model folder complete, finite and trained?
+
+Index, shards and config.json must agree on every tensor; no tensor may hold NaN or infinities;
+no matrix may have the spectrum of a random one (as after a head that was silently initialised).
+Reads safetensors alone, one tensor at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from svdrift.cli import PROBLEM
+from svdrift.models.checking import config_faults, file_faults
+from svdrift.models.folders import require_config
+from svdrift.scripting import progress
+from svdrift.spectra.checking import tensor_faults
+from svdrift.spectra.matrices import Weights
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a Hugging Face model folder")
+    parser.add_argument(
+        "--no-spectra",
+        action="store_true",
+        help="do not look for random matrices, which takes most of the time",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print a line for each problem, or one that there is none.
+
+    Returns:
+        0, or 1 if there is a problem.
+
+    Raises:
+        UserError: there is no model folder.
+    """
+    require_config(args.model)
+    faults = file_faults(args.model)
+    if faults:  # what cannot be read cannot be judged further
+        return _report(faults)
+    weights = Weights(args.model, {})
+    faults = config_faults(args.model)
+    for name in progress(weights.names, len(weights.names), "tensors checked"):
+        faults += tensor_faults(name, weights.read(name), spectrum=not args.no_spectra)
+    if not faults:
+        print(f"{args.model}: {len(weights.names)} tensors, no problem found")
+    return _report(faults)
+
+
+def _report(faults: list[str]) -> int:
+    for fault in faults:
+        print(f"problem: {fault}")
+    return PROBLEM if faults else 0

@@ -1,0 +1,202 @@
+"""Which layers and kinds of module turned between two checkpoints, and by more than noise?
+
+Reads both folders (safetensors alone) one pair of matrices at a time. Each angle stands beside that
+of isotropic noise of the update's size: where singular values lie close together any change turns
+their vectors far, so an angle alone says nothing. Columns: docs/command-line.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from svdrift.cli import PROBLEM
+from svdrift.cli.device import device_argument
+from svdrift.cli.reading import ReadingProgress
+from svdrift.cli.text import aligned
+from svdrift.errors import UserError
+from svdrift.settings import SpectraSettings
+from svdrift.spectra.comparison import (
+    degrees,
+    grouped,
+    in_words,
+    matrix_changes,
+    percent,
+    signed_degrees,
+)
+from svdrift.spectra.decomposition import Decomposed
+from svdrift.spectra.drift import drift_rows, matrix_rows
+from svdrift.spectra.on_demand import open_on_demand
+from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
+
+DEFAULTS = SpectraSettings()
+INSIDE = tuple(module for module in DEFAULT_PATTERNS if module not in (EMBEDDING, HEAD))
+LEGEND = """
+angle: mean principal angle of the leading directions, left and right; noise: the same after
+isotropic noise of the update's size; unrelated: between random matrices; excess: angle - noise;
+more, less: matrices beyond the noise's 95 % interval on both sides (chance alone may put 1 in 40
+there); values: relative change of the singular values, and the same by noise; update: its norm
+relative to the anchor's. Rows of several matrices hold means over those that moved."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("anchor", type=Path, metavar="ANCHOR", help="model folder before")
+    parser.add_argument("target", type=Path, metavar="TARGET", help="model folder after")
+    parser.add_argument(
+        "--ranks",
+        type=float,
+        default=DEFAULTS.shares[0],
+        metavar="SHARE",
+        help="leading directions that are compared, as a share of the rank (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--modules",
+        nargs="+",
+        default=INSIDE,
+        metavar="MODULE",
+        help=f"kinds of module (default: {' '.join(INSIDE)}); {EMBEDDING} and {HEAD} are large "
+        "and only compared if named",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=DEFAULTS.draws,
+        help="random draws per null, at least 2; each costs one more decomposition of every "
+        "matrix (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the nulls (default: 0)")
+    device_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, with a row per matrix")
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        metavar="FILE.png",
+        help="draw layers by modules, with the same as .pdf and the numbers as .csv beside it",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Compare, print, and draw if asked to.
+
+    Returns:
+        0, or 1 if matrices look as if they had never been trained.
+
+    Raises:
+        UserError: a folder cannot be read or holds NaN, the architectures differ, or an argument
+            is out of range.
+    """
+    if args.figure is not None and args.figure.suffix != ".png":
+        raise UserError(f"--figure: {args.figure} does not end in .png")
+    if not 0 < args.ranks <= 1:
+        raise UserError(f"--ranks: a share of the rank above 0 and up to 1, not {args.ranks:g}")
+    reading = ReadingProgress()
+    options: dict[str, Any] = {"modules": args.modules, "device": args.device}
+    anchor = open_on_demand(args.anchor, **options, on_first_read=reading.tick)
+    target = open_on_demand(args.target, **options)
+    reading.start([m.name for m in anchor.weights.matrices], "matrices compared")
+    drift = drift_rows(
+        anchor,
+        target,
+        shares=[args.ranks],
+        windows=1,
+        draws=args.draws,
+        seed=args.seed,
+        device=args.device,
+    )
+    reading.finish()
+    groups = grouped(changes := matrix_changes(drift))
+    spectra = {"anchor": matrix_rows(anchor.factors), "target": matrix_rows(target.factors)}
+    random = pd.concat(table[table["looks_random"]].assign(checkpoint=name)
+                       for name, table in spectra.items())  # fmt: skip
+    words = in_words(groups, args.ranks) + warnings(random)
+    if args.json:
+        print(json.dumps(_report(args, anchor, target, changes, groups, random, words), indent=2))
+    else:
+        print(f"{table_text(groups)}\n{LEGEND}\n\n" + "\n".join(words))
+        print(f"Not compared: {len(_left_out(target))} other tensors (--json names them).")
+    if args.figure is not None:
+        _draw(args.figure, drift, spectra)
+    return PROBLEM if len(random) else 0
+
+
+def table_text(groups: pd.DataFrame) -> str:
+    """Format `grouped` for a terminal; the rows of all matrices come last."""
+    heading = ("", "n", "moved", "angle", "noise", "unrelated", "excess", "more", "less")
+    lines: list[tuple[str, ...]] = [(*heading, "values", "by noise", "update")]
+    for by, rows in groups.groupby("by", sort=False):
+        if by != "module":
+            lines.append(("",) * len(lines[0]))
+        lines += [
+            (
+                str(row["group"]),
+                *(str(row[name]) for name in ("matrices", "moved")),
+                *(degrees(row[name]) for name in ("angle", "noise", "unrelated")),
+                signed_degrees(row["excess"]),
+                *(str(row[name]) for name in ("more", "less")),
+                *(percent(row[name]) for name in ("value_change", "value_noise", "update")),
+            )
+            for _, row in rows.iterrows()
+        ]
+    return aligned(lines)
+
+
+def warnings(random: pd.DataFrame) -> list[str]:
+    """A line for each checkpoint with matrices that look never trained.
+
+    Args:
+        random: `matrix_rows` of these matrices, with `checkpoint`.
+    """
+    return [
+        f"WARNING: {len(rows)} matrices of the {name} look never trained, so their directions are "
+        f"noise: {', '.join(sorted(set(rows['module'])))}."
+        for name, rows in random.groupby("checkpoint", sort=False)
+    ]
+
+
+def _left_out(checkpoint: Decomposed) -> list[str]:
+    compared = {matrix.name for matrix in checkpoint.weights.matrices}
+    return [name for name in checkpoint.weights.names if name not in compared]
+
+
+def _report(
+    args: argparse.Namespace,
+    anchor: Decomposed,
+    target: Decomposed,
+    changes: pd.DataFrame,
+    groups: pd.DataFrame,
+    random: pd.DataFrame,
+    words: list[str],
+) -> dict[str, Any]:
+    return {
+        "anchor": {"folder": str(args.anchor), "weights_sha256": anchor.factors.content_hash},
+        "target": {"folder": str(args.target), "weights_sha256": target.factors.content_hash},
+        "settings": {"ranks": args.ranks, "draws": args.draws, "seed": args.seed},
+        "groups": _records(groups),
+        "matrices": _records(changes),
+        "looks_random": _records(random[["checkpoint", "layer", "module"]]),
+        "not_compared": _left_out(target),
+        "summary": words,
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain values, with null for what is empty (JSON has no NaN)."""
+    records: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
+    return records
+
+
+def _draw(path: Path, drift: pd.DataFrame, spectra: dict[str, pd.DataFrame]) -> None:
+    if not (drift.loc[drift["measure"] == "update_norm", "observed"] > 0).any():
+        print(f"{path}: not drawn, because nothing changed", file=sys.stderr)
+        return
+    from svdrift.figures import rotation_heatmap, style  # takes a second to import
+
+    matrices = pd.concat(table.assign(checkpoint=name, seed=0) for name, table in spectra.items())
+    drift = drift.assign(pair="anchor-to-target", before="anchor", after="target", seed=0)
+    style.save(rotation_heatmap.draw(drift, matrices), path)

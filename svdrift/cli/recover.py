@@ -1,0 +1,124 @@
+"""A repaired model: the target with singular directions (or values, or weights) of the anchor.
+
+Writes a complete Hugging Face folder, tensor by tensor, in the target's own type. The anchor is
+the checkpoint that is better at what was lost, such as an earlier one of the same training run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from svdrift.cli.device import device_argument
+from svdrift.cli.reading import ReadingProgress
+from svdrift.errors import UserError
+
+# Private, because an edit of its module would rerun the repairs of every study.
+from svdrift.recovery.apply import _names as chosen_names
+from svdrift.recovery.folder import write_folder
+from svdrift.recovery.interventions import KINDS, RANKED, Intervention
+from svdrift.spectra.on_demand import open_on_demand
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--anchor", type=Path, required=True, help="folder: what is restored")
+    parser.add_argument("--target", type=Path, required=True, help="folder: what is repaired")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist")
+    parser.add_argument(
+        "--kind", choices=KINDS, default="directions", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ranks",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the full rank, from the largest singular value; 0.2 is published",
+    )
+    parser.add_argument(
+        "--bottom-ranks",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="and from the smallest (default: 0)",
+    )
+    parser.add_argument(
+        "--weight", type=float, help="of the anchor, 0 to 1, for --kind interpolate"
+    )
+    parser.add_argument(
+        "--layers",
+        type=block,
+        default=(0.0, 1.0),
+        metavar="FROM-TO%",
+        help="block of layers in percent of the depth, such as 0-25%% (default: 0-100%%)",
+    )
+    parser.add_argument(
+        "--modules",
+        nargs="+",
+        metavar="MODULE",
+        help="kinds of module in the layers (default: all)",
+    )
+    parser.add_argument(
+        "--layers-only",
+        action="store_true",
+        help="leave embedding and head alone (as published they are repaired in every block)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of random_directions (default: 0)")
+    device_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write the repaired model and say where.
+
+    Raises:
+        UserError: a folder cannot be read or holds NaN, the architectures differ, the recipe is
+            impossible, `--out` exists, or the disk is full.
+    """
+    intervention = recipe(args)
+    if args.out.exists():  # before both models are read for their hashes
+        raise UserError(f"{args.out}: exists already; nothing is overwritten")
+    reading = ReadingProgress()
+    target = open_on_demand(args.target, device=args.device, on_first_read=reading.tick)
+    anchor = open_on_demand(args.anchor, device=args.device)
+    chosen = chosen_names(target, intervention)
+    reading.start(chosen, "tensors repaired")
+    left = write_folder(target, anchor, intervention, args.out, device=args.device)
+    reading.finish()
+    print(f"{args.out}: {len(chosen)} of {len(target.weights.names)} tensors repaired")
+    if left:
+        print(f"not taken over from {args.target}: {', '.join(left)}", file=sys.stderr)
+    return 0
+
+
+def recipe(args: argparse.Namespace) -> Intervention:
+    """Build the intervention from the arguments.
+
+    Raises:
+        UserError: a value is out of range, does not belong to the kind, or leaves nothing to do.
+    """
+    if args.kind in RANKED and not (args.ranks or args.bottom_ranks):
+        raise UserError(f"--ranks: {args.kind} needs a share of the ranks, such as 0.2")
+    return Intervention(
+        args.kind,
+        top=args.ranks,
+        bottom=args.bottom_ranks,
+        layers=args.layers,
+        modules=None if args.modules is None else tuple(args.modules),
+        embedding_and_head=not args.layers_only,
+        weight=args.weight,
+        seed=args.seed,
+    )
+
+
+def block(text: str) -> tuple[float, float]:
+    """Read `0-25%` as shares of the depth.
+
+    Raises:
+        UserError: another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)%?-(\d+(?:\.\d+)?)%", text)
+    if match is None:
+        raise UserError(f"--layers: a block in percent of the depth such as 0-25%, not {text}")
+    return float(match[1]) / 100, float(match[2]) / 100

@@ -1,0 +1,35 @@
+"""Do the numbers in a checkpoint look like those of a trained model? One tensor at a time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from svdrift.spectra.nulls import fit_random
+
+LEAST_RANK = 16  # of the simulations behind `fit_random`; small matrices fit any law
+
+
+def tensor_faults(name: str, tensor: Tensor, *, spectrum: bool) -> list[str]:
+    """What is wrong with the values of one tensor, one line each.
+
+    NaN and infinite entries; and in matrices of rank 16 or more a spectrum that follows the law of
+    random matrices (`svdrift.spectra.nulls.fit_random`), as if it had never been trained.
+
+    Args:
+        name: for the lines.
+        tensor: of any shape and type.
+        spectrum: whether to compute singular values, the costly part.
+    """
+    if not tensor.is_floating_point() or not tensor.numel():
+        return []
+    work = tensor if tensor.element_size() > 1 else tensor.float()  # float8 has few operations
+    # Both ends are NaN if any entry is. Unlike a mask of all entries this takes no memory.
+    if not torch.isfinite(torch.stack(work.aminmax())).all():
+        nan, infinite = int(work.isnan().sum()), int(work.isinf().sum())
+        return [f"{name}: {nan} NaN and {infinite} infinite of {tensor.numel()} entries"]
+    if not spectrum or tensor.ndim != 2 or min(tensor.shape) < LEAST_RANK:
+        return []
+    values = torch.linalg.svdvals(work.float())
+    fit = fit_random(values, (tensor.shape[0], tensor.shape[1]))
+    return [f"{name}: looks random, as if never trained"] if fit.looks_random else []

@@ -1,0 +1,136 @@
+"""A checkpoint that is decomposed while it is compared: one matrix at a time, and nothing kept.
+
+A study keeps factors in files, because many stages read them. For one comparison of two folders
+these files, of twice the size of the models, would be written to be read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from svdrift.errors import UserError
+from svdrift.models.folders import one_line, require_config, weights_hash
+from svdrift.spectra.decomposition import Decomposed, Factors, FactorStore, decompose
+from svdrift.spectra.matrices import Key, Weights
+from svdrift.spectra.patterns import DEFAULT_PATTERNS
+
+FLOATING = ("F64", "F32", "F16", "BF16")
+
+
+class ReportingWeights(Weights):
+    """Weights that tell which tensor is read, the first time that it is.
+
+    Args:
+        folder: see `Weights`.
+        modules: the modules whose matrices are labelled (of `DEFAULT_PATTERNS`).
+        on_first_read: called with the tensor's name in the file, before it is read.
+
+    Raises:
+        UserError: see `Weights`; or an unknown module.
+    """
+
+    def __init__(
+        self, folder: Path, modules: Collection[str], on_first_read: Callable[[str], None]
+    ) -> None:
+        for module in modules:
+            if module not in DEFAULT_PATTERNS:
+                allowed = ", ".join(DEFAULT_PATTERNS)
+                raise UserError(f"modules: {module!r} is not known (allowed: {allowed})")
+        super().__init__(folder, {m: p for m, p in DEFAULT_PATTERNS.items() if m in modules})
+        self._unread = set(self.names)
+        self._on_first_read = on_first_read
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor, in the file's own type.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        if name in self._unread:
+            self._unread.remove(name)
+            self._on_first_read(name)
+        try:
+            return super().read(name)
+        except SafetensorError as error:
+            raise UserError(f"{self.folder}: {name} cannot be read: {one_line(error)}") from None
+
+
+class FactorsOnDemand(FactorStore):
+    """Factors that are computed whenever they are read; only singular values are remembered.
+
+    Args:
+        weights: the tensors to decompose.
+        device: where the decompositions run.
+
+    Raises:
+        UserError: a matrix is not of a floating type.
+    """
+
+    # Not the base class's __init__: there is no file.
+    def __init__(self, weights: Weights, device: torch.device | str = "cpu") -> None:
+        for matrix in weights.matrices:
+            if (dtype := weights.dtype(matrix.name)) not in FLOATING:
+                raise UserError(
+                    f"{weights.folder}: {matrix.name} is of type {dtype} "
+                    f"(allowed: {', '.join(FLOATING)}; quantised weights have no spectrum of use)"
+                )
+        self.path = weights.folder
+        self.content_hash = weights_hash(weights.folder)
+        self.patterns = weights.labels.patterns
+        self.matrices = {matrix.key: matrix for matrix in weights.matrices}
+        self._weights = weights
+        self._device = device
+        self._values: dict[Key, Tensor] = {}
+
+    def read(self, key: Key) -> Factors:
+        """Decompose one matrix into float32 factors.
+
+        Raises:
+            UserError: it holds NaN or infinite entries, or cannot be read.
+        """
+        name = self.matrices[key].name
+        tensor = self._weights.read(name)
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{self.path}: {name} holds NaN or infinite entries")
+        factors = decompose(tensor, self._device)
+        self._values[key] = factors.S
+        return factors
+
+    def singular_values(self, key: Key) -> Tensor:
+        """Singular values of one matrix, falling, shape (r,); decomposes it if `read` has not.
+
+        Raises:
+            UserError: see `read`.
+        """
+        return self._values[key] if key in self._values else self.read(key).S
+
+
+def open_on_demand(
+    folder: Path,
+    *,
+    modules: Collection[str] = tuple(DEFAULT_PATTERNS),
+    device: torch.device | str = "cpu",
+    on_first_read: Callable[[str], None] = lambda name: None,
+) -> Decomposed:
+    """Open a model folder, whose matrices are decomposed when their factors are read.
+
+    Memory stays within a few times the largest matrix of `modules`. The file is read once here,
+    for its hash.
+
+    Args:
+        folder: a Hugging Face folder of safetensors, in one file or in shards.
+        modules: the modules whose matrices are compared.
+        device: where the decompositions run.
+        on_first_read: see `ReportingWeights`.
+
+    Raises:
+        UserError: no model folder, or see `ReportingWeights` and `FactorsOnDemand`.
+    """
+    require_config(folder)
+    weights = ReportingWeights(folder, modules, on_first_read)
+    return Decomposed(weights, FactorsOnDemand(weights, device))

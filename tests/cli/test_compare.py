@@ -1,0 +1,203 @@
+"""`svdrift compare`, against scipy's angles, known updates, and a count of memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from scipy.linalg import subspace_angles
+
+from svdrift.cli.compare import table_text
+from svdrift.spectra.comparison import grouped, in_words, matrix_changes
+from tests.cli.checkpoints import run, trained
+from tests.spectra.synthetic import llama, moved
+
+TURNED = "model.layers.2.mlp.up_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two checkpoints: one matrix has its vectors turned at constant values, one is scaled."""
+    folder = tmp_path_factory.mktemp("pair")
+    model = trained()
+    model.save_pretrained(folder / "anchor", max_shard_size="4KB")
+    with torch.no_grad():
+        weight = model.get_parameter(TURNED)
+        torch.manual_seed(5)
+        weight.copy_(torch.linalg.qr(torch.randn(24, 24))[0] @ weight)
+        model.get_parameter("model.layers.1.self_attn.v_proj.weight").mul_(1.5)
+    model.save_pretrained(folder / "target")
+    return folder / "anchor", folder / "target"
+
+
+def report(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, object]]]:
+    said: dict[str, list[dict[str, object]]] = json.loads(capsys.readouterr().out)
+    return said
+
+
+def test_finds_what_turned_and_what_was_scaled(pair, monkeypatch, capsys):
+    assert run(monkeypatch, "compare", *pair, "--json", "--ranks", 0.2) == 0
+    rows = {(row["layer"], row["module"]): row for row in report(capsys)["matrices"]}
+    assert len(rows) == 28
+    assert {key for key, row in rows.items() if row["moved"]} == {(2, "up"), (1, "v")}
+    turned, scaled = rows[2, "up"], rows[1, "v"]
+    assert turned["value_change"] < 1e-6
+    assert scaled["value_change"] == pytest.approx(0.5)
+    assert scaled["update"] == pytest.approx(0.5)
+    assert scaled["angle"] == pytest.approx(0, abs=1e-3)
+    assert scaled["excess"] == pytest.approx(-scaled["noise"], abs=1e-3)
+    assert rows[0, "q"]["angle"] is None
+
+    # An independent measurement: left vectors turned by Q, right ones not at all.
+    matrices = []
+    for folder in pair:
+        for file in folder.glob("*.safetensors"):
+            with safe_open(file, "np") as tensors:
+                matrices += [tensors.get_tensor(n) for n in tensors.keys() if n == TURNED]  # noqa: SIM118
+    k = round(0.2 * 16)
+    first, second = (np.linalg.svd(matrix.astype(float)) for matrix in matrices)
+    left = np.degrees(subspace_angles(first.U[:, :k], second.U[:, :k])).mean()
+    right = np.degrees(subspace_angles(first.Vh[:k].T, second.Vh[:k].T)).mean()
+    assert right < 0.01
+    assert turned["angle"] == pytest.approx((left + right) / 2, abs=1e-3)
+
+
+def test_noise_does_not_turn_more_than_noise(tmp_path, monkeypatch, capsys):
+    trained().save_pretrained(tmp_path / "anchor")
+    moved(trained(), 1).save_pretrained(tmp_path / "target")
+    assert run(monkeypatch, "compare", tmp_path / "anchor", tmp_path / "target", "--json") == 0
+    whole = report(capsys)["groups"][-1]
+    assert whole["moved"] == 28
+    assert whole["more"] + whole["less"] <= 4  # 28/20 are expected; more than 4 in 5 % of runs
+    assert abs(whole["excess"]) < 1
+
+
+def test_table_and_words_for_people(pair, monkeypatch, capsys):
+    monkeypatch.setattr("svdrift.scripting.LOG_INTERVAL_S", 0)
+    assert run(monkeypatch, "compare", *pair) == 0
+    said, progress = capsys.readouterr()
+    assert re.search(r"^matrices compared: 28/28, \S+ elapsed, \S+ left$", progress, re.MULTILINE)
+    assert "2 of 28 matrices changed" in said
+    assert "Largest angle minus noise: up (" in said
+    assert "by kind, layer 2 (" in said
+    assert "Not compared: 11 other tensors" in said
+    table = said.split("\n\n")
+    assert [line.split()[0] for line in table[0].splitlines()[1:]] == [
+        *("q", "k", "v", "o", "gate", "up", "down")
+    ]
+    assert table[2].split()[:3] == ["all", "28", "2"]
+
+
+def test_words_hold_only_numbers_of_the_table():
+    """Every number in the summary is a cell of the table, as printed there."""
+    rows = [
+        {
+            "layer": layer,
+            "module": "q",
+            "measure": measure,
+            "region": "top",
+            "side": side,
+            "observed": value + layer,
+            "isotropic": value / 3,
+            "random": 81.5,
+            "minus_isotropic_low": 1.0 if side == "right" else layer - 0.5,  # layer 0: one side
+            "minus_isotropic_high": 2.0,
+        }
+        for layer in (0, 1)
+        for measure, side, value in (
+            ("mean_angle", "left", 11.0),
+            ("mean_angle", "right", 13.0),
+            ("value_change", "both", 0.25),
+            ("update_norm", "both", 0.1),
+        )
+    ]
+    groups = grouped(matrix_changes(pd.DataFrame(rows).astype({"layer": "Int64"})))
+    words = " ".join(in_words(groups, 0.1))
+    assert words == (
+        "2 of 2 matrices changed, by 60 % of their norm. "
+        "Their top 10 % of directions turned by 12.5°; noise of the same size turns them by 4.0°, "
+        "and between unrelated matrices lie 81.5°. "
+        "1 turned more than noise beyond its 95 % interval, 0 less, 1 neither. "
+        "Largest angle minus noise: q (+8.5°) by kind, layer 1 (+9.0°) by place. "
+        "Singular values changed by 75 %; noise of the same size changes them by 8.33 %."
+    )
+    cells = re.findall(r"[\d.]+", table_text(groups))
+    numbers = re.findall(r"[\d.]*\d", words.replace("95 % interval", "").replace("top 10 %", ""))
+    assert set(numbers) <= set(cells)
+
+
+def test_equal_checkpoints(pair, monkeypatch, capsys, tmp_path):
+    figure = tmp_path / "figure.png"
+    assert run(monkeypatch, "compare", pair[0], pair[0], "--draws", 2, "--figure", figure) == 0
+    said = capsys.readouterr()
+    assert "None of 28 matrices changed." in said.out
+    assert "not drawn" in said.err
+    assert not figure.exists()
+
+
+def test_figure(pair, monkeypatch, tmp_path):
+    figure = tmp_path / "figure.png"
+    assert run(monkeypatch, "compare", *pair, "--draws", 2, "--figure", figure) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert set(pd.read_csv(tmp_path / "figure.csv")["module"]) == {"up", "v"}
+
+
+def test_random_matrices_are_a_problem(pair, monkeypatch, capsys, tmp_path):
+    llama(3).save_pretrained(tmp_path / "random")
+    assert run(monkeypatch, "compare", pair[0], tmp_path / "random", "--draws", 2) == 1
+    assert "WARNING: 28 matrices of the target look never trained" in capsys.readouterr().out
+
+
+def test_outside_layers_if_named(pair, monkeypatch, capsys):
+    assert run(monkeypatch, "compare", *pair, "--json", "--modules", "embedding", "q") == 0
+    said = report(capsys)
+    assert {row["module"] for row in said["matrices"]} == {"embedding", "q"}
+    assert "outside layers" in {row["group"] for row in said["groups"]}
+    assert "lm_head.weight" in said["not_compared"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--modules", "z"], "modules: 'z' is not known (allowed: q, k"),
+        (["--ranks", "2"], "--ranks: a share"),
+        (["--draws", "1"], "draws: an interval needs at least 2"),
+        (["--figure", "f.jpg"], "does not end in .png"),
+        (["--device", "abacus"], "--device: 'abacus' cannot be used here"),
+        (["--device", "meta"], "--device: 'meta' cannot be used here"),
+    ],
+)
+def test_refuses_arguments(pair, monkeypatch, capsys, arguments, says):
+    assert run(monkeypatch, "compare", *pair, *arguments) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert says in said[0]
+
+
+def test_refuses_folders(pair, monkeypatch, capsys, tmp_path):
+    assert run(monkeypatch, "compare", pair[0], tmp_path / "nowhere") == 2
+    assert "no such folder" in capsys.readouterr().err
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled/config.json").write_text("{}")
+    torch.save({}, tmp_path / "pickled/pytorch_model.bin")
+    assert run(monkeypatch, "compare", pair[0], tmp_path / "pickled") == 2
+    assert "pickled weights are refused" in capsys.readouterr().err
+    broken = trained()
+    torch.nn.init.constant_(broken.get_parameter(TURNED), float("nan"))
+    broken.save_pretrained(tmp_path / "broken")
+    assert run(monkeypatch, "compare", pair[0], tmp_path / "broken") == 2
+    assert f"{TURNED} holds NaN" in capsys.readouterr().err
+    quantised = load_file(pair[1] / "model.safetensors")
+    quantised[TURNED] = quantised[TURNED].to(torch.int8)
+    (tmp_path / "quantised").mkdir()
+    (tmp_path / "quantised/config.json").write_text("{}")
+    save_file(quantised, tmp_path / "quantised/model.safetensors")
+    assert run(monkeypatch, "compare", pair[0], tmp_path / "quantised") == 2
+    assert f"{TURNED} is of type I8" in capsys.readouterr().err

@@ -1,0 +1,168 @@
+"""`svdrift recover`: the folder that it writes, against a reconstruction in numpy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from svdrift.models.tiny import make_tokenizer
+from tests.cli.checkpoints import files, run, trained
+from tests.spectra.synthetic import moved
+
+INDEX = "model.safetensors.index.json"
+MATRIX = "model.layers.0.mlp.up_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Anchor in one float32 file, target in shards of bfloat16, with all that may lie beside."""
+    folder = tmp_path_factory.mktemp("pair")
+    trained().save_pretrained(folder / "anchor")
+    target = moved(trained(), 1).bfloat16()
+    target.generation_config.max_new_tokens = 7
+    target.save_pretrained(folder / "target", max_shard_size="4KB")
+    make_tokenizer(["a", "b"]).save_pretrained(folder / "target")
+    (folder / "target/LICENSE").write_text("free")
+    (folder / "target/README.md").write_text("the target's own card")
+    (folder / "target/modeling.py").write_text("raise SystemExit")
+    return folder / "anchor", folder / "target"
+
+
+def recover(monkeypatch, pair, out, *arguments: object) -> int:
+    anchor, target = pair
+    where = ["--anchor", anchor, "--target", target, "--out", out]
+    return run(monkeypatch, "recover", *where, *arguments)
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype="auto").state_dict()
+
+
+def test_directions_in_a_block_of_layers(pair, monkeypatch, capsys, tmp_path):
+    out = tmp_path / "deep" / "out"
+    monkeypatch.setattr("svdrift.scripting.LOG_INTERVAL_S", 0)
+    code = recover(monkeypatch, pair, out, "--ranks", 0.25, "--layers", "0-25%", "--layers-only")
+    assert code == 0
+    said = capsys.readouterr()
+    assert "7 of 39 tensors repaired" in said.out
+    assert "tensors repaired: 7/7" in said.err
+    assert "not taken over from" in said.err
+    assert "modeling.py" in said.err
+    anchor, target, made = state(pair[0]), state(pair[1]), state(out)
+    assert {tensor.dtype for tensor in made.values()} == {torch.bfloat16}
+    changed = {name for name in target if not torch.equal(made[name], target[name])}
+    assert len(changed) == 7
+    assert all(name.startswith("model.layers.0.") for name in changed)
+    for name in changed:
+        old, other = (state[name].double().numpy() for state in (target, anchor))
+        u, s, vh = np.linalg.svd(old, full_matrices=False)
+        ua, _, va = np.linalg.svd(other, full_matrices=False)
+        k = round(0.25 * len(s))
+        u[:, :k], vh[:k] = ua[:, :k], va[:k]
+        error = np.abs(made[name].double().numpy() - (u * s) @ vh)
+        assert (error <= np.abs((u * s) @ vh) * 2**-8 + 1e-5).all()  # bfloat16 has 8 bits
+
+
+def test_the_folder_is_complete(pair, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    assert recover(monkeypatch, pair, out, "--ranks", 0.2) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]  # nothing is left beside it
+    assert len(list(out.glob("model-*.safetensors"))) > 3
+    shards = set(json.loads((out / INDEX).read_text())["weight_map"].values())
+    assert shards == {path.name for path in out.glob("*.safetensors")}
+    assert run(monkeypatch, "check", out) == 0
+    loaded = AutoModelForCausalLM.from_pretrained(out)
+    assert loaded.generation_config.max_new_tokens == 7
+    assert AutoTokenizer.from_pretrained(out)("a b")["input_ids"]
+    assert (out / "LICENSE").read_text() == "free"
+    record = json.loads((out / "provenance.json").read_text())
+    assert record["settings"]["intervention"]["top"] == 0.2
+    card = (out / "README.md").read_text()
+    assert '"kind": "directions", "top": 0.2' in card
+    assert "BF16: at most 0.39 % of an entry" in card
+    assert "the target's own card" not in card
+    assert str(tmp_path.parent) not in card  # cards are published; paths are not
+
+
+def test_one_file_stays_one_file(pair, monkeypatch, tmp_path):
+    swapped = (pair[1], pair[0])
+    assert recover(monkeypatch, swapped, tmp_path / "out", "--kind", "reset") == 0
+    assert not (tmp_path / "out" / INDEX).exists()
+    made, anchor = load_file(tmp_path / "out/model.safetensors"), state(pair[1])
+    assert set(made) == set(anchor)
+    for name, tensor in made.items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, anchor[name].float())
+
+
+def test_interpolation(pair, monkeypatch, tmp_path):
+    out = tmp_path / "out"
+    assert recover(monkeypatch, pair, out, "--kind", "interpolate", "--weight", 0.25) == 0
+    anchor, target, made = state(pair[0]), state(pair[1]), state(out)
+    for name, tensor in made.items():
+        wanted = 0.75 * target[name].float() + 0.25 * anchor[name]
+        torch.testing.assert_close(tensor.float(), wanted, rtol=2**-8, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--ranks: directions needs a share of the ranks"),
+        (["--ranks", "2"], "top, bottom: shares of the rank from 0 to 1"),
+        (["--ranks", "0.2", "--layers", "0-7"], "--layers: a block in percent"),
+        (["--ranks", "0.2", "--layers", "50-5%"], "layers: a block of the depth"),
+        (["--ranks", "0.2", "--layers", "0-5%"], "holds none of 4 layers"),
+        (["--ranks", "0.2", "--modules", "z"], "modules: 'z' is in no layer"),
+        (["--kind", "interpolate"], "weight: interpolate needs one"),
+    ],
+)
+def test_refuses_recipes(pair, monkeypatch, capsys, tmp_path, arguments, says):
+    assert recover(monkeypatch, pair, tmp_path / "out", *arguments) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert says in said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_never_overwrites(pair, monkeypatch, capsys):
+    before = files(pair[1])
+    assert recover(monkeypatch, pair, pair[1], "--ranks", 0.2) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert recover(monkeypatch, pair, pair[1] / "inside", "--ranks", 0.2) == 2
+    assert "lies inside" in capsys.readouterr().err
+    assert files(pair[1]) == before
+
+
+def test_asks_for_room_before_writing(pair, monkeypatch, capsys, tmp_path):
+    full = shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    assert recover(monkeypatch, pair, tmp_path / "deep" / "out", "--ranks", 0.2) == 2
+    assert "needs 0.07 GB, but the disk has 0.00 GB left" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_leaves_nothing_when_it_fails(pair, monkeypatch, capsys, tmp_path, error):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("svdrift.recovery.folder.write_provenance", fail)
+    code = recover(monkeypatch, pair, tmp_path / "out", "--ranks", 0.2)
+    assert code == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_architectures_are_refused(pair, monkeypatch, capsys, tmp_path):
+    other = trained()
+    other.resize_token_embeddings(31)
+    other.save_pretrained(tmp_path / "other")
+    assert recover(monkeypatch, (tmp_path / "other", pair[1]), tmp_path / "out", "--ranks", 1) == 2
+    assert "differ in the shape of embedding" in capsys.readouterr().err
