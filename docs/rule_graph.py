@@ -27,10 +27,11 @@ Edge = tuple[str, str]
 
 
 def read(text: str) -> set[Edge]:
-    """Edges between rules, from mermaid's nodes `id0[name]` and edges `id0 --> id1`."""
+    """Edges between different rules, from mermaid's nodes `id0[name]` and edges `id0 --> id1`."""
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", text))
     names = {key: FIGURES if name.startswith("plot_") else name for key, name in names.items()}
-    return {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", text)}
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", text)}
+    return {(a, b) for a, b in edges if a != b}  # of hands, some are dealt after others
 
 
 def pass_over(edges: set[Edge], node: str) -> set[Edge]:

@@ -61,7 +61,13 @@ def main() -> None:
         return
     for step in args.settings.checkpoints:
         folder = Path(args.out.format(step=step))
-        shutil.copytree(work / f"sft-{step}", folder, dirs_exist_ok=True)
+        # Without the pickle of arguments that transformers adds: it holds the path of the run.
+        shutil.copytree(
+            work / f"sft-{step}",
+            folder,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("training_args.bin"),
+        )
         write_provenance(
             folder,
             inputs=inputs,

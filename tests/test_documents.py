@@ -33,7 +33,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_rule_graph_keeps_paths_and_drops_detours() -> None:
     text = "id0[a]\nid1[collect_b]\nid2[c]\nid3[plot_d]\n" + "".join(
-        f"id{a} --> id{b}\n" for a, b in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3))
+        f"id{a} --> id{b}\n" for a, b in ((0, 0), (0, 1), (1, 2), (0, 2), (2, 3), (0, 3))
     )
     edges = pass_over(read(text), "collect_b")
     assert edges == {("a", "c"), ("c", "plot_figures"), ("a", "plot_figures")}
