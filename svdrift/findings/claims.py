@@ -354,8 +354,8 @@ def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame) -> list[Finding]:
     found += [
         Finding(
             claim="recovery",
-            statement=f"Given back the directions of its start (step {repair.rpartition('-')[2]}), "
-            "RL's result loses OOD accuracy",
+            statement="Given back the directions of its start "
+            f"(step {str(repair).rpartition('-')[2]}), RL's result loses OOD accuracy",
             unit="points",
             **_numbers(rows, "difference", 100),
             side="below",
