@@ -193,7 +193,8 @@ def test_sampling_inverts_the_distribution(
 ) -> None:
     weighted = torch.tensor(weights, dtype=torch.float64)
     logits = temperature * weighted.log()  # so that the probabilities are the weights' shares
-    token = int(sample_tokens(logits.unsqueeze(0), temperature, torch.tensor([uniform])))
+    drawn = torch.tensor([uniform], dtype=torch.float64)  # float32 would round up to 1
+    token = int(sample_tokens(logits.unsqueeze(0), temperature, drawn))
     height = uniform * sum(weights)
     slack = 1e-6 * sum(weights)
     assert sum(weights[:token]) - slack <= height <= sum(weights[: token + 1]) + slack
