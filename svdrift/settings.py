@@ -682,6 +682,10 @@ class ComputeSettings(Section):
     processes: int = Field(
         1, gt=0, description="Processes per training job; with GPUs, one for each."
     )
+    use_gpus: bool = Field(
+        True,
+        description="False: jobs ask for their GPUs and compute on the CPU, to try out a cluster.",
+    )
 
     @model_validator(mode="after")
     def _one_process_per_gpu(self) -> Self:
@@ -692,9 +696,15 @@ class ComputeSettings(Section):
         return self
 
     @property
+    def device(self) -> Literal["cuda", "cpu"]:
+        """Where jobs that may use a GPU compute."""
+        return "cuda" if self.gpus and self.use_gpus else "cpu"
+
+    @property
     def accelerate(self) -> str:
         """Name of the file in `workflow/accelerate/` that a training job is launched with."""
-        return ("gpu" if self.gpus else "cpu") + ("s" if self.processes > 1 else "")
+        kind = "gpu" if self.device == "cuda" else "cpu"
+        return kind + ("s" if self.processes > 1 else "")
 
 
 # --------------------------------------------------------------------------------------

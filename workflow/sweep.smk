@@ -83,6 +83,7 @@ rule plot_sweep:
         SWEEP_RESULTS + "/logs/plot_sweep.log",
     benchmark:
         SWEEP_RESULTS + "/benchmarks/plot_sweep.tsv"
+    localrule: True
     params:
         code=code_digest("scripts/plot.py", "svdrift/figures/sweep.py"),
         software=software("scripts/plot.py", "svdrift/figures/sweep.py"),

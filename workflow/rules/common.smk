@@ -61,12 +61,20 @@ def filled(path):
     return lambda wildcards: path.format(**dict(wildcards.items()))
 
 
+def logged(command):
+    """The command, what it prints in the rule's log too, and what ended it (workflow/logged.sh)."""
+    return (
+        "workflow/logged.sh {log} {resources.attempt} {resources.mem_mb} {resources.runtime}"
+        f" {command}"
+    )
+
+
 def reuse(command, inputs="{input:q}", outputs="{output}", also=""):
     """The command, which runs only if no study has stored what it makes (scripts/reuse.py)."""
     template = hashlib.sha256(command.encode()).hexdigest()[:16]
-    return (
+    return logged(
         f"python scripts/reuse.py --key {template} {{wildcards}} {{params:q}} {also}"
-        f" --inputs {inputs} --outputs {outputs} -- {command} 2>&1 | tee {{log}}"
+        f" --inputs {inputs} --outputs {outputs} -- {command}"
     )
 
 
@@ -74,15 +82,6 @@ def reuse(command, inputs="{input:q}", outputs="{output}", also=""):
 SFT_CHECKPOINTS = STUDY.sft_checkpoints
 CONTROL_CHECKPOINTS = STUDY.control_checkpoints
 EVALUATED_CHECKPOINTS = STUDY.checkpoints
-
-# How many processes and GPUs a training job gets: resources, so that changing them reruns nothing.
-ACCELERATOR = {
-    "gpu": STUDY.compute.gpus,
-    "processes": STUDY.compute.processes,
-    "accelerate": STUDY.compute.accelerate,
-    "device": "cuda" if STUDY.compute.gpus else "cpu",
-}
-GPU = min(1, STUDY.compute.gpus)  # of a job that is one process
 
 
 def made_of():

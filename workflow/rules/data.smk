@@ -10,15 +10,16 @@ rule solve_hands:
     benchmark:
         BENCHMARKS + "/solve_hands.tsv"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(),
     params:
         **code("scripts/solve_hands.py"),
         values=STUDY.task.skills.values,
         target=STUDY.task.target,
     shell:
-        "python scripts/solve_hands.py --values {params.values} --target {params.target}"
-        " --out {output} 2>&1 | tee {log}"
+        logged(
+            "python scripts/solve_hands.py --values {params.values} --target {params.target}"
+            " --out {output}"
+        )
 
 
 rule make_hands:
@@ -38,8 +39,7 @@ rule make_hands:
     wildcard_constraints:
         split="|".join(SPLITS),
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(),
     params:
         **code("scripts/make_hands.py"),
         settings=lambda wildcards: as_json(STUDY.task.deal(wildcards.split)),
@@ -68,14 +68,15 @@ rule check_hands:
     benchmark:
         BENCHMARKS + "/seed-{seed}/check_hands.tsv"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs(),
     params:
         **code("scripts/check_hands.py"),
         settings=as_json(STUDY.task.game(*SPLITS)),
     shell:
-        "python scripts/check_hands.py --settings {params.settings:q} --hands {input}"
-        " --out {output} 2>&1 | tee {log}"
+        logged(
+            "python scripts/check_hands.py --settings {params.settings:q} --hands {input}"
+            " --out {output}"
+        )
 
 
 rule data:

@@ -15,10 +15,7 @@ rule evaluate:
     benchmark:
         BENCHMARKS + "/seed-{seed}/evaluate/{checkpoint}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=30,
-        gpu=GPU,
-        device=ACCELERATOR["device"],
+        **needs(mem_mb=4000, runtime=30, gpus=GPU),
         settings=untracked(STUDY.evaluation),
     params:
         **code("scripts/evaluate.py"),
@@ -53,10 +50,12 @@ rule choose_anchor:
     benchmark:
         BENCHMARKS + "/seed-{seed}/choose_anchor.tsv"
     localrule: True
+    resources:
+        **needs(),
     params:
         **code("scripts/choose_anchor.py"),
     shell:
-        "python scripts/choose_anchor.py --accuracy {input} --out {output} 2>&1 | tee {log}"
+        logged("python scripts/choose_anchor.py --accuracy {input} --out {output}")
 
 
 rule collect_evaluations:
@@ -76,10 +75,12 @@ rule collect_evaluations:
     wildcard_constraints:
         table="accuracy|objectives",
     localrule: True
+    resources:
+        **needs(),
     params:
         **code("scripts/collect.py"),
     shell:
-        "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
+        logged("python scripts/collect.py {input} --out {output}")
 
 
 rule collect_anchors:
@@ -93,10 +94,12 @@ rule collect_anchors:
     benchmark:
         BENCHMARKS + "/collect_anchors.tsv"
     localrule: True
+    resources:
+        **needs(),
     params:
         **code("scripts/collect.py"),
     shell:
-        "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
+        logged("python scripts/collect.py {input} --out {output}")
 
 
 rule collect_sft_losses:
@@ -110,7 +113,9 @@ rule collect_sft_losses:
     benchmark:
         BENCHMARKS + "/collect_sft_losses.tsv"
     localrule: True
+    resources:
+        **needs(),
     params:
         **code("scripts/collect.py"),
     shell:
-        "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
+        logged("python scripts/collect.py {input} --out {output}")

@@ -78,17 +78,20 @@ for figure, (chapter, tables, numbers) in PLOTS.items():
             f"{LOGS}/plot_{figure}.log",
         benchmark:
             f"{BENCHMARKS}/plot_{figure}.tsv"
+        group:
+            "figures"
         resources:
-            mem_mb=2000,
-            runtime=10,
+            **needs(),
         params:
             **code("scripts/plot.py", f"svdrift/figures/{figure}.py"),
             figure=figure,
             tables=arguments(tables),
             numbers=arguments(numbers),
         shell:
-            "python scripts/plot.py {params.figure} {params.tables} --number {params.numbers}"
-            " --out {output.png} 2>&1 | tee {log}"
+            logged(
+                "python scripts/plot.py {params.figure} {params.tables} --number {params.numbers}"
+                " --out {output.png}"
+            )
 
 
 rule figures:

@@ -57,14 +57,15 @@ rule measure_contrasts:
     benchmark:
         BENCHMARKS + "/measure_contrasts.tsv"
     resources:
-        mem_mb=4000,
-        runtime=20,
+        **needs(mem_mb=4000, runtime=20),
     params:
         **code("scripts/measure_contrasts.py"),
         options=contrast_options(),
     shell:
-        "python scripts/measure_contrasts.py --episodes {input.episodes} --anchors {input.anchors}"
-        " {params.options} --out {output} 2>&1 | tee {log}"
+        logged(
+            "python scripts/measure_contrasts.py --episodes {input.episodes} --anchors {input.anchors}"
+            " {params.options} --out {output}"
+        )
 
 
 # The tables that findings are computed from, by the option that takes them.
@@ -96,6 +97,8 @@ rule summarise_findings:
     benchmark:
         BENCHMARKS + "/summarise_findings.tsv"
     localrule: True
+    resources:
+        **needs(),
     params:
         **code("scripts/summarise_findings.py"),
         tables=" ".join(
@@ -104,8 +107,10 @@ rule summarise_findings:
         starts=arguments(NAMED_STARTS),
         study=STUDY.study,
     shell:
-        "python scripts/summarise_findings.py {params.tables} --starts {params.starts}"
-        " --study {params.study} --findings {output.findings} --page {output.page} 2>&1 | tee {log}"
+        logged(
+            "python scripts/summarise_findings.py {params.tables} --starts {params.starts}"
+            " --study {params.study} --findings {output.findings} --page {output.page}"
+        )
 
 
 rule write_report:
@@ -122,16 +127,20 @@ rule write_report:
     benchmark:
         BENCHMARKS + "/write_report.tsv"
     localrule: True
+    resources:
+        **needs(),
     params:
         **code("scripts/write_report.py"),
         chapters=json.dumps({figure: chapter for figure, (chapter, *_) in PLOTS.items()}),
         study=STUDY.study,
         made_of=config["made_of"],
     shell:
-        "python scripts/write_report.py --findings {input.findings} --tables {input.tables}"
-        " --figures {input.figures}"
-        " --captions {input.captions} --chapters {params.chapters:q} --study {params.study}"
-        " --made-of {params.made_of:q} --out {output} 2>&1 | tee {log}"
+        logged(
+            "python scripts/write_report.py --findings {input.findings} --tables {input.tables}"
+            " --figures {input.figures}"
+            " --captions {input.captions} --chapters {params.chapters:q} --study {params.study}"
+            " --made-of {params.made_of:q} --out {output}"
+        )
 
 
 rule findings:

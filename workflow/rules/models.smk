@@ -13,10 +13,7 @@ if STUDY.model.source == "tiny":
             BENCHMARKS + "/seed-{seed}/pretrain.tsv"
         threads: 2
         resources:
-            mem_mb=4000,
-            runtime=60,
-            gpu=GPU,
-            device=ACCELERATOR["device"],
+            **needs(mem_mb=4000, runtime=60, gpus=GPU),
         params:
             **code("scripts/pretrain.py"),
             settings=as_json(STUDY.pretrain),
@@ -43,13 +40,12 @@ else:
         benchmark:
             BENCHMARKS + "/seed-{seed}/import_model.tsv"
         resources:
-            mem_mb=8000,
-            runtime=30,
+            **needs(mem_mb=8000, runtime=30),
         params:
             **code("scripts/import_model.py"),
             source=STUDY.model.source,
         shell:
-            "python scripts/import_model.py --model {params.source:q} --out {output} 2>&1 | tee {log}"
+            logged("python scripts/import_model.py --model {params.source:q} --out {output}")
 
 
 # How training is launched decides its precision. Which of the files is taken is a resource.
@@ -94,9 +90,7 @@ rule train_sft:
     benchmark:
         BENCHMARKS + "/seed-{seed}/train_sft.tsv"
     resources:
-        **ACCELERATOR,
-        mem_mb=4000,
-        runtime=60,
+        **needs(mem_mb=4000, runtime=60, **TRAINING),
         kept=" ".join(map(str, KEPT)),
         settings=keeping(*KEPT),
         work=filled(SEED + "/snapshots/sft"),
@@ -126,9 +120,12 @@ rule keep_sft:
     benchmark:
         BENCHMARKS + "/seed-{seed}/keep_sft/sft-{step}.tsv"
     resources:
-        **ACCELERATOR | {"gpu": lambda wildcards: 0 if was_kept(wildcards) else STUDY.compute.gpus},
-        mem_mb=4000,
-        runtime=lambda wildcards: 10 if was_kept(wildcards) else 60,
+        **needs(
+            mem_mb=4000,
+            runtime=60,
+            **TRAINING
+            | {"gpus": lambda wildcards: 0 if was_kept(wildcards) else STUDY.compute.gpus},
+        ),
         settings=lambda wildcards: keeping(int(wildcards.step)),
         work=filled(SEED + "/snapshots/sft-{step}"),
     params:
@@ -138,11 +135,11 @@ rule keep_sft:
         launch=LAUNCH,
     shell:
         # As links; as copies where the file system has none.
-        "if test -d {input.run}/sft-{wildcards.step}; then"
-        " {{ cp --recursive --link {input.run}/sft-{wildcards.step} {output}"
-        " || cp --recursive --no-target-directory {input.run}/sft-{wildcards.step} {output}; }}"
-        " 2>&1 | tee {log};"
-        " else "
+        "if test -d {input.run}/sft-{wildcards.step}; then "
+        + logged("cp --recursive --link {input.run}/sft-{wildcards.step} {output}")
+        + " || "
+        + logged("cp --recursive --no-target-directory {input.run}/sft-{wildcards.step} {output}")
+        + "; else "
         + reuse(TRAIN_SFT + " --out {output}", inputs="{input.model} {input.hands}")
         + "; fi"
 

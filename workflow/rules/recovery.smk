@@ -47,10 +47,7 @@ rule recover:
         repair="|".join(REPAIRS),
         intervention="[^/]+",
     resources:
-        mem_mb=4000,
-        runtime=30,
-        gpu=GPU,
-        device=ACCELERATOR["device"],
+        **needs(mem_mb=4000, runtime=30, gpus=GPU),
         folder=filled(SEED),
         settings=untracked(STUDY.evaluation),
     params:
@@ -88,10 +85,7 @@ rule export_recovered:
         repair="|".join(REPAIRS),
         intervention="[^/]+",
     resources:
-        mem_mb=4000,
-        runtime=30,
-        gpu=GPU,
-        device=ACCELERATOR["device"],
+        **needs(mem_mb=4000, runtime=30, gpus=GPU),
         folder=filled(SEED),
     params:
         **code("scripts/export_recovered.py"),
@@ -99,11 +93,12 @@ rule export_recovered:
         anchor=lambda wildcards: REPAIRS[wildcards.repair].anchor,
         intervention=intervention,
     shell:
-        "python scripts/export_recovered.py"
-        + FIND_CHECKPOINTS
-        + " --target {params.target} --anchor {params.anchor}"
-        " --intervention {params.intervention:q} --device {resources.device} --out {output}"
-        " 2>&1 | tee {log}"
+        logged(
+            "python scripts/export_recovered.py"
+            + FIND_CHECKPOINTS
+            + " --target {params.target} --anchor {params.anchor}"
+            " --intervention {params.intervention:q} --device {resources.device} --out {output}"
+        )
 
 
 rule measure_recovery:
@@ -134,13 +129,14 @@ rule measure_recovery:
     benchmark:
         BENCHMARKS + "/measure_recovery.tsv"
     resources:
-        mem_mb=4000,
-        runtime=20,
+        **needs(mem_mb=4000, runtime=20),
     params:
         **code("scripts/measure_recovery.py"),
     shell:
-        "python scripts/measure_recovery.py --accuracy {input.accuracy} --episodes {input.episodes}"
-        " --recovery {output.recovery} --effect {output.effect} 2>&1 | tee {log}"
+        logged(
+            "python scripts/measure_recovery.py --accuracy {input.accuracy} --episodes {input.episodes}"
+            " --recovery {output.recovery} --effect {output.effect}"
+        )
 
 
 rule recovery:

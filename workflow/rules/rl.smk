@@ -19,9 +19,7 @@ rule train_ppo:
     benchmark:
         BENCHMARKS + "/seed-{seed}/ppo-from-{step}.tsv"
     resources:
-        **ACCELERATOR,
-        mem_mb=4000,
-        runtime=120,
+        **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
         work=filled(SEED + "/snapshots/ppo-from-{step}"),
     params:
@@ -60,9 +58,7 @@ use rule train_ppo as train_ppo_on_demonstrations with:
     benchmark:
         BENCHMARKS + "/seed-{seed}/demonstrated-ppo-from-{step}.tsv"
     resources:
-        **ACCELERATOR,
-        mem_mb=4000,
-        runtime=120,
+        **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
         work=filled(SEED + "/snapshots/demonstrated-ppo-from-{step}"),
     params:
@@ -90,9 +86,7 @@ rule train_grpo:
     benchmark:
         BENCHMARKS + "/seed-{seed}/grpo-from-{step}.tsv"
     resources:
-        **ACCELERATOR,
-        mem_mb=4000,
-        runtime=120,
+        **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
         work=filled(SEED + "/snapshots/grpo-from-{step}"),
     params:
@@ -130,9 +124,7 @@ use rule train_grpo as train_grpo_on_demonstrations with:
     benchmark:
         BENCHMARKS + "/seed-{seed}/demonstrated-grpo-from-{step}.tsv"
     resources:
-        **ACCELERATOR,
-        mem_mb=4000,
-        runtime=120,
+        **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
         work=filled(SEED + "/snapshots/demonstrated-grpo-from-{step}"),
     params:
@@ -156,9 +148,7 @@ rule continue_sft:
     benchmark:
         BENCHMARKS + "/seed-{seed}/continued-from-{step}.tsv"
     resources:
-        **ACCELERATOR,
-        mem_mb=4000,
-        runtime=60,
+        **needs(mem_mb=4000, runtime=60, **TRAINING),
         settings=untracked(STUDY.matched_sft),
         work=filled(SEED + "/snapshots/continued-from-{step}"),
     params:
@@ -183,9 +173,7 @@ use rule continue_sft as widen_sft with:
     benchmark:
         BENCHMARKS + "/seed-{seed}/wide-from-{step}.tsv"
     resources:
-        **ACCELERATOR,
-        mem_mb=4000,
-        runtime=60,
+        **needs(mem_mb=4000, runtime=60, **TRAINING),
         settings=untracked(STUDY.matched_sft),
         work=filled(SEED + "/snapshots/wide-from-{step}"),
 
@@ -209,14 +197,14 @@ rule measure_rl_effect:
     benchmark:
         BENCHMARKS + "/measure_rl_effect.tsv"
     resources:
-        mem_mb=4000,
-        runtime=20,
+        **needs(mem_mb=4000, runtime=20),
     params:
         **code("scripts/measure_rl_effect.py"),
         method=STUDY.rl.method,
     shell:
-        "python scripts/measure_rl_effect.py --method {params.method} --episodes {input} --out {output}"
-        " 2>&1 | tee {log}"
+        logged(
+            "python scripts/measure_rl_effect.py --method {params.method} --episodes {input} --out {output}"
+        )
 
 
 rule collect_advantages:
@@ -234,10 +222,12 @@ rule collect_advantages:
     benchmark:
         BENCHMARKS + "/collect_advantages.tsv"
     localrule: True
+    resources:
+        **needs(),
     params:
         **code("scripts/collect.py"),
     shell:
-        "python scripts/collect.py {input} --out {output} 2>&1 | tee {log}"
+        logged("python scripts/collect.py {input} --out {output}")
 
 
 rule rl:

@@ -53,10 +53,7 @@ rule decompose:
     benchmark:
         BENCHMARKS + "/seed-{seed}/decompose/{checkpoint}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=GPU,
-        device=ACCELERATOR["device"],
+        **needs(mem_mb=4000, runtime=60, gpus=GPU),
     params:
         **code("scripts/decompose.py"),
         # A function, since the `{layer}` of patterns is no wildcard.
@@ -84,10 +81,7 @@ rule measure_drift:
     wildcard_constraints:
         pair="|".join(PAIRS),
     resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=GPU,
-        device=ACCELERATOR["device"],
+        **needs(mem_mb=4000, runtime=60, gpus=GPU),
         folder=filled(SEED),
     params:
         **code("scripts/measure_drift.py"),
@@ -119,10 +113,7 @@ rule measure_updates:
     benchmark:
         BENCHMARKS + "/seed-{seed}/measure_updates-from-{step}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=GPU,
-        device=ACCELERATOR["device"],
+        **needs(mem_mb=4000, runtime=60, gpus=GPU),
         folder=filled(SEED),
     params:
         **code("scripts/measure_updates.py"),

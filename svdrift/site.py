@@ -1,0 +1,93 @@
+"""What the site of a cluster wants of jobs: the settings in `slurm/site.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from svdrift.errors import UserError, explain
+
+# How long before the end of its time a job that keeps snapshots is told. Slurm may be up to a
+# minute earlier.
+WARNING_S = 120
+
+
+class Kind(BaseModel):
+    """What a kind of job asks for, in the words of sbatch. What is None is left to Slurm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    partition: str | None = None
+    account: str | None = None
+    constraint: str | None = None
+    qos: str | None = None
+    extra: str | None = None  # further options of sbatch
+
+
+class Site(BaseModel):
+    """The settings of a site.
+
+    Attributes:
+        gpu, cpu: what jobs with GPUs ask for, and all others.
+        gres: generic resource by which GPUs are asked for (`--gres`), such as `gpu` or
+            `gpu:a100`; None asks by `--gpus`.
+        setup: shell lines before each job.
+        within: program, with options, in which each job's own runs, such as a container's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    gpu: Kind = Kind()
+    cpu: Kind = Kind()
+    gres: str | None = None
+    setup: str = ""
+    within: str = ""
+
+    # All that `resources` may give.
+    resource_names: ClassVar[tuple[str, ...]] = (
+        "gpu",
+        "gres",
+        "slurm_partition",
+        "slurm_account",
+        "constraint",
+        "qos",
+        "slurm_extra",
+    )
+
+    def resources(self, gpus: int, *, warned: bool = False) -> dict[str, int | str | None]:
+        """Resources of a job with `gpus` GPUs, by the names of Snakemake's executor for Slurm.
+
+        Args:
+            gpus: 0 for a job on CPUs.
+            warned: whether the job gets SIGTERM before its time is over.
+        """
+        kind = self.gpu if gpus else self.cpu
+        signal = f"--signal=TERM@{WARNING_S}" if warned else None
+        return {
+            "gpu": gpus if gpus and not self.gres else None,
+            "gres": f"{self.gres}:{gpus}" if gpus and self.gres else None,
+            "slurm_partition": kind.partition,
+            "slurm_account": kind.account,
+            "constraint": kind.constraint,
+            "qos": kind.qos,
+            "slurm_extra": " ".join(filter(None, [kind.extra, signal])) or None,
+        }
+
+
+def read_site(path: Path) -> Site:
+    """Read the settings of a site.
+
+    Raises: UserError, in one line, if the file is missing, not YAML, or has a wrong key or value.
+    """
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return Site.model_validate(given)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error, Site)}") from None

@@ -1,0 +1,54 @@
+"""What jobs ask for: memory, time and GPUs, and on a cluster what its site wants (slurm/site.yaml).
+
+All of it is `resources`, so that changing it makes nothing run again.
+"""
+
+from shlex import quote
+
+from svdrift.site import read_site
+
+try:
+    SITE = read_site(Path("slurm/site.yaml"))
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+# Before every shell command: what the site needs there. `trap` lets bash outlive a SIGTERM, so that
+# the command can save a snapshot; what bash starts gets the signal itself.
+shell.prefix(
+    f"set -euo pipefail; trap : TERM; {SITE.setup}\nexport SVDRIFT_WITHIN={quote(SITE.within)}; "
+)
+
+GPU = min(1, STUDY.compute.gpus)  # of a job that is one process
+TRAINING = {  # of a job that trains
+    "gpus": STUDY.compute.gpus,
+    "snapshots": True,
+    "processes": STUDY.compute.processes,
+    "accelerate": STUDY.compute.accelerate,
+}
+
+
+def needs(mem_mb=2000, runtime=10, gpus=0, snapshots=False, **others):
+    """Resources of a job: more memory and time at each further attempt, and the site's own.
+
+    Args:
+        mem_mb, runtime: megabytes and minutes of the first attempt.
+        gpus: number, or a function of wildcards.
+        snapshots: the job keeps one on SIGTERM, so it gets that before its time is over.
+        others: further resources, as they are.
+    """
+
+    def of_site(name):
+        def value(wildcards):
+            count = gpus(wildcards) if callable(gpus) else gpus
+            return SITE.resources(count, warned=snapshots)[name]
+
+        return value
+
+    return {
+        "mem_mb": lambda wildcards, attempt: mem_mb * attempt,
+        "runtime": lambda wildcards, attempt: runtime * attempt,
+        "attempt": lambda wildcards, attempt: attempt,
+        "device": STUDY.compute.device,
+        **{name: of_site(name) for name in SITE.resource_names},
+        **others,
+    }
