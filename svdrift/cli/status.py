@@ -26,6 +26,7 @@ REASONS = {  # why Snakemake runs a job, in the words of its dry run, and in our
     "Software environment definition has changed": "its environment changed",
     "Input files updated by another job": "follows an earlier job",
 }
+JOB = re.compile(r"^( *)(?:local)?rule (\w+):\n((?:\1    .*\n)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -98,15 +99,18 @@ def planned(study: Path | None, *arguments: str) -> list[Job]:
 
 
 def read_plan(said: str) -> list[Job]:
-    """The jobs with outputs in what a dry run prints: a line `rule NAME:`, then `key: value`s."""
+    """The jobs with outputs in what a dry run prints: a line `rule NAME:`, then `key: value`s.
+
+    Those that a cluster would get together in one job are indented once more.
+    """
     jobs = []
-    for match in re.finditer(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", said, re.MULTILINE):
-        lines = [line.strip().split(": ", 1) for line in match[2].splitlines()]
+    for match in re.finditer(JOB, said):
+        lines = [line.strip().split(": ", 1) for line in match[3].splitlines()]
         values = {line[0]: line[1] for line in lines if len(line) == 2}
         if "output" in values:
             jobs.append(
                 Job(
-                    rule=match[1],
+                    rule=match[2],
                     inputs=tuple(values["input"].split(", ")) if "input" in values else (),
                     outputs=tuple(values["output"].split(", ")),
                     benchmark=Path(values["benchmark"]) if "benchmark" in values else None,

@@ -15,13 +15,14 @@ localrule collect:
     reason: Missing output files: x; Input files updated by another job: a/1.parquet
     resources: tmpdir=/tmp
 
-[Tue Nov 24 08:17:24 2026]
-rule play:
-    input: model
-    output: a/1.parquet, b/1.parquet
-    reason: Params have changed since last execution: before: x; now: y
-    wildcards: checkpoint=1
+[Tue Nov 24 08:17:24 2026] Group job short (jobs in lexicogr. order):
 
+    [Tue Nov 24 08:17:24 2026]
+    rule play:
+        input: model
+        output: a/1.parquet, b/1.parquet
+        reason: Params have changed since last execution: before: x; now: y
+        wildcards: checkpoint=1
 rule all:
     input: tables/all.parquet
     reason: Input files updated by another job: tables/all.parquet

@@ -71,10 +71,13 @@ def keeping(*steps):
     return untracked(STUDY.sft.model_copy(update={"checkpoints": steps}))
 
 
-def was_kept(wildcards):
+def was_kept(seed, step):
     """Whether the run keeps this step, or will: an old run does not know a step that is new."""
-    run = Path(f"{RESULTS}/seed-{wildcards.seed}/training/sft")
-    return not run.is_dir() or (run / f"sft-{wildcards.step}").is_dir()
+    run = Path(f"{RESULTS}/seed-{seed}/training/sft")
+    return not run.is_dir() or (run / f"sft-{step}").is_dir()
+
+
+ALL_KEPT = all(was_kept(seed, step) for seed in STUDY.seeds for step in STUDY.sft.checkpoints)
 
 
 rule train_sft:
@@ -119,12 +122,14 @@ rule keep_sft:
         LOGS + "/seed-{seed}/keep_sft/sft-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/keep_sft/sft-{step}.tsv"
+    group:
+        "checkpoints" if ALL_KEPT else None  # what trains is a job of its own
     resources:
         **needs(
             mem_mb=4000,
             runtime=60,
             **TRAINING
-            | {"gpus": lambda wildcards: 0 if was_kept(wildcards) else STUDY.compute.gpus},
+            | {"gpus": lambda wildcards: 0 if was_kept(**wildcards) else STUDY.compute.gpus},
         ),
         settings=lambda wildcards: keeping(int(wildcards.step)),
         work=filled(SEED + "/snapshots/sft-{step}"),
