@@ -22,7 +22,7 @@ configfile: "config.yaml"
 report: "report/sweep_overview.rst"
 
 
-include: "rules/scheduler.smk"
+include: "rules/running.smk"
 
 
 try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import snakemake_in
+from tests.workflow.clones import snakemake_in
 
 pytestmark = pytest.mark.workflow
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import snakemake_in
+from tests.workflow.clones import snakemake_in
 from tests.workflow.test_reruns import SMOKE, jobs
 
 pytestmark = pytest.mark.workflow

@@ -1,7 +1,14 @@
-"""Lets Snakemake sleep between jobs on one machine."""
+"""What the process that runs the workflow does for itself."""
+
+from pathlib import Path
+
+from svdrift.running import hold
+
+HELD = []  # open as long as this process lives
 
 
 onstart:
+    HELD.append(hold(Path(".snakemake")))
     # To keep to --max-jobs-per-timespan, Snakemake 9.27 looks through all waiting jobs again one
     # second after each look, and once more for each job that ends: a loop for every job so far,
     # which in a study of hundreds of jobs took most of a core. Jobs on one machine have no such

@@ -1,4 +1,4 @@
-"""A copy of the repository in which the real workflow runs, shared by the workflow's tests."""
+"""Copies of the repository in which the real workflow runs."""
 
 import os
 import shutil
@@ -7,16 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 Snakemake = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session")
-def clone(tmp_path_factory) -> Path:
+def copy_repository(folder: Path) -> Path:
     """The files that git tracks or would, without results."""
-    folder = tmp_path_factory.mktemp("clone")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -32,36 +28,26 @@ def clone(tmp_path_factory) -> Path:
     return folder
 
 
+def variables_in(clone: Path) -> dict[str, str]:
+    """With these, a clone's programs and its package come first."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(clone),
+        "SVDRIFT_STORE": "results/.store",
+    }
+
+
 def snakemake_in(clone: Path, **variables: str) -> Snakemake:
-    """Run snakemake in a clone; its programs and its package come first."""
+    """Run snakemake in a clone."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(clone),
-            "SVDRIFT_STORE": "results/.store",
-        }
         return subprocess.run(
             ["snakemake", *arguments],
             cwd=clone,
-            env=environment | variables,
+            env=os.environ | variables_in(clone) | variables,
             capture_output=True,
             text=True,
             check=False,
         )
 
     return run
-
-
-@pytest.fixture(scope="session")
-def snakemake(clone) -> Snakemake:
-    """Run snakemake in the clone."""
-    return snakemake_in(clone)
-
-
-@pytest.fixture(scope="session")
-def smoke(clone, snakemake) -> Path:
-    """The finished smoke study: its folder of results."""
-    done = snakemake("--cores", "2", "--configfile", "experiments/smoke.yaml")
-    assert done.returncode == 0, done.stderr[-5000:]
-    return clone / "results" / "smoke"

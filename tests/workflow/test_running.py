@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.workflow.conftest import ROOT
+from tests.workflow.clones import ROOT
 
 pytestmark = pytest.mark.workflow
 
@@ -39,7 +39,7 @@ onsuccess:
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_look_for_every_job(tmp_path, ours):
-    include = f'include: "{ROOT / "workflow/rules/scheduler.smk"}"' if ours else ""
+    include = f'include: "{ROOT / "workflow/rules/running.smk"}"' if ours else ""
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(include=include))
     command = [sys.executable, "-m", "snakemake", "--cores", "1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
