@@ -122,8 +122,7 @@ rule keep_sft:
         LOGS + "/seed-{seed}/keep_sft/sft-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/keep_sft/sft-{step}.tsv"
-    group:
-        "checkpoints" if ALL_KEPT else None  # what trains is a job of its own
+    localrule: ALL_KEPT  # makes links; only if it must train it is for the cluster
     resources:
         **needs(
             mem_mb=4000,
