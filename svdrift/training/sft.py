@@ -27,6 +27,7 @@ from trl import SFTConfig, SFTTrainer
 from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
 from svdrift.settings import SFTSettings
+from svdrift.training import sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 
@@ -63,9 +64,11 @@ def train_sft(
     if settings.freeze_embeddings:
         freeze_embeddings(model)
     snapshot = get_last_checkpoint(str(work)) if work.is_dir() else None
+    arguments = _arguments(settings, processes=processes, seed=seed, work=work)
+    sharding.let_accelerate_shard_on_cpu()
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(settings, processes=processes, seed=seed, work=work),
+        args=arguments,
         train_dataset=_dataset(demonstrations),
         processing_class=tokenizer,
     )

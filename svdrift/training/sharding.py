@@ -1,0 +1,142 @@
+"""Models whose weights lie in pieces on several processes: FSDP2 of PyTorch, as we use it.
+
+`accelerate launch` says whether to shard (`workflow/accelerate/fsdp2.yaml`). Each layer is a unit:
+before it computes, its weights are gathered; after it, each process keeps its own piece again, as
+it does of gradients and of the optimizer's moments. A gathering waits for all processes, so all
+must run a sharded model equally often. Where nothing is sharded these functions do nothing more
+than the plain thing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType, parse_flag_from_env
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+def wanted() -> bool:
+    """Whether `accelerate launch` asked for sharded models."""
+    return parse_flag_from_env("ACCELERATE_USE_FSDP")
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether (part of) the model lies in pieces."""
+    return any(isinstance(part, FSDPModule) for part in model.modules())
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Let the processes of a machine do something one after another, if models are sharded.
+
+    Loading and sharding in turn holds one whole copy of a model in a machine's memory at a time,
+    not one a process.
+    """
+    state = PartialState()
+    turns = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if wanted() else 0
+    before = min(state.local_process_index, turns)
+    for _ in range(before):
+        state.wait_for_everyone()
+    yield
+    for _ in range(turns - before):
+        state.wait_for_everyone()
+
+
+def place(model: PreTrainedModel) -> PreTrainedModel:
+    """Bring a model that is not trained to the device, in pieces if that is wanted; in place."""
+    if wanted():
+        shard(model)
+        return model
+    return model.to(PartialState().device)
+
+
+def shard(model: nn.Module) -> nn.Module:
+    """Keep only this process's pieces of the model's weights, on its device; in place.
+
+    Under bf16, layers compute in it; weights stay and gradients are summed in float32, and what
+    the model returns is not rounded, as Accelerate's own policy would round it.
+    """
+    half = os.environ.get("ACCELERATE_MIXED_PRECISION") == "bf16"
+    policy = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32 if half else None
+    )
+    for part in model.modules():
+        if isinstance(part, GradientCheckpointingLayer):
+            fully_shard(part, mesh=_mesh(), mp_policy=policy)
+    fully_shard(model, mesh=_mesh(), mp_policy=policy)
+    for part in model.modules():
+        if isinstance(part, FSDPModule) and PartialState().device.type == "cpu":
+            part.set_force_sum_reduction_for_comms(True)  # gloo knows no mean
+    return model
+
+
+def _mesh() -> DeviceMesh:
+    state = PartialState()
+    return init_device_mesh(state.device.type, (state.num_processes,))
+
+
+@contextmanager
+def whole(model: nn.Module) -> Iterator[None]:
+    """Gather all weights once, and keep them, so that each process may run the model as it likes."""
+    parts = [part for part in model.modules() if isinstance(part, FSDPModule)]
+    for part in parts:
+        part.unshard()
+        part.set_reshard_after_forward(False, recurse=False)
+    yield
+    for part in parts:
+        part.reshard()
+        part.set_reshard_after_forward(part is not model, recurse=False)
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """The whole of a tensor on every process."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def piece(whole_tensor: Tensor, like: Tensor) -> Tensor:
+    """What this process holds of a tensor that is to lie as `like` does."""
+    if not isinstance(like, DTensor):
+        return whole_tensor
+    on_device = whole_tensor.to(like.device)
+    return distribute_tensor(on_device, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def ordinary(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with whole weights: itself, or of a sharded one a copy on the CPU.
+
+    To be called by every process. The copy has its weights on the main process only; on the others
+    it has none (device `meta`). Weights that are tied stay so.
+    """
+    if not is_sharded(model):
+        return model
+    main = PartialState().is_main_process
+    weights = {}
+    for name, parameter in model.named_parameters():
+        tensor = gathered(parameter.detach())
+        weights[name] = tensor.cpu() if main else tensor.to("meta")
+    with torch.device("meta"):
+        copy = AutoModelForCausalLM.from_config(model.config)
+    copy.load_state_dict(weights, strict=False, assign=True)
+    copy.tie_weights()
+    copy.generation_config = model.generation_config
+    return cast("PreTrainedModel", copy).eval()
+
+
+def let_accelerate_shard_on_cpu() -> None:
+    """Make Accelerate read its FSDP settings on the CPU too; it does (1.15) on accelerators only.
+
+    `AcceleratorState` turns several processes on GPUs into FSDP where asked, but none on the CPU.
+    """
+    state = PartialState()
+    if wanted() and state.distributed_type == DistributedType.MULTI_CPU:
+        state.distributed_type = DistributedType.MULTI_GPU
