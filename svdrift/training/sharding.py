@@ -10,6 +10,7 @@ than the plain thing.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -23,6 +24,8 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
+
+from svdrift.training.device import on_gpu
 
 
 def wanted() -> bool:
@@ -42,9 +45,11 @@ def in_turn() -> Iterator[None]:
     Loading and sharding in turn holds one whole copy of a model in a machine's memory at a time,
     not one a process.
     """
+    if not wanted():
+        yield
+        return
     state = PartialState()
-    turns = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if wanted() else 0
-    before = min(state.local_process_index, turns)
+    before, turns = state.local_process_index, int(os.environ["LOCAL_WORLD_SIZE"])
     for _ in range(before):
         state.wait_for_everyone()
     yield
@@ -57,10 +62,10 @@ def place(model: PreTrainedModel) -> PreTrainedModel:
     if wanted():
         shard(model)
         return model
-    return model.to(PartialState().device)
+    return model.to("cuda" if on_gpu() else "cpu")
 
 
-def shard(model: nn.Module) -> nn.Module:
+def shard(model: nn.Module) -> None:
     """Keep only this process's pieces of the model's weights, on its device; in place.
 
     Under bf16, layers compute in it; weights stay and gradients are summed in float32, and what
@@ -77,7 +82,8 @@ def shard(model: nn.Module) -> nn.Module:
     for part in model.modules():
         if isinstance(part, FSDPModule) and PartialState().device.type == "cpu":
             part.set_force_sum_reduction_for_comms(True)  # gloo knows no mean
-    return model
+    # A network that ends in a view is warned of, though nothing is changed in place here.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
 
 
 def _mesh() -> DeviceMesh:
