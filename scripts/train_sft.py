@@ -19,6 +19,7 @@ from svdrift.settings import GameSettings, SFTSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.tracking import code_digest
+from svdrift.training import sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.sft import train_sft
 
@@ -47,8 +48,12 @@ def main() -> None:
     )
     work = args.work / key[:16]  # a snapshot of another run is not found there
     state = PartialState(cpu=not on_gpu())
+    with sharding.in_turn():
+        model = load_model(args.model)
+        if sharding.wanted():
+            sharding.shard(model)
     losses = train_sft(
-        load_model(args.model),
+        model,
         load_tokenizer(args.model),
         demonstrations(task, pd.read_parquet(args.hands)),
         args.settings,

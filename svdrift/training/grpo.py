@@ -107,7 +107,7 @@ def train_grpo(
         if sharding.wanted():
             sharding.shard(model)
         reference = loading.load_model(start, dtype=torch.bfloat16 if on_gpu() else torch.float32)
-        reference = sharding.place(reference.requires_grad_(False))
+        sharding.place(reference.requires_grad_(False))
     problems = task.read(hands)
     game = _Game(reference, tokenizer, task, problems, settings, seed, max_new_tokens)
     schedule = _Schedule(model, tokenizer, settings, work, progress)
@@ -297,6 +297,10 @@ def _arguments(settings: GRPOSettings, *, processes: int, seed: int, work: Path)
         disable_tqdm=True,
         seed=seed,
         dataloader_pin_memory=gpu,
+        accelerator_config={
+            # Of sharded models with each micro-batch, lest each process add up whole gradients.
+            "gradient_accumulation_kwargs": {"sync_each_batch": sharding.wanted()}
+        },
     )
 
 

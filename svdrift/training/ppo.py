@@ -123,7 +123,7 @@ def train_ppo(
     half = accelerator.mixed_precision == "bf16"
     with sharding.in_turn():
         reference = loading.load_model(start, dtype=torch.bfloat16 if half else torch.float32)
-        reference = sharding.place(reference.requires_grad_(False))
+        sharding.place(reference.requires_grad_(False))
         actor = ActorCritic(loading.load_model(start), settings, seed)
         if sharding.wanted():
             actor.shard()

@@ -151,6 +151,10 @@ def _arguments(settings: SFTSettings, *, processes: int, seed: int, work: Path) 
         disable_tqdm=True,
         seed=seed,
         dataloader_pin_memory=gpu,
+        accelerator_config={
+            # Of sharded models with each micro-batch, lest each process add up whole gradients.
+            "gradient_accumulation_kwargs": {"sync_each_batch": sharding.wanted()}
+        },
     )
 
 

@@ -13,7 +13,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 from accelerate import PartialState
@@ -30,7 +29,7 @@ from svdrift.training.device import on_gpu
 
 def wanted() -> bool:
     """Whether `accelerate launch` asked for sharded models."""
-    return parse_flag_from_env("ACCELERATE_USE_FSDP")
+    return bool(parse_flag_from_env("ACCELERATE_USE_FSDP"))
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -57,12 +56,12 @@ def in_turn() -> Iterator[None]:
         state.wait_for_everyone()
 
 
-def place(model: PreTrainedModel) -> PreTrainedModel:
+def place(model: nn.Module) -> None:
     """Bring a model that is not trained to the device, in pieces if that is wanted; in place."""
     if wanted():
         shard(model)
-        return model
-    return model.to("cuda" if on_gpu() else "cpu")
+    else:
+        model.to("cuda" if on_gpu() else "cpu")
 
 
 def shard(model: nn.Module) -> None:
@@ -93,7 +92,7 @@ def _mesh() -> DeviceMesh:
 
 @contextmanager
 def whole(model: nn.Module) -> Iterator[None]:
-    """Gather all weights once, and keep them, so that each process may run the model as it likes."""
+    """Gather all weights once and keep them, so that each process may run the model as it likes."""
     parts = [part for part in model.modules() if isinstance(part, FSDPModule)]
     for part in parts:
         part.unshard()
@@ -131,11 +130,11 @@ def ordinary(model: PreTrainedModel) -> PreTrainedModel:
         tensor = gathered(parameter.detach())
         weights[name] = tensor.cpu() if main else tensor.to("meta")
     with torch.device("meta"):
-        copy = AutoModelForCausalLM.from_config(model.config)
+        copy: PreTrainedModel = AutoModelForCausalLM.from_config(model.config)
     copy.load_state_dict(weights, strict=False, assign=True)
     copy.tie_weights()
     copy.generation_config = model.generation_config
-    return cast("PreTrainedModel", copy).eval()
+    return copy.eval()
 
 
 def let_accelerate_shard_on_cpu() -> None:

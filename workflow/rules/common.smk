@@ -11,9 +11,11 @@ from svdrift.recovery.grid import to_json
 from svdrift.settings import EvaluatedSplit, read_settings
 from svdrift.tasks.general_points.files import read_own_hands
 from svdrift.tracking import code_digest, software
+from svdrift.training.launch import require_software
 
 try:
     STUDY = read_settings(config)
+    require_software(STUDY.compute)
     read_own_hands(STUDY.task)
     if STUDY.model.source != "tiny" and not Path(STUDY.model.source, "config.json").is_file():
         raise UserError(
@@ -75,13 +77,14 @@ SFT_CHECKPOINTS = STUDY.sft_checkpoints
 CONTROL_CHECKPOINTS = STUDY.control_checkpoints
 EVALUATED_CHECKPOINTS = STUDY.checkpoints
 
-# How many processes and GPUs a training job gets: resources, so that changing them reruns nothing.
+# What a training job runs on: resources, so that changing them reruns nothing.
 ACCELERATOR = {
     "gpu": STUDY.compute.gpus,
-    "processes": STUDY.compute.processes,
-    "accelerate": STUDY.compute.accelerate,
+    "nodes": STUDY.compute.nodes,
+    "compute": STUDY.compute.model_dump_json(),
     "device": "cuda" if STUDY.compute.gpus else "cpu",
 }
+ACCELERATE = "python scripts/launch.py --compute {resources.compute:q} -- "
 GPU = min(1, STUDY.compute.gpus)  # of a job that is one process
 
 

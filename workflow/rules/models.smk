@@ -60,8 +60,7 @@ LAUNCH = hashlib.sha256(
 ).hexdigest()[:16]
 
 TRAIN_SFT = (
-    "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
-    " --num_processes {resources.processes} scripts/train_sft.py"
+    ACCELERATE + "scripts/train_sft.py"
     " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
     " --seed {wildcards.seed} --model {input.model} --hands {input.hands} --work {resources.work}"
 )
@@ -126,7 +125,11 @@ rule keep_sft:
     benchmark:
         BENCHMARKS + "/seed-{seed}/keep_sft/sft-{step}.tsv"
     resources:
-        **ACCELERATOR | {"gpu": lambda wildcards: 0 if was_kept(wildcards) else STUDY.compute.gpus},
+        **ACCELERATOR
+        | {
+            "gpu": lambda wildcards: 0 if was_kept(wildcards) else STUDY.compute.gpus,
+            "nodes": lambda wildcards: 1 if was_kept(wildcards) else STUDY.compute.nodes,
+        },
         mem_mb=4000,
         runtime=lambda wildcards: 10 if was_kept(wildcards) else 60,
         settings=lambda wildcards: keeping(int(wildcards.step)),
