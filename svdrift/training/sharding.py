@@ -134,7 +134,8 @@ def ordinary(model: PreTrainedModel) -> PreTrainedModel:
     copy.load_state_dict(weights, strict=False, assign=True)
     copy.tie_weights()
     copy.generation_config = model.generation_config
-    return copy.eval()
+    copy.eval()
+    return copy
 
 
 def let_accelerate_shard_on_cpu() -> None:

@@ -1,9 +1,21 @@
+"""SFT with a model of a few weights.
+
+Run as a program, this file trains once: the tests with several processes start it under
+`accelerate launch`.
+"""
+
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from accelerate import PartialState
 from transformers import AutoModelForCausalLM, TrainerCallback
 
+from svdrift.models.loading import load_model
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, SFTSettings
+from svdrift.training import sharding
 from svdrift.training.sft import train_sft
 
 WORDS = [str(number) for number in range(10)]
@@ -29,19 +41,26 @@ def pico():
     return make_model(len(tokenizer), architecture), tokenizer
 
 
-def train(work, settings=SETTINGS):
+def train(work, settings=SETTINGS, processes=1):
     model, tokenizer = pico()
+    if sharding.wanted():
+        sharding.shard(model)
     losses = train_sft(
         model,
         tokenizer,
         PAIRS,
         settings,
-        processes=1,
+        processes=processes,
         seed=3,
         work=work,
         progress=lambda steps, total, description: steps,
     )
     return model, losses
+
+
+def die_in_step_6(self, args, state, control, **kwargs):
+    if state.global_step == 5:
+        raise Killed
 
 
 def weights(folder):
@@ -96,11 +115,7 @@ def test_embeddings_stay_fixed_when_asked_and_only_then(run, tmp_path):
 def test_a_cut_off_run_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
     whole, _, losses = run
 
-    def die(self, args, state, control, **kwargs):
-        if state.global_step == 5:
-            raise Killed
-
-    monkeypatch.setattr(TrainerCallback, "on_step_begin", die)
+    monkeypatch.setattr(TrainerCallback, "on_step_begin", die_in_step_6)
     with pytest.raises(Killed):
         train(tmp_path)
     monkeypatch.undo()
@@ -109,3 +124,53 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
         a, b = weights(whole / f"sft-{step}"), weights(tmp_path / f"sft-{step}")
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert resumed.equals(losses)
+
+
+MICRO = SETTINGS.model_copy(update={"micro_batch_size": 2, "gradient_checkpointing": True})
+
+
+def assert_same(work, whole, losses):
+    """Same folders, tensor names and types; same numbers up to the order of sums."""
+    logged = [float(line) for line in (work / "losses.txt").read_text().split()]
+    assert logged == pytest.approx(losses["train_loss"].to_list(), rel=1e-5)
+    for step in (2, 4, 6):
+        ours, theirs = (folder / f"sft-{step}" for folder in (work, whole))
+        for name in ("config.json", "generation_config.json", "tokenizer.json"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        found, wanted = load_model(ours).state_dict(), weights(theirs)
+        assert found.keys() == wanted.keys()
+        for name, tensor in wanted.items():
+            torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_give_the_curve_of_one(run, tmp_path, accelerate):
+    whole, _, losses = run
+    done = accelerate("cpus", __file__, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path, whole, losses)
+
+
+def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(run, tmp_path, accelerate):
+    whole, _, losses = run
+    done = accelerate("cpus-fsdp2", __file__, tmp_path, "die")
+    assert "Killed" in done.stderr
+    assert (tmp_path / "checkpoint-4").is_dir()
+    assert not (tmp_path / "sft-6").exists()
+    done = accelerate("cpus-fsdp2", __file__, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path, whole, losses)
+
+
+def main(work, *then):
+    """What a process does in the tests above."""
+    state = PartialState(cpu=True)
+    assert state.num_processes == 2
+    if then:
+        TrainerCallback.on_step_begin = die_in_step_6
+    _, losses = train(work, MICRO, processes=2)
+    if state.is_main_process:
+        (work / "losses.txt").write_text("\n".join(map(str, losses["train_loss"])))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
