@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def accelerate():
-    """Run a program in two processes, which talk through gloo, as a job of the workflow would be."""
+    """Run a program in two processes, which talk through gloo, as the workflow runs its jobs."""
 
     def launch(config, program, *arguments):
         command = ["accelerate", "launch", "--config_file"]
