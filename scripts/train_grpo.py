@@ -70,6 +70,7 @@ def main() -> None:
         work=args.work / key[:16],  # a snapshot of another run is not found there
         progress=partial(progress, name=args.out.name),
     )
+    state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
         return
     save_checkpoint(result.policy, load_tokenizer(args.model), args.out)

@@ -62,6 +62,7 @@ def main() -> None:
         work=work,
         progress=partial(progress, name=Path(args.out).name),
     )
+    state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
         return
     for step in args.settings.checkpoints:

@@ -170,6 +170,7 @@ def main(work, *then):
     _, losses = train(work, MICRO, processes=2)
     if state.is_main_process:
         (work / "losses.txt").write_text("\n".join(map(str, losses["train_loss"])))
+    state.destroy_process_group()
 
 
 if __name__ == "__main__":
