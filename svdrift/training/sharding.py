@@ -1,10 +1,10 @@
 """Models whose weights lie in pieces on several processes: FSDP2 of PyTorch, as we use it.
 
-`accelerate launch` says whether to shard (`workflow/accelerate/fsdp2.yaml`). Each layer is a unit:
-before it computes, its weights are gathered; after it, each process keeps its own piece again, as
-it does of gradients and of the optimizer's moments. A gathering waits for all processes, so all
-must run a sharded model equally often. Where nothing is sharded these functions do nothing more
-than the plain thing.
+`accelerate launch` says whether to shard (`workflow/accelerate/*-fsdp2.yaml`). Each layer is a
+unit: before it computes, its weights are gathered; after it, each process keeps its own piece
+again, as it does of gradients and of the optimizer's moments. A gathering waits for all processes,
+so all must run a sharded model equally often. Of a model that is whole nothing here changes
+anything.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from accelerate import PartialState
@@ -47,6 +48,7 @@ def in_turn() -> Iterator[None]:
     if not wanted():
         yield
         return
+    _mesh()  # which the processes make together
     state = PartialState()
     before, turns = state.local_process_index, int(os.environ["LOCAL_WORLD_SIZE"])
     for _ in range(before):
@@ -85,6 +87,7 @@ def shard(model: nn.Module) -> None:
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
 
 
+@cache
 def _mesh() -> DeviceMesh:
     state = PartialState()
     return init_device_mesh(state.device.type, (state.num_processes,))
@@ -104,7 +107,7 @@ def whole(model: nn.Module) -> Iterator[None]:
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """The whole of a tensor on every process."""
+    """The whole of a tensor on every process, all of which must ask for it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -126,11 +129,12 @@ def ordinary(model: PreTrainedModel) -> PreTrainedModel:
         return model
     main = PartialState().is_main_process
     weights = {}
-    for name, parameter in model.named_parameters():
-        tensor = gathered(parameter.detach())
+    for name, piece_or_buffer in (*model.named_parameters(), *model.named_buffers()):
+        tensor = gathered(piece_or_buffer.detach())
         weights[name] = tensor.cpu() if main else tensor.to("meta")
     with torch.device("meta"):
         copy: PreTrainedModel = AutoModelForCausalLM.from_config(model.config)
+    # Not strictly: tied weights have one name here, and some buffers are not part of the state.
     copy.load_state_dict(weights, strict=False, assign=True)
     copy.tie_weights()
     copy.generation_config = model.generation_config

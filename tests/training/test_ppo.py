@@ -18,6 +18,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from safetensors.torch import load_file
 from torch.profiler import profile
 
 from svdrift.errors import UserError
@@ -467,13 +468,17 @@ def assert_same_results(out, alone):
     """Same metrics, and a folder with the same names, types and numbers, up to rounding."""
     together = pd.read_parquet(out / "metrics.parquet")
     pd.testing.assert_frame_equal(together, alone.metrics, rtol=1e-3, atol=1e-5)
-    folders = [(out / "model", alone.policy), (out / "work" / "update-2", None)]
-    for folder, policy in folders[: 2 if alone.checkpoints else 1]:
-        weights = load_model(folder).state_dict()
-        wanted = (policy or load_model(alone.checkpoints[2])).state_dict()
-        assert weights.keys() == wanted.keys()
+    save_checkpoint(alone.policy, load_tokenizer(out / "model"), out / "alone" / "model")
+    pairs = [(out / "model", out / "alone" / "model")]
+    pairs += [(out / "work" / folder.name, folder) for folder in alone.checkpoints.values()]
+    for ours, theirs in pairs:
+        load_model(ours)  # strictly
+        for name in ("config.json", "generation_config.json"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        found, wanted = (load_file(folder / "model.safetensors") for folder in (ours, theirs))
+        assert found.keys() == wanted.keys()
         for name, tensor in wanted.items():
-            torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_results_do_not_depend_on_the_number_of_processes(start, tmp_path, accelerate):
@@ -511,9 +516,6 @@ def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(
     assert done.returncode == 0, done.stderr
     alone = train(tied, tmp_path / "alone", settings)
     assert_same_results(tmp_path, alone)
-    for name in ("config.json", "generation_config.json"):
-        ours, theirs = (folder / name for folder in (tmp_path / "model", alone.checkpoints[2]))
-        assert ours.read_bytes() == theirs.read_bytes()
     went_on = []
     resumed = train(
         tied, tmp_path / "copy", settings, lambda updates, *_: went_on.extend(updates) or updates

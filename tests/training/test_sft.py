@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import PartialState
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from svdrift.models.loading import load_model
@@ -34,15 +35,19 @@ class Killed(Exception):
     """Stands in for a job that is cut off."""
 
 
-def pico():
+def pico(tied=False):
     torch.manual_seed(0)
     tokenizer = make_tokenizer(WORDS)
     architecture = ArchitectureSettings(hidden_size=16, layers=1, heads=2, intermediate_size=16)
-    return make_model(len(tokenizer), architecture), tokenizer
+    model = make_model(len(tokenizer), architecture)
+    if tied:
+        model.config.tie_word_embeddings = True
+        model.tie_weights()
+    return model, tokenizer
 
 
-def train(work, settings=SETTINGS, processes=1):
-    model, tokenizer = pico()
+def train(work, settings=SETTINGS, processes=1, tied=False):
+    model, tokenizer = pico(tied)
     if sharding.wanted():
         sharding.shard(model)
     losses = train_sft(
@@ -126,7 +131,8 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
     assert resumed.equals(losses)
 
 
-MICRO = SETTINGS.model_copy(update={"micro_batch_size": 2, "gradient_checkpointing": True})
+# As one process that computes in larger parts and recomputes nothing.
+PARTS = {"micro_batch_size": 2, "gradient_checkpointing": True}
 
 
 def assert_same(work, whole, losses):
@@ -137,7 +143,8 @@ def assert_same(work, whole, losses):
         ours, theirs = (folder / f"sft-{step}" for folder in (work, whole))
         for name in ("config.json", "generation_config.json", "tokenizer.json"):
             assert (ours / name).read_bytes() == (theirs / name).read_bytes()
-        found, wanted = load_model(ours).state_dict(), weights(theirs)
+        load_model(ours)  # strictly
+        found, wanted = (load_file(folder / "model.safetensors") for folder in (ours, theirs))
         assert found.keys() == wanted.keys()
         for name, tensor in wanted.items():
             torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
@@ -145,29 +152,39 @@ def assert_same(work, whole, losses):
 
 def test_two_processes_give_the_curve_of_one(run, tmp_path, accelerate):
     whole, _, losses = run
-    done = accelerate("cpus", __file__, tmp_path)
+    done = accelerate("cpus", __file__, tmp_path, "frozen")
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path, whole, losses)
 
 
-def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(run, tmp_path, accelerate):
-    whole, _, losses = run
-    done = accelerate("cpus-fsdp2", __file__, tmp_path, "die")
+@pytest.mark.parametrize("kind", ["frozen", "tied"])
+def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(tmp_path, accelerate, kind):
+    _, losses = train(tmp_path / "whole", **KINDS[kind])
+    work = tmp_path / "sharded"
+    work.mkdir()
+    done = accelerate("cpus-fsdp2", __file__, work, kind, "die")
     assert "Killed" in done.stderr
-    assert (tmp_path / "checkpoint-4").is_dir()
-    assert not (tmp_path / "sft-6").exists()
-    done = accelerate("cpus-fsdp2", __file__, tmp_path)
+    assert (work / "checkpoint-4").is_dir()
+    assert not (work / "sft-6").exists()
+    done = accelerate("cpus-fsdp2", __file__, work, kind)
     assert done.returncode == 0, done.stderr
-    assert_same(tmp_path, whole, losses)
+    assert_same(work, tmp_path / "whole", losses)
 
 
-def main(work, *then):
+KINDS = {
+    "frozen": {"settings": SETTINGS, "tied": False},
+    "tied": {"settings": SETTINGS.model_copy(update={"freeze_embeddings": False}), "tied": True},
+}
+
+
+def main(work, kind, *then):
     """What a process does in the tests above."""
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     if then:
         TrainerCallback.on_step_begin = die_in_step_6
-    _, losses = train(work, MICRO, processes=2)
+    settings = KINDS[kind]["settings"].model_copy(update=PARTS)
+    _, losses = train(work, settings, processes=2, tied=KINDS[kind]["tied"])
     if state.is_main_process:
         (work / "losses.txt").write_text("\n".join(map(str, losses["train_loss"])))
     state.destroy_process_group()
