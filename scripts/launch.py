@@ -6,8 +6,15 @@ itself once on each of them, by Slurm's `srun`.
 
 import argparse
 import os
+import shlex
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+
+import psutil
+import torch
+from accelerate.commands.launch import launch_command, launch_command_parser
 
 from svdrift.scripting import run, settings_argument
 from svdrift.settings import ComputeSettings
@@ -29,19 +36,20 @@ def main() -> None:
     if compute.nodes > 1 and not args.on_this_node:
         program = [__file__, "--on-this-node", *sys.argv[1:]]
         command = on_every_node(compute, program, os.environ)
-    else:
-        config = CONFIGS / f"{compute.accelerate}.yaml"
-        command = on_this_node(compute, config, args.script, os.environ, _visible_gpus(compute))
-    sys.stdout.flush()
-    os.execvp(command[0], command)  # in its place, so that signals reach it
+        os.execvp(command[0], command)  # in its place, so that signals reach it
+    config = CONFIGS / f"{compute.accelerate}.yaml"
+    visible = torch.cuda.device_count() if compute.device == "cuda" else 0
+    command = on_this_node(compute, config, args.script, os.environ, visible)
+    print(shlex.join(command), flush=True)
+    # Not as a program of its own: of one process that would end on SIGTERM before the script has
+    # left its snapshot. With several, torchrun passes the signal on, and waits.
+    signal.signal(signal.SIGTERM, _pass_on)
+    launch_command(launch_command_parser().parse_args(command[2:]))
 
 
-def _visible_gpus(compute: ComputeSettings) -> int:
-    if not compute.gpus:
-        return 0
-    import torch  # takes seconds
-
-    return torch.cuda.device_count()
+def _pass_on(number: int, frame: FrameType | None) -> None:
+    for child in psutil.Process().children():
+        child.send_signal(number)
 
 
 if __name__ == "__main__":

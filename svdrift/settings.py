@@ -714,15 +714,20 @@ class ComputeSettings(Section):
                 f"sharding: '{self.sharding}' with one process, which has nobody to share with "
                 "(allowed: 'none', or more processes)"
             )
-        if self.sharding.startswith("zero") and not self.gpus:
+        if self.sharding.startswith("zero") and self.device != "cuda":
             raise ValueError(f"sharding: '{self.sharding}' needs GPUs (allowed: 'none', 'fsdp2')")
         return self
 
     @property
+    def device(self) -> Literal["cuda", "cpu"]:
+        """Where jobs that may use a GPU compute."""
+        return "cuda" if self.gpus else "cpu"
+
+    @property
     def accelerate(self) -> str:
         """Name of the file in `workflow/accelerate/` that a training job is launched with."""
-        device = ("gpu" if self.gpus else "cpu") + ("s" if self.processes > 1 else "")
-        return device if self.sharding == "none" else f"{device}-{self.sharding}"
+        kind = ("gpu" if self.device == "cuda" else "cpu") + ("s" if self.processes > 1 else "")
+        return kind if self.sharding == "none" else f"{kind}-{self.sharding}"
 
 
 # --------------------------------------------------------------------------------------

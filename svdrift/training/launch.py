@@ -51,7 +51,7 @@ def on_this_node(
         UserError: there are fewer GPUs than processes, or several nodes and no Slurm.
     """
     each = compute.processes // compute.nodes
-    if compute.gpus and visible_gpus < each:
+    if compute.device == "cuda" and visible_gpus < each:
         shown = environment.get("CUDA_VISIBLE_DEVICES")
         raise UserError(
             f"compute.gpus: {each} processes on this node need a GPU each, and {visible_gpus} can "

@@ -1,5 +1,6 @@
 """How training jobs are started: the command, the configuration files, and two nodes for real."""
 
+import json
 import os
 import subprocess
 import sys
@@ -200,6 +201,39 @@ def test_the_launcher_starts_processes_that_find_each_other(tmp_path, nodes):
     assert done.returncode == 0, done.stderr
     assert "['0 of 2', '1 of 2'] ['--flag', 'a b']" in done.stdout
     assert ("srun --nodes=2 --ntasks=2 --ntasks-per-node=1" in done.stdout) == (nodes == 2)
+
+
+TAKES_ITS_TIME = """
+import signal, sys, time
+def note(*_):
+    time.sleep(0.5)
+    print("snapshot")
+    sys.exit(3)
+signal.signal(signal.SIGTERM, note)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sigterm_reaches_the_script_and_its_end_is_waited_for(tmp_path, processes):
+    (tmp_path / "slow.py").write_text(TAKES_ITS_TIME)
+    compute = json.dumps({"processes": processes})
+    script = tmp_path / "slow.py"
+    job = subprocess.Popen(
+        [sys.executable, "scripts/launch.py", "--compute", compute, "--", script],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines = iter(job.stdout.readline, "")
+    ready = 0
+    while ready < processes:
+        ready += next(lines) == "ready\n"
+    job.terminate()
+    assert list(lines).count("snapshot\n") == processes
+    assert job.wait(60) != 0
 
 
 def test_the_launcher_refuses_in_one_line():

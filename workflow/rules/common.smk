@@ -82,7 +82,7 @@ ACCELERATOR = {
     "gpu": STUDY.compute.gpus,
     "nodes": STUDY.compute.nodes,
     "compute": STUDY.compute.model_dump_json(),
-    "device": "cuda" if STUDY.compute.gpus else "cpu",
+    "device": STUDY.compute.device,
 }
 ACCELERATE = "python scripts/launch.py --compute {resources.compute:q} -- "
 GPU = min(1, STUDY.compute.gpus)  # of a job that is one process
