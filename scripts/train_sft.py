@@ -44,7 +44,11 @@ def main() -> None:
     task = make_task(args.task)
     inputs = {"model": args.model, "hands": args.hands}
     key = run_key(
-        code_digest("scripts/train_sft.py"), inputs, [args.settings, args.task], seed=args.seed
+        code_digest("scripts/train_sft.py"),
+        inputs,
+        [args.settings, args.task],
+        seed=args.seed,
+        snapshots=sharding.kind(),  # the trainer reads none of another kind
     )
     work = args.work / key[:16]  # a snapshot of another run is not found there
     state = PartialState(cpu=not on_gpu())

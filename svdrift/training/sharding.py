@@ -28,9 +28,17 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from svdrift.training.device import on_gpu
 
 
+def kind() -> str:
+    """How `accelerate launch` asked for models to be held: `fsdp`, `deepspeed`, or `whole`."""
+    for name in ("fsdp", "deepspeed"):
+        if parse_flag_from_env(f"ACCELERATE_USE_{name.upper()}"):
+            return name
+    return "whole"
+
+
 def wanted() -> bool:
     """Whether `accelerate launch` asked for sharded models."""
-    return bool(parse_flag_from_env("ACCELERATE_USE_FSDP"))
+    return kind() == "fsdp"
 
 
 def is_sharded(model: nn.Module) -> bool:
