@@ -19,6 +19,7 @@ from svdrift.scripting import progress, run, run_key, settings_argument, write_p
 from svdrift.settings import GameSettings, GRPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
+from svdrift.training import sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.grpo import train_grpo
 
@@ -57,6 +58,7 @@ def main() -> None:
         [args.settings, args.task],
         seed=args.seed,
         max_reply_tokens=args.max_reply_tokens,
+        snapshots=sharding.kind(),  # the trainer reads none of another kind
     )
     state = PartialState(cpu=not on_gpu())
     result = train_grpo(
@@ -70,6 +72,7 @@ def main() -> None:
         work=args.work / key[:16],  # a snapshot of another run is not found there
         progress=partial(progress, name=args.out.name),
     )
+    state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
         return
     save_checkpoint(result.policy, load_tokenizer(args.model), args.out)

@@ -19,6 +19,7 @@ from svdrift.settings import GameSettings, SFTSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.tracking import code_digest
+from svdrift.training import sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.sft import train_sft
 
@@ -43,12 +44,20 @@ def main() -> None:
     task = make_task(args.task)
     inputs = {"model": args.model, "hands": args.hands}
     key = run_key(
-        code_digest("scripts/train_sft.py"), inputs, [args.settings, args.task], seed=args.seed
+        code_digest("scripts/train_sft.py"),
+        inputs,
+        [args.settings, args.task],
+        seed=args.seed,
+        snapshots=sharding.kind(),  # the trainer reads none of another kind
     )
     work = args.work / key[:16]  # a snapshot of another run is not found there
     state = PartialState(cpu=not on_gpu())
+    with sharding.in_turn():
+        model = load_model(args.model)
+        if sharding.wanted():
+            sharding.shard(model)
     losses = train_sft(
-        load_model(args.model),
+        model,
         load_tokenizer(args.model),
         demonstrations(task, pd.read_parquet(args.hands)),
         args.settings,
@@ -57,6 +66,7 @@ def main() -> None:
         work=work,
         progress=partial(progress, name=Path(args.out).name),
     )
+    state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
         return
     for step in args.settings.checkpoints:

@@ -675,12 +675,30 @@ class Repair(NamedTuple):
     interventions: tuple[Intervention, ...]
 
 
+# RL methods that a way of sharding cannot train.
+UNSUPPORTED = {("ppo", "zero2"), ("ppo", "zero3"), ("grpo", "zero3")}
+
+
 class ComputeSettings(Section):
     """What a training job runs on. Never part of a result: changing it reruns nothing."""
 
-    gpus: int = Field(0, ge=0, description="GPUs per training or evaluation job; 0 for the CPU.")
+    gpus: int = Field(
+        0,
+        ge=0,
+        description="GPUs per training job, over all its nodes; 0 for the CPU. Other jobs that "
+        "compute take one of them.",
+    )
     processes: int = Field(
-        1, gt=0, description="Processes per training job; with GPUs, one for each."
+        1,
+        gt=0,
+        description="Processes per training job, over all its nodes; with GPUs, one for each.",
+    )
+    nodes: int = Field(1, gt=0, description="Machines per training job; more than one needs Slurm.")
+    sharding: Literal["none", "fsdp2", "zero2", "zero3"] = Field(
+        "none",
+        description="What processes share besides the batch. `fsdp2`: weights, gradients and "
+        "moments lie in pieces. `zero2`, `zero3`: so does DeepSpeed (SFT only; `zero2` GRPO too), "
+        "with moments, and for `zero3` weights, in the machine's memory (docs/accelerate.md).",
     )
     use_gpus: bool = Field(
         True,
@@ -688,11 +706,20 @@ class ComputeSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _one_process_per_gpu(self) -> Self:
+    def _consistent(self) -> Self:
         if self.gpus and self.processes != self.gpus:
             raise ValueError(
                 f"processes: {self.processes} processes with {self.gpus} GPUs; needs one for each"
             )
+        if self.processes % self.nodes:
+            raise ValueError(f"nodes: {self.nodes} does not divide processes {self.processes}")
+        if self.sharding != "none" and self.processes == 1:
+            raise ValueError(
+                f"sharding: '{self.sharding}' with one process, which has nobody to share with "
+                "(allowed: 'none', or more processes)"
+            )
+        if self.sharding.startswith("zero") and self.device != "cuda":
+            raise ValueError(f"sharding: '{self.sharding}' needs GPUs (allowed: 'none', 'fsdp2')")
         return self
 
     @property
@@ -703,8 +730,8 @@ class ComputeSettings(Section):
     @property
     def accelerate(self) -> str:
         """Name of the file in `workflow/accelerate/` that a training job is launched with."""
-        kind = "gpu" if self.device == "cuda" else "cpu"
-        return kind + ("s" if self.processes > 1 else "")
+        kind = ("gpu" if self.device == "cuda" else "cpu") + ("s" if self.processes > 1 else "")
+        return kind if self.sharding == "none" else f"{kind}-{self.sharding}"
 
 
 # --------------------------------------------------------------------------------------
@@ -768,10 +795,16 @@ class Settings(Section):
                 f"compute.processes: {self.compute.processes} does not divide sft.batch_size "
                 f"{self.sft.batch_size}"
             )
-        if self.rl.method == "grpo" and self.rl.grpo.minibatch_size % self.compute.processes:
-            raise ValueError(
+        method, sharding = self.rl.method, self.compute.sharding
+        if self.rl.training.minibatch_size % self.compute.processes and self.rl_starts:
+            raise ValueError(  # PPO could do with any number, but not the SFT that is its control
                 f"compute.processes: {self.compute.processes} does not divide "
-                f"rl.grpo.minibatch_size {self.rl.grpo.minibatch_size}"
+                f"rl.{method}.minibatch_size {self.rl.training.minibatch_size}"
+            )
+        if self.rl_starts and (method, sharding) in UNSUPPORTED:
+            raise ValueError(
+                f"compute.sharding: '{sharding}' cannot train with rl.method '{method}' "
+                "(allowed: 'fsdp2' to shard, 'none'; any in a study with rl.starts: [])"
             )
         return self
 

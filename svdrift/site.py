@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -46,18 +45,7 @@ class Site(BaseModel):
     setup: str = ""
     within: str = ""
 
-    # All that `resources` may give.
-    resource_names: ClassVar[tuple[str, ...]] = (
-        "gpu",
-        "gres",
-        "slurm_partition",
-        "slurm_account",
-        "constraint",
-        "qos",
-        "slurm_extra",
-    )
-
-    def resources(self, gpus: int, *, warned: bool = False) -> dict[str, int | str | None]:
+    def resources(self, gpus: int, *, warned: bool = False) -> dict[str, int | str]:
         """Resources of a job with `gpus` GPUs, by the names of Snakemake's executor for Slurm.
 
         Args:
@@ -66,7 +54,7 @@ class Site(BaseModel):
         """
         kind = self.gpu if gpus else self.cpu
         signal = f"--signal=TERM@{WARNING_S}" if warned else None
-        return {
+        wanted = {
             "gpu": gpus if gpus and not self.gres else None,
             "gres": f"{self.gres}:{gpus}" if gpus and self.gres else None,
             "slurm_partition": kind.partition,
@@ -75,6 +63,7 @@ class Site(BaseModel):
             "qos": kind.qos,
             "slurm_extra": " ".join(filter(None, [kind.extra, signal])) or None,
         }
+        return {name: value for name, value in wanted.items() if value is not None}
 
 
 def read_site(path: Path) -> Site:

@@ -34,7 +34,7 @@ from svdrift.models import loading
 from svdrift.scripting import Progress
 from svdrift.settings import GRPOSettings, PPOSettings
 from svdrift.tasks.base import Problem, Task
-from svdrift.training import ppo, ppo_math
+from svdrift.training import ppo, ppo_math, sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 from svdrift.training.rollout import Episode, as_tensors, play_episodes
@@ -53,7 +53,7 @@ class GRPORun(NamedTuple):
     """What training leaves.
 
     Attributes:
-        policy: the trained model.
+        policy: the trained model; if it was sharded, with its weights on the main process only.
         metrics: one row an update, see `train_grpo`.
         checkpoints: folders of the intermediate checkpoints, by update.
     """
@@ -99,17 +99,25 @@ def train_grpo(
     """
     disable_progress_bars()  # of the data's preparation, which takes seconds,
     disable_progress_bar()  # and of writing models
-    model, tokenizer = loading.load_model(start), loading.load_tokenizer(start)
-    if settings.freeze_embeddings:
-        freeze_embeddings(model)
+    tokenizer = loading.load_tokenizer(start)
+    with sharding.in_turn():
+        model = loading.load_model(start)
+        if settings.freeze_embeddings:
+            freeze_embeddings(model)
+        if sharding.wanted():
+            sharding.shard(model)
+        reference = loading.load_model(start, dtype=torch.bfloat16 if on_gpu() else torch.float32)
+        sharding.place(reference.requires_grad_(False))
     problems = task.read(hands)
-    game = _Game(start, tokenizer, task, problems, settings, seed, max_new_tokens)
+    game = _Game(reference, tokenizer, task, problems, settings, seed, max_new_tokens)
     schedule = _Schedule(model, tokenizer, settings, work, progress)
+    arguments = _arguments(settings, processes=processes, seed=seed, work=work)
+    sharding.let_accelerate_shard_on_cpu()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
         trainer = GRPOTrainer(
             model=model,
-            args=_arguments(settings, processes=processes, seed=seed, work=work),
+            args=arguments,
             train_dataset=_deal(len(problems), settings, seed),
             processing_class=tokenizer,
             rollout_func=game.play,
@@ -120,7 +128,7 @@ def train_grpo(
     snapshot = get_last_checkpoint(str(work)) if work.is_dir() else None
     trainer.train(resume_from_checkpoint=snapshot)
     return GRPORun(
-        model.eval(),
+        sharding.ordinary(model.eval()),
         _metrics(trainer.state.log_history, settings),
         {update: work / f"update-{update}" for update in settings.checkpoint_updates},
     )
@@ -136,7 +144,7 @@ class _Game:
 
     def __init__(
         self,
-        start: Path,
+        reference: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         task: Task,
         problems: Sequence[Problem],
@@ -144,8 +152,7 @@ class _Game:
         seed: int,
         max_new_tokens: int,
     ) -> None:
-        dtype = torch.bfloat16 if on_gpu() else torch.float32
-        self.reference = loading.load_model(start, dtype=dtype)
+        self.reference = reference
         self.tokenizer, self.task, self.problems = tokenizer, task, problems
         self.settings, self.seed, self.max_new_tokens = settings, seed, max_new_tokens
         # All that playing reads of PPO's settings; in the others the published quirks are off.
@@ -165,7 +172,7 @@ class _Game:
             self.rules, (self.settings.episodes, self.max_new_tokens), self.seed, update
         )
         policy = trainer.accelerator.unwrap_model(trainer.model)
-        with trainer.accelerator.autocast():
+        with sharding.whole(policy), trainer.accelerator.autocast():
             self.episodes = play_episodes(
                 policy,
                 self.tokenizer,
@@ -196,7 +203,6 @@ class _Game:
     @torch.no_grad()
     def _measure(self, policy: PreTrainedModel, device: Any) -> dict[str, float]:
         """KL to the start and entropy on the replies, as PPO measures them."""
-        self.reference.requires_grad_(False).to(device)
         rollouts = as_tensors(self.episodes, self.rules).to(device)
         kl, entropy, tokens = 0.0, 0.0, 0
         for rows in torch.arange(len(self.episodes)).split(self.settings.micro_batch_size):
@@ -250,9 +256,10 @@ class _Schedule(TrainerCallback):
             next(self.updates, None)
             if update in self.settings.checkpoint_updates:
                 control.should_save = True  # on every process, for each has its random state
+                policy = sharding.ordinary(self.model)
                 if state.is_world_process_zero:
                     folder = self.work / f"update-{update}"
-                    loading.save_checkpoint(self.model, self.tokenizer, folder)
+                    loading.save_checkpoint(policy, self.tokenizer, folder)
         return control
 
 
@@ -290,6 +297,10 @@ def _arguments(settings: GRPOSettings, *, processes: int, seed: int, work: Path)
         disable_tqdm=True,
         seed=seed,
         dataloader_pin_memory=gpu,
+        accelerator_config={
+            # Of sharded models with each micro-batch, lest each process add up whole gradients.
+            "gradient_accumulation_kwargs": {"sync_each_batch": sharding.wanted()}
+        },
     )
 
 

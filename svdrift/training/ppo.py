@@ -25,7 +25,12 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
+from accelerate import (
+    Accelerator,
+    DistributedDataParallelKwargs,
+    DistributedType,
+    PartialState,
+)
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
@@ -38,7 +43,7 @@ from svdrift.models import loading
 from svdrift.scripting import Progress
 from svdrift.settings import PPOSettings
 from svdrift.tasks.base import Task
-from svdrift.training import ppo_math
+from svdrift.training import ppo_math, sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 from svdrift.training.rollout import Episode, Rollouts, as_tensors, play_episodes
@@ -57,7 +62,7 @@ class PPORun(NamedTuple):
     """What training leaves, the same on every process.
 
     Attributes:
-        policy: the trained model.
+        policy: the trained model; if it was sharded, with its weights on the main process only.
         metrics: one row an update, see `train_ppo`.
         advantages: `update`, `bin_low`, `bin_high`, `count`: histogram before normalisation.
         timing: `update`, `seconds`, `tokens_per_second` (sampled tokens, all processes).
@@ -96,7 +101,8 @@ def train_ppo(
 
     Args:
         start: model folder. A frozen copy stays in memory for the KL: little beside the
-            weights, gradients and two moments of the model in training.
+            weights, gradients and two moments of the model in training. Sharded models lie in
+            pieces, the copy too; while episodes are played, every process holds whole weights.
         task: poses the problems and verifies replies.
         hands: problems to practise, as a table of the task.
         settings: see `PPOSettings`.
@@ -108,22 +114,25 @@ def train_ppo(
         progress: wraps the updates, as `tqdm` does.
 
     Raises:
-        UserError: SIGTERM came and a snapshot was kept, or the model would be sharded.
+        UserError: SIGTERM came and a snapshot was kept, or DeepSpeed would hold the model.
     """
-    _require_whole_model(accelerator)
+    _refuse_deepspeed(accelerator)
     device, processes = accelerator.device, accelerator.num_processes
     tokenizer = loading.load_tokenizer(start)
     problems = task.read(hands)
     half = accelerator.mixed_precision == "bf16"
-    reference = loading.load_model(start, dtype=torch.bfloat16 if half else torch.float32)
-    reference.requires_grad_(False).to(device)
-    actor = ActorCritic(loading.load_model(start), settings, seed)
-    model = accelerator.prepare_model(actor)
+    with sharding.in_turn():
+        reference = loading.load_model(start, dtype=torch.bfloat16 if half else torch.float32)
+        sharding.place(reference.requires_grad_(False))
+        actor = ActorCritic(loading.load_model(start), settings, seed)
+        if sharding.wanted():
+            actor.shard()
+    model = actor if sharding.wanted() else accelerator.prepare_model(actor)
     parameters = [parameter for parameter in actor.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(
         parameters, lr=settings.learning_rate, eps=settings.adam_epsilon, fused=True
     )
-    done, tables = load_snapshot(work, key, actor, optimizer)
+    done, tables = load_snapshot(work, key, parameters, optimizer)
     last_snapshot, wait = time.monotonic(), SNAPSHOT_INTERVAL_S
 
     updates = range(done + 1, settings.updates + 1)
@@ -135,7 +144,7 @@ def train_ppo(
             drawn = draw_hands(len(problems), settings.episodes, seed, update)
             mine = np.array_split(np.arange(len(drawn)), processes)[accelerator.process_index]
             shape = (settings.episodes, max_new_tokens)
-            with accelerator.autocast():
+            with sharding.whole(actor.policy), accelerator.autocast():
                 episodes = play_episodes(
                     actor.policy,
                     tokenizer,
@@ -175,9 +184,10 @@ def train_ppo(
                         model, rollouts, behaviour, whitened, returns, rows, settings, accelerator
                     )
                     # Not finite: the step would spoil every weight, so fail instead.
-                    step["grad_norm"] = clip_grad_norm_(
+                    norm = clip_grad_norm_(
                         parameters, settings.max_grad_norm, error_if_nonfinite=True
-                    ).item()
+                    )
+                    step["grad_norm"] = sharding.gathered(norm).item()
                     steps.append(step)
                     optimizer.step()
                     optimizer.zero_grad()
@@ -204,14 +214,17 @@ def train_ppo(
                 {"update": update, "seconds": seconds, "tokens_per_second": speed}
             )
 
-            # Checkpoint and snapshot: all processes hold the same, the first one writes.
-            if update in settings.checkpoint_updates and accelerator.is_main_process:
-                loading.save_checkpoint(actor.policy, tokenizer, _checkpoint(work, update))
-            stop = accelerator.reduce(torch.tensor(terminated(), device=device).float()).item() > 0
-            asked = time.monotonic()
-            if stop or asked - last_snapshot > wait:
+            # Checkpoint and snapshot: all processes hold the same or a piece, the first one writes.
+            if update in settings.checkpoint_updates:
+                policy = sharding.ordinary(actor.policy)
                 if accelerator.is_main_process:
-                    save_snapshot(work, key, update, actor, optimizer, tables)
+                    loading.save_checkpoint(policy, tokenizer, _checkpoint(work, update))
+            asked = time.monotonic()
+            due = accelerator.is_main_process and asked - last_snapshot > wait
+            asking = torch.tensor([terminated(), due], device=device).float()
+            stop, due = (accelerator.reduce(asking) > 0).tolist()
+            if stop or due:
+                save_snapshot(work, key, update, parameters, optimizer, tables)
                 last_snapshot = time.monotonic()
                 wait = max(SNAPSHOT_INTERVAL_S, (last_snapshot - asked) / SNAPSHOT_SHARE)
             if stop:
@@ -222,7 +235,7 @@ def train_ppo(
                 )
 
     return PPORun(
-        actor.policy,
+        sharding.ordinary(actor.policy),
         pd.DataFrame(tables["metrics"]),
         pd.DataFrame(tables["advantages"]),
         pd.DataFrame(tables["timing"]),
@@ -246,12 +259,11 @@ def _checkpoint(work: Path, update: int) -> Path:
     return work / f"update-{update}"
 
 
-def _require_whole_model(accelerator: Accelerator) -> None:
-    allowed = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
-    if accelerator.distributed_type not in allowed:
+def _refuse_deepspeed(accelerator: Accelerator) -> None:
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
         raise UserError(
-            f"accelerate: distributed_type {accelerator.distributed_type.value} splits the model; "
-            f"PPO needs it whole (allowed: {', '.join(kind.value for kind in allowed)})"
+            "accelerate: distributed_type DEEPSPEED holds the model and steps itself; PPO needs "
+            "both (allowed: fsdp2 to shard the model, or no sharding)"
         )
 
 
@@ -329,6 +341,12 @@ class ActorCritic(nn.Module):
             )
         self.eval()
 
+    def shard(self) -> None:
+        """Keep only this process's pieces of the networks, each of them gathered on its own."""
+        for network in (self.policy, self.critic, self.value_head):
+            if network is not None:
+                sharding.shard(network)
+
     def forward(self, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluate what was sampled.
 
@@ -388,7 +406,8 @@ def _shared_prefix(policy: PreTrainedModel, inputs: Tensor) -> tuple[int, Cache 
     recomputing = any(
         part.training for part in policy.modules() if isinstance(part, GradientCheckpointingLayer)
     )  # which excludes a cache
-    if length == 0 or len(inputs) == 1 or recomputing:
+    # All processes must run a sharded model equally often, and another may have nothing to share.
+    if length == 0 or len(inputs) == 1 or recomputing or sharding.is_sharded(policy):
         return 0, None
     output = policy(input_ids=inputs[:1, :length], use_cache=True, logits_to_keep=1)
     cache = output.get("past_key_values")
@@ -509,8 +528,10 @@ def accumulate_gradients(
         width, count = batch.tokens.shape[1], batch.mask.shape[1]
         mask = batch.mask & counts.unsqueeze(1)
         replied = (batch.actions >= 0) & counts.unsqueeze(1)
-        # Processes exchange gradients once, with the last micro-batch.
-        with nullcontext() if number == len(micro_batches) else accelerator.no_sync(model):
+        # Processes exchange gradients once, with the last micro-batch; of sharded models with each,
+        # lest every process add up gradients of all weights.
+        exchange = number == len(micro_batches) or sharding.is_sharded(model)
+        with nullcontext() if exchange else accelerator.no_sync(model):
             log_probs, entropy, values = model(batch)
             action_log_probs = ppo_math.sum_by_action(
                 log_probs * batch.weights, batch.actions, count
@@ -577,28 +598,33 @@ def _over_steps(steps: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 # --------------------------------------------------------------------------------------
-# Snapshots: weights and moments as safetensors, all else as JSON
+# Snapshots: a file with weights and moments for each parameter, all else as JSON
 
 
 def save_snapshot(
     work: Path,
     key: str,
     update: int,
-    actor: ActorCritic,
+    parameters: Sequence[nn.Parameter],
     optimizer: torch.optim.Optimizer,
     tables: Rows,
 ) -> None:
-    """Keep the state after `update` in `work`, complete or not at all, in place of older ones."""
+    """Keep the state after `update` in `work`, complete or not at all, in place of older ones.
+
+    To be called by every process; the first one writes. It holds one whole parameter at a time.
+    """
+    main = PartialState().is_main_process
     partial = work / ".snapshot.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # left over from a run that was killed
-    partial.mkdir(parents=True)
-    safetensors.torch.save_model(actor, str(partial / "model.safetensors"))
-    moments = {
-        f"{parameter}.{name}": tensor
-        for parameter, state in optimizer.state_dict()["state"].items()
-        for name, tensor in state.items()
-    }
-    safetensors.torch.save_file(moments, partial / "optimizer.safetensors")
+    if main:
+        shutil.rmtree(partial, ignore_errors=True)  # left over from a run that was killed
+        partial.mkdir(parents=True)
+    for number, parameter in enumerate(parameters):
+        held = {"weight": parameter.detach(), **optimizer.state[parameter]}
+        tensors = {name: sharding.gathered(tensor).contiguous() for name, tensor in held.items()}
+        if main:
+            safetensors.torch.save_file(tensors, _file(partial, number))
+    if not main:
+        return
     state = {"key": key, "update": update, "tables": tables}
     (partial / "state.json").write_text(json.dumps(state), encoding="utf-8")
     older = list(work.glob("snapshot-*"))
@@ -611,9 +637,9 @@ def save_snapshot(
 
 
 def load_snapshot(
-    work: Path, key: str, actor: ActorCritic, optimizer: torch.optim.Optimizer
+    work: Path, key: str, parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> tuple[int, Rows]:
-    """Restore the last snapshot in `work` that has this key.
+    """Restore the last snapshot in `work` that has this key, whatever the processes that left it.
 
     Returns:
         The number of updates done and the rows of the tables; 0 and none without a snapshot.
@@ -626,14 +652,23 @@ def load_snapshot(
     if not own:
         return 0, {"metrics": [], "advantages": [], "timing": []}
     folder = max(own, key=lambda found: int(own[found]["update"]))
-    safetensors.torch.load_model(actor, folder / "model.safetensors")
     moments: dict[int, dict[str, Tensor]] = {}
-    for place, tensor in safetensors.torch.load_file(folder / "optimizer.safetensors").items():
-        parameter, name = place.split(".")
-        moments.setdefault(int(parameter), {})[name] = tensor
+    for number, parameter in enumerate(parameters):
+        held = safetensors.torch.load_file(_file(folder, number))
+        pieces = {
+            name: sharding.piece(tensor, parameter) if tensor.ndim else tensor  # the count of steps
+            for name, tensor in held.items()
+        }
+        with torch.no_grad():
+            parameter.copy_(pieces.pop("weight"))
+        moments[number] = pieces
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     return own[folder]["update"], own[folder]["tables"]
+
+
+def _file(snapshot: Path, parameter: int) -> Path:
+    return snapshot / f"parameter-{parameter}.safetensors"
 
 
 @contextmanager

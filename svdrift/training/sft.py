@@ -24,9 +24,11 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
+from svdrift.models import loading
 from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
 from svdrift.settings import SFTSettings
+from svdrift.training import sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 
@@ -51,6 +53,7 @@ def train_sft(
     those steps, from which a later call continues.
 
     Args:
+        model: whole, or sharded by `svdrift.training.sharding`; trained in place.
         processes: number of processes of this launch, between which batches are shared.
         progress: wraps the steps, as `tqdm` does.
 
@@ -63,15 +66,18 @@ def train_sft(
     if settings.freeze_embeddings:
         freeze_embeddings(model)
     snapshot = get_last_checkpoint(str(work)) if work.is_dir() else None
+    arguments = _arguments(settings, processes=processes, seed=seed, work=work)
+    sharding.let_accelerate_shard_on_cpu()
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(settings, processes=processes, seed=seed, work=work),
+        args=arguments,
         train_dataset=_dataset(demonstrations),
         processing_class=tokenizer,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_ShowProgress(progress))
-    trainer.add_callback(_KeepCheckpoints(trainer, settings.checkpoints, work))
+    keep = _KeepCheckpoints(trainer, model, tokenizer, settings.checkpoints, work)
+    trainer.add_callback(keep)
     trainer.train(resume_from_checkpoint=snapshot)
     return _losses(trainer.state.log_history)
 
@@ -79,8 +85,16 @@ def train_sft(
 class _KeepCheckpoints(TrainerCallback):
     """Write a model folder and a snapshot at the listed steps; stop at the last of them."""
 
-    def __init__(self, trainer: SFTTrainer, steps: Sequence[int], work: Path) -> None:
-        self.trainer, self.steps, self.work = trainer, steps, work
+    def __init__(
+        self,
+        trainer: SFTTrainer,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        steps: Sequence[int],
+        work: Path,
+    ) -> None:
+        self.trainer, self.model, self.tokenizer = trainer, model, tokenizer
+        self.steps, self.work = steps, work
 
     def on_step_end(
         self,
@@ -90,10 +104,18 @@ class _KeepCheckpoints(TrainerCallback):
         **kwargs: object,
     ) -> TrainerControl:
         if state.global_step in self.steps:
-            self.trainer.save_model(str(self.work / f"sft-{state.global_step}"))
+            self._keep(self.work / f"sft-{state.global_step}")
             control.should_save = True
             control.should_training_stop = state.global_step == self.steps[-1]
         return control
+
+    def _keep(self, folder: Path) -> None:
+        if not sharding.is_sharded(self.model):
+            self.trainer.save_model(str(folder))
+            return
+        model = sharding.ordinary(self.model)  # for the trainer would write tied weights twice
+        if self.trainer.is_world_process_zero():
+            loading.save_checkpoint(model, self.tokenizer, folder)
 
 
 class _ShowProgress(TrainerCallback):
@@ -148,6 +170,10 @@ def _arguments(settings: SFTSettings, *, processes: int, seed: int, work: Path) 
         disable_tqdm=True,
         seed=seed,
         dataloader_pin_memory=gpu,
+        accelerator_config={
+            # Of sharded models with each micro-batch, lest each process add up whole gradients.
+            "gradient_accumulation_kwargs": {"sync_each_batch": sharding.wanted()}
+        },
     )
 
 

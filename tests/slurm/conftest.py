@@ -59,7 +59,7 @@ class OnSlurm:
             )
 
     def jobs(self, rule: str, since: int = 0) -> list[dict[str, str]]:
-        """Slurm's record of the jobs of a rule after the one with the id `since`, in their order."""
+        """Slurm's record of a rule's jobs after the one with the id `since`, in their order."""
         found = [
             job
             for job in self.cluster.jobs()

@@ -1,9 +1,17 @@
-"""GRPO through TRL, with a small task of its own and a model of a few weights."""
+"""GRPO through TRL, with a small task of its own and a model of a few weights.
+
+Run as a program, this file trains once: the test with several processes starts it under
+`accelerate launch`.
+"""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from accelerate import PartialState
 from pydantic import ValidationError
 from transformers import TrainerCallback
 
@@ -70,13 +78,21 @@ def start(tmp_path_factory):
     return folder
 
 
-def train(start, work, settings=FEW, seed=3, hands=HANDS, progress=lambda updates, *_: updates):
+def train(
+    start,
+    work,
+    settings=FEW,
+    seed=3,
+    hands=HANDS,
+    progress=lambda updates, *_: updates,
+    processes=1,
+):
     return grpo.train_grpo(
         start,
         Echo(),
         hands,
         GRPOSettings(**settings),
-        processes=1,
+        processes=processes,
         seed=seed,
         max_new_tokens=3,
         work=work,
@@ -213,6 +229,11 @@ def test_tables_and_checkpoints(start, run):
     assert load_tokenizer(run.checkpoints[2]).get_vocab() == load_tokenizer(start).get_vocab()
 
 
+def die_in_update_3(self, args, state, control, **_):
+    if state.global_step == 3 * args.logging_steps - 1:  # which are those of an update
+        raise Killed
+
+
 def same_weights(ours, theirs):
     ours, theirs = ours.state_dict(), theirs.state_dict()
     return all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -226,11 +247,7 @@ def test_seeds(start, tmp_path, run):
 
 
 def test_a_cut_off_run_goes_on_and_ends_the_same(start, tmp_path, run, monkeypatch):
-    def die(self, args, state, control, **_):
-        if state.global_step == 3 * 4 - 1:  # in the third update, of four steps each
-            raise Killed
-
-    monkeypatch.setattr(TrainerCallback, "on_step_begin", die)
+    monkeypatch.setattr(TrainerCallback, "on_step_begin", die_in_update_3)
     with pytest.raises(Killed):
         train(start, tmp_path)
     monkeypatch.undo()
@@ -250,3 +267,48 @@ def test_settings_that_do_not_divide_are_refused():
         Settings.model_validate(
             {"rl": {"method": "grpo", "grpo": FEW}, "compute": {"processes": 4}}
         )
+
+
+WHOLE = FEW | {"minibatch_size": 12, "kl_coefficient": 0.5, "freeze_embeddings": False}
+
+
+def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(
+    start, tmp_path, accelerate
+):
+    done = accelerate("cpus-fsdp2", __file__, start, tmp_path, "die")
+    assert "Killed" in done.stderr
+    done = accelerate("cpus-fsdp2", __file__, start, tmp_path)
+    assert done.returncode == 0, done.stderr
+    alone = train(start, tmp_path / "alone", WHOLE)
+    together = pd.read_parquet(tmp_path / "metrics.parquet")
+    # Means of the processes' means, whose tokens differ in number.
+    by_process = ["kl_to_start", "entropy", "clip_share"]
+    found, wanted = (table.drop(columns=by_process) for table in (together, alone.metrics))
+    pd.testing.assert_frame_equal(found, wanted, rtol=1e-3, atol=1e-5)
+    found, wanted = (table[by_process] for table in (together, alone.metrics))
+    pd.testing.assert_frame_equal(found, wanted, rtol=0.05)
+    for folder, wanted in (
+        (tmp_path / "model", alone.policy),
+        (tmp_path / "work" / "update-2", load_model(alone.checkpoints[2])),
+    ):
+        weights = load_model(folder).state_dict()
+        assert weights.keys() == wanted.state_dict().keys()
+        for name, tensor in wanted.state_dict().items():
+            torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def main(start, out, *then):
+    """What a process does in the test above."""
+    state = PartialState(cpu=True)
+    assert state.num_processes == 2
+    if then:
+        TrainerCallback.on_step_begin = die_in_update_3
+    run = train(start, out / "work", WHOLE, processes=2)
+    if state.is_main_process:
+        save_checkpoint(run.policy, load_tokenizer(start), out / "model")
+        run.metrics.to_parquet(out / "metrics.parquet")
+    state.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -1,9 +1,22 @@
+"""SFT with a model of a few weights.
+
+Run as a program, this file trains once: the tests with several processes start it under
+`accelerate launch`.
+"""
+
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from accelerate import PartialState
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 
+from svdrift.models.loading import load_model
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, SFTSettings
+from svdrift.training import sharding
 from svdrift.training.sft import train_sft
 
 WORDS = [str(number) for number in range(10)]
@@ -22,26 +35,37 @@ class Killed(Exception):
     """Stands in for a job that is cut off."""
 
 
-def pico():
+def pico(tied=False):
     torch.manual_seed(0)
     tokenizer = make_tokenizer(WORDS)
     architecture = ArchitectureSettings(hidden_size=16, layers=1, heads=2, intermediate_size=16)
-    return make_model(len(tokenizer), architecture), tokenizer
+    model = make_model(len(tokenizer), architecture)
+    if tied:
+        model.config.tie_word_embeddings = True
+        model.tie_weights()
+    return model, tokenizer
 
 
-def train(work, settings=SETTINGS):
-    model, tokenizer = pico()
+def train(work, settings=SETTINGS, processes=1, tied=False):
+    model, tokenizer = pico(tied)
+    if sharding.wanted():
+        sharding.shard(model)
     losses = train_sft(
         model,
         tokenizer,
         PAIRS,
         settings,
-        processes=1,
+        processes=processes,
         seed=3,
         work=work,
         progress=lambda steps, total, description: steps,
     )
     return model, losses
+
+
+def die_in_step_6(self, args, state, control, **kwargs):
+    if state.global_step == 5:
+        raise Killed
 
 
 def weights(folder):
@@ -96,11 +120,7 @@ def test_embeddings_stay_fixed_when_asked_and_only_then(run, tmp_path):
 def test_a_cut_off_run_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
     whole, _, losses = run
 
-    def die(self, args, state, control, **kwargs):
-        if state.global_step == 5:
-            raise Killed
-
-    monkeypatch.setattr(TrainerCallback, "on_step_begin", die)
+    monkeypatch.setattr(TrainerCallback, "on_step_begin", die_in_step_6)
     with pytest.raises(Killed):
         train(tmp_path)
     monkeypatch.undo()
@@ -109,3 +129,66 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
         a, b = weights(whole / f"sft-{step}"), weights(tmp_path / f"sft-{step}")
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert resumed.equals(losses)
+
+
+# As one process that computes in larger parts and recomputes nothing.
+PARTS = {"micro_batch_size": 2, "gradient_checkpointing": True}
+
+
+def assert_same(work, whole, losses):
+    """Same folders, tensor names and types; same numbers up to the order of sums."""
+    logged = [float(line) for line in (work / "losses.txt").read_text().split()]
+    assert logged == pytest.approx(losses["train_loss"].to_list(), rel=1e-5)
+    for step in (2, 4, 6):
+        ours, theirs = (folder / f"sft-{step}" for folder in (work, whole))
+        for name in ("config.json", "generation_config.json", "tokenizer.json"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        load_model(ours)  # strictly
+        found, wanted = (load_file(folder / "model.safetensors") for folder in (ours, theirs))
+        assert found.keys() == wanted.keys()
+        for name, tensor in wanted.items():
+            torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_give_the_curve_of_one(run, tmp_path, accelerate):
+    whole, _, losses = run
+    done = accelerate("cpus", __file__, tmp_path, "frozen")
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path, whole, losses)
+
+
+@pytest.mark.parametrize("kind", ["frozen", "tied"])
+def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(tmp_path, accelerate, kind):
+    _, losses = train(tmp_path / "whole", **KINDS[kind])
+    work = tmp_path / "sharded"
+    work.mkdir()
+    done = accelerate("cpus-fsdp2", __file__, work, kind, "die")
+    assert "Killed" in done.stderr
+    assert (work / "checkpoint-4").is_dir()
+    assert not (work / "sft-6").exists()
+    done = accelerate("cpus-fsdp2", __file__, work, kind)
+    assert done.returncode == 0, done.stderr
+    assert_same(work, tmp_path / "whole", losses)
+
+
+KINDS = {
+    "frozen": {"settings": SETTINGS, "tied": False},
+    "tied": {"settings": SETTINGS.model_copy(update={"freeze_embeddings": False}), "tied": True},
+}
+
+
+def main(work, kind, *then):
+    """What a process does in the tests above."""
+    state = PartialState(cpu=True)
+    assert state.num_processes == 2
+    if then:
+        TrainerCallback.on_step_begin = die_in_step_6
+    settings = KINDS[kind]["settings"].model_copy(update=PARTS)
+    _, losses = train(work, settings, processes=2, tied=KINDS[kind]["tied"])
+    if state.is_main_process:
+        (work / "losses.txt").write_text("\n".join(map(str, losses["train_loss"])))
+    state.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -264,6 +264,7 @@ ROWS = [
         "rl: {controls: {wide: [4, 16]}}",
     ),
     Row("processes", {}, "compute: {processes: 2}"),
+    Row("sharding", {}, "compute: {processes: 2, nodes: 2, sharding: fsdp2}"),
     Row("a GPU", {}, "compute: {gpus: 1}"),
     Row("memory of jobs", {}, arguments=("--set-resources", "train_sft:mem_mb=9000")),
     # Code

@@ -11,9 +11,11 @@ from svdrift.recovery.grid import to_json
 from svdrift.settings import EvaluatedSplit, read_settings
 from svdrift.tasks.general_points.files import read_own_hands
 from svdrift.tracking import code_digest, software
+from svdrift.training.launch import require_software
 
 try:
     STUDY = read_settings(config)
+    require_software(STUDY.compute)
     read_own_hands(STUDY.task)
     if STUDY.model.source != "tiny" and not Path(STUDY.model.source, "config.json").is_file():
         raise UserError(

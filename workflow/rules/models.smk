@@ -56,8 +56,7 @@ LAUNCH = hashlib.sha256(
 ).hexdigest()[:16]
 
 TRAIN_SFT = (
-    "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
-    " --num_processes {resources.processes} scripts/train_sft.py"
+    ACCELERATE + "scripts/train_sft.py"
     " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
     " --seed {wildcards.seed} --model {input.model} --hands {input.hands} --work {resources.work}"
 )
@@ -124,12 +123,7 @@ rule keep_sft:
         BENCHMARKS + "/seed-{seed}/keep_sft/sft-{step}.tsv"
     localrule: ALL_KEPT  # makes links; only if it must train it is for the cluster
     resources:
-        **needs(
-            mem_mb=4000,
-            runtime=60,
-            **TRAINING
-            | {"gpus": lambda wildcards: 0 if was_kept(**wildcards) else STUDY.compute.gpus},
-        ),
+        **needs(mem_mb=4000, runtime=60, **TRAINING),
         settings=lambda wildcards: keeping(int(wildcards.step)),
         work=filled(SEED + "/snapshots/sft-{step}"),
     params:

@@ -22,9 +22,10 @@ GPU = min(1, STUDY.compute.gpus)  # of a job that is one process
 TRAINING = {  # of a job that trains
     "gpus": STUDY.compute.gpus,
     "snapshots": True,
-    "processes": STUDY.compute.processes,
-    "accelerate": STUDY.compute.accelerate,
+    "nodes": STUDY.compute.nodes,
+    "compute": STUDY.compute.model_dump_json(),
 }
+ACCELERATE = "python scripts/launch.py --compute {resources.compute:q} -- "
 
 
 def needs(mem_mb=2000, runtime=10, gpus=0, snapshots=False, **others):
@@ -32,23 +33,14 @@ def needs(mem_mb=2000, runtime=10, gpus=0, snapshots=False, **others):
 
     Args:
         mem_mb, runtime: megabytes and minutes of the first attempt.
-        gpus: number, or a function of wildcards.
         snapshots: the job keeps one on SIGTERM, so it gets that before its time is over.
         others: further resources, as they are.
     """
-
-    def of_site(name):
-        def value(wildcards):
-            count = gpus(wildcards) if callable(gpus) else gpus
-            return SITE.resources(count, warned=snapshots)[name]
-
-        return value
-
     return {
         "mem_mb": lambda wildcards, attempt: mem_mb * attempt,
         "runtime": lambda wildcards, attempt: runtime * attempt,
         "attempt": lambda wildcards, attempt: attempt,
         "device": STUDY.compute.device,
-        **{name: of_site(name) for name in SITE.resource_names},
+        **SITE.resources(gpus, warned=snapshots),
         **others,
     }

@@ -30,8 +30,7 @@ rule train_ppo:
         launch=LAUNCH,
     shell:
         reuse(
-            "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
-            " --num_processes {resources.processes} scripts/train_ppo.py"
+            ACCELERATE + "scripts/train_ppo.py"
             " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
             " --max-reply-tokens {params.max_reply_tokens} --seed {wildcards.seed}"
             " --model {input.model} --hands {input.hands}"
@@ -97,8 +96,7 @@ rule train_grpo:
         launch=LAUNCH,
     shell:
         reuse(
-            "accelerate launch --config_file workflow/accelerate/{resources.accelerate}.yaml"
-            " --num_processes {resources.processes} scripts/train_grpo.py"
+            ACCELERATE + "scripts/train_grpo.py"
             " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
             " --max-reply-tokens {params.max_reply_tokens} --seed {wildcards.seed}"
             " --model {input.model} --hands {input.hands}"
