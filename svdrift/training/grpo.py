@@ -26,7 +26,6 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer
 
@@ -34,7 +33,7 @@ from svdrift.models import loading
 from svdrift.scripting import Progress
 from svdrift.settings import GRPOSettings, PPOSettings
 from svdrift.tasks.base import Problem, Task
-from svdrift.training import ppo, ppo_math, sharding
+from svdrift.training import ppo, ppo_math, sharding, snapshots
 from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 from svdrift.training.rollout import Episode, as_tensors, play_episodes
@@ -93,9 +92,12 @@ def train_grpo(
         processes: number of processes of this launch, between which episodes are shared.
         seed: of hands, sampling and minibatches.
         max_new_tokens: longest reply.
-        work: folder for intermediate checkpoints and, written with them, a snapshot from which
-            a later call continues.
+        work: folder for intermediate checkpoints and, written with them and on SIGTERM, a snapshot
+            from which a later call continues.
         progress: wraps the updates, as `tqdm` does.
+
+    Raises:
+        UserError: SIGTERM came, and a snapshot was kept.
     """
     disable_progress_bars()  # of the data's preparation, which takes seconds,
     disable_progress_bar()  # and of writing models
@@ -125,8 +127,7 @@ def train_grpo(
             callbacks=[schedule],
         )
     trainer.remove_callback(PrinterCallback)
-    snapshot = get_last_checkpoint(str(work)) if work.is_dir() else None
-    trainer.train(resume_from_checkpoint=snapshot)
+    snapshots.train(trainer, work, every=steps_per_update(settings))
     return GRPORun(
         sharding.ordinary(model.eval()),
         _metrics(trainer.state.log_history, settings),

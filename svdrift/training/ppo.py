@@ -13,12 +13,10 @@ import json
 import math
 import os
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +41,7 @@ from svdrift.models import loading
 from svdrift.scripting import Progress
 from svdrift.settings import PPOSettings
 from svdrift.tasks.base import Task
-from svdrift.training import ppo_math, sharding
+from svdrift.training import ppo_math, sharding, snapshots
 from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 from svdrift.training.rollout import Episode, Rollouts, as_tensors, play_episodes
@@ -133,10 +131,12 @@ def train_ppo(
         parameters, lr=settings.learning_rate, eps=settings.adam_epsilon, fused=True
     )
     done, tables = load_snapshot(work, key, parameters, optimizer)
+    if done and accelerator.is_main_process:
+        print(f"goes on from the snapshot after update {done}", flush=True)
     last_snapshot, wait = time.monotonic(), SNAPSHOT_INTERVAL_S
 
     updates = range(done + 1, settings.updates + 1)
-    with _terminated() as terminated:
+    with snapshots.terminated() as told:
         for update in progress(updates, len(updates), "PPO"):
             began = time.monotonic()
 
@@ -221,7 +221,7 @@ def train_ppo(
                     loading.save_checkpoint(policy, tokenizer, _checkpoint(work, update))
             asked = time.monotonic()
             due = accelerator.is_main_process and asked - last_snapshot > wait
-            asking = torch.tensor([terminated(), due], device=device).float()
+            asking = torch.tensor([told(), due], device=device).float()
             stop, due = (accelerator.reduce(asking) > 0).tolist()
             if stop or due:
                 save_snapshot(work, key, update, parameters, optimizer, tables)
@@ -229,10 +229,7 @@ def train_ppo(
                 wait = max(SNAPSHOT_INTERVAL_S, (last_snapshot - asked) / SNAPSHOT_SHARE)
             if stop:
                 accelerator.wait_for_everyone()
-                raise UserError(
-                    f"stopped by SIGTERM after update {update} of {settings.updates}: the same "
-                    f"command goes on from the snapshot in {work}"
-                )
+                raise snapshots.stopped(f"update {update} of {settings.updates}", work)
 
     return PPORun(
         sharding.ordinary(actor.policy),
@@ -669,18 +666,3 @@ def load_snapshot(
 
 def _file(snapshot: Path, parameter: int) -> Path:
     return snapshot / f"parameter-{parameter}.safetensors"
-
-
-@contextmanager
-def _terminated() -> Iterator[Callable[[], bool]]:
-    """Note SIGTERM instead of ending at once; what is yielded says whether it came."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    previous = signal.signal(signal.SIGTERM, note)
-    try:
-        yield lambda: bool(received)
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -20,7 +20,6 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
@@ -28,7 +27,7 @@ from svdrift.models import loading
 from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
 from svdrift.settings import SFTSettings
-from svdrift.training import sharding
+from svdrift.training import sharding, snapshots
 from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 
@@ -50,7 +49,7 @@ def train_sft(
 
     A checkpoint is written to `work/sft-{step}` at each of `settings.checkpoints`, and training
     ends at the last of them. Which are kept changes none of them. A snapshot is left in `work` at
-    those steps, from which a later call continues.
+    those steps and on SIGTERM, from which a later call continues.
 
     Args:
         model: whole, or sharded by `svdrift.training.sharding`; trained in place.
@@ -60,12 +59,14 @@ def train_sft(
     Returns:
         Columns `step` and `train_loss` (nats per reply token, mean over the steps since the row
         before).
+
+    Raises:
+        UserError: SIGTERM came, and a snapshot was kept.
     """
     disable_progress_bars()  # of the data's preparation, which takes seconds,
     disable_progress_bar()  # and of writing models
     if settings.freeze_embeddings:
         freeze_embeddings(model)
-    snapshot = get_last_checkpoint(str(work)) if work.is_dir() else None
     arguments = _arguments(settings, processes=processes, seed=seed, work=work)
     sharding.let_accelerate_shard_on_cpu()
     trainer = SFTTrainer(
@@ -78,7 +79,7 @@ def train_sft(
     trainer.add_callback(_ShowProgress(progress))
     keep = _KeepCheckpoints(trainer, model, tokenizer, settings.checkpoints, work)
     trainer.add_callback(keep)
-    trainer.train(resume_from_checkpoint=snapshot)
+    snapshots.train(trainer, work)
     return _losses(trainer.state.log_history)
 
 
