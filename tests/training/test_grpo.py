@@ -259,6 +259,22 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(start, tmp_path, run, monkeypat
     assert same_weights(load_model(resumed.checkpoints[2]), load_model(run.checkpoints[2]))
 
 
+def test_a_run_that_is_told_to_end_does_so_between_updates(start, tmp_path, run, monkeypatch):
+    def be_told(self, args, state, control, **kwargs):
+        if state.global_step == 1:  # in the first of several steps of an update
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(TrainerCallback, "on_step_begin", be_told)
+    with pytest.raises(UserError, match="stopped by SIGTERM after step"):
+        train(start, tmp_path)
+    monkeypatch.undo()
+    updates = []
+    resumed = train(start, tmp_path, progress=lambda left, *_: updates.extend(left) or left)
+    assert updates in ([2, 3, 4], [3, 4])
+    pd.testing.assert_frame_equal(resumed.metrics, run.metrics, check_exact=True)
+    assert same_weights(resumed.policy, run.policy)
+
+
 def test_settings_that_do_not_divide_are_refused():
     for key in ("group_size", "minibatch_size"):
         with pytest.raises(ValidationError, match=f"{key}: 5 does not divide episodes 12"):

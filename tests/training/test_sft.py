@@ -4,6 +4,8 @@ Run as a program, this file trains once: the tests with several processes start 
 `accelerate launch`.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 
+from svdrift.errors import UserError
 from svdrift.models.loading import load_model
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, SFTSettings
@@ -66,6 +69,12 @@ def train(work, settings=SETTINGS, processes=1, tied=False):
 def die_in_step_6(self, args, state, control, **kwargs):
     if state.global_step == 5:
         raise Killed
+
+
+def be_told_to_end_in_step_3(self, args, state, control, **kwargs):
+    """As Slurm does; the last process alone, which must be enough."""
+    if state.global_step == 2 and args.process_index == args.world_size - 1:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def weights(folder):
@@ -131,6 +140,20 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
     assert resumed.equals(losses)
 
 
+def test_a_run_that_is_told_to_end_leaves_a_snapshot(run, tmp_path, monkeypatch, capsys):
+    whole, _, losses = run
+    monkeypatch.setattr(TrainerCallback, "on_step_begin", be_told_to_end_in_step_3)
+    with pytest.raises(UserError, match="stopped by SIGTERM after step 3 of 6: the same command"):
+        train(tmp_path)
+    monkeypatch.undo()
+    (tmp_path / "checkpoint-5").mkdir()  # one that was cut off while it was written
+    _, resumed = train(tmp_path)
+    assert f"goes on from the snapshot {tmp_path}/checkpoint-3" in capsys.readouterr().out
+    a, b = weights(whole / "sft-6"), weights(tmp_path / "sft-6")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert resumed.equals(losses)
+
+
 # As one process that computes in larger parts and recomputes nothing.
 PARTS = {"micro_batch_size": 2, "gradient_checkpointing": True}
 
@@ -150,8 +173,11 @@ def assert_same(work, whole, losses):
             torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
 
 
-def test_two_processes_give_the_curve_of_one(run, tmp_path, accelerate):
+def test_two_processes_give_the_curve_of_one_though_told_to_end(run, tmp_path, accelerate):
     whole, _, losses = run
+    done = accelerate("cpus", __file__, tmp_path, "frozen", "be_told_to_end_in_step_3")
+    assert "stopped by SIGTERM after step 3 of 6" in done.stderr
+    assert not (tmp_path / "sft-4").exists()
     done = accelerate("cpus", __file__, tmp_path, "frozen")
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path, whole, losses)
@@ -162,7 +188,7 @@ def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(tmp_path
     _, losses = train(tmp_path / "whole", **KINDS[kind])
     work = tmp_path / "sharded"
     work.mkdir()
-    done = accelerate("cpus-fsdp2", __file__, work, kind, "die")
+    done = accelerate("cpus-fsdp2", __file__, work, kind, "die_in_step_6")
     assert "Killed" in done.stderr
     assert (work / "checkpoint-4").is_dir()
     assert not (work / "sft-6").exists()
@@ -182,7 +208,7 @@ def main(work, kind, *then):
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     if then:
-        TrainerCallback.on_step_begin = die_in_step_6
+        TrainerCallback.on_step_begin = globals()[then[0]]
     settings = KINDS[kind]["settings"].model_copy(update=PARTS)
     _, losses = train(work, settings, processes=2, tied=KINDS[kind]["tied"])
     if state.is_main_process:
