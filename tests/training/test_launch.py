@@ -207,10 +207,11 @@ TAKES_ITS_TIME = """
 import signal, sys, time
 def note(*_):
     time.sleep(0.5)
-    print("snapshot")
+    sys.stdout.write("snapshot\\n")
     sys.exit(3)
 signal.signal(signal.SIGTERM, note)
-print("ready", flush=True)
+sys.stdout.write("ready\\n")  # in one piece, where two processes share the pipe
+sys.stdout.flush()
 time.sleep(60)
 """
 
