@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from datasets import Dataset, disable_progress_bars
 from transformers import (
@@ -31,7 +32,7 @@ from svdrift.training import sharding, snapshots
 from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze_embeddings
 
-LOGGING_STEPS = 4
+WINDOW = 4  # steps over which a row of losses is the mean
 
 
 def train_sft(
@@ -57,8 +58,7 @@ def train_sft(
         progress: wraps the steps, as `tqdm` does.
 
     Returns:
-        Columns `step` and `train_loss` (nats per reply token, mean over the steps since the row
-        before).
+        Columns `step` and `train_loss` (nats per reply token, mean over the last 4 steps).
 
     Raises:
         UserError: SIGTERM came, and a snapshot was kept.
@@ -165,7 +165,7 @@ def _arguments(settings: SFTSettings, *, processes: int, seed: int, work: Path) 
         use_cpu=not gpu,
         save_strategy="no",  # the callback asks for snapshots at the listed steps
         save_total_limit=1,
-        logging_steps=LOGGING_STEPS,
+        logging_steps=1,
         logging_strategy="steps",
         report_to="none",
         disable_tqdm=True,
@@ -187,5 +187,9 @@ def _dataset(pairs: Sequence[tuple[str, str]]) -> Dataset:
 
 
 def _losses(log_history: list[dict[str, float]]) -> pd.DataFrame:
-    logged = [(int(entry["step"]), entry["loss"]) for entry in log_history if "loss" in entry]
-    return pd.DataFrame(logged, columns=["step", "train_loss"])
+    """Means over windows of steps. The trainer's own forget what was before a snapshot."""
+    logged = [entry["loss"] for entry in log_history if "loss" in entry]  # one a step
+    whole = len(logged) // WINDOW * WINDOW
+    means = np.array(logged[:whole]).reshape(-1, WINDOW).mean(axis=1)
+    steps = np.arange(1, len(means) + 1) * WINDOW
+    return pd.DataFrame({"step": steps, "train_loss": means})

@@ -4,6 +4,8 @@ Run as a program, this file trains once: the test with several processes starts 
 `accelerate launch`.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from accelerate import PartialState
 from pydantic import ValidationError
 from transformers import TrainerCallback
 
+from svdrift.errors import UserError
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, GRPOSettings, Settings
