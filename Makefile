@@ -21,7 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep compare test check unit workflow format lock docs clean
+.PHONY: help study status sweep resume compare test check unit workflow format lock docs clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -40,6 +40,9 @@ status: $(RUN_TIME) ## What is done, what would run and why: make status [STUDY=
 sweep: $(RUN_TIME) ## Run a study at each value of a setting: make sweep SWEEP=experiments/sweeps/….yaml
 	snakemake --snakefile workflow/sweep.smk --cores all \
 		--configfile $(or $(SWEEP),$(error name one: make sweep SWEEP=experiments/sweeps/….yaml))
+
+resume: $(RUN_TIME) ## Go on with a run on Slurm whose Snakemake was killed: make resume [STUDY=…]
+	@python scripts/resume.py $(CONFIG)
 
 compare: $(RUN_TIME) ## Set finished studies side by side: make compare STUDIES="default grpo"
 	@python scripts/compare_studies.py $(STUDIES)

@@ -21,16 +21,17 @@ POLL_S = 2.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "arguments", nargs=argparse.REMAINDER, help="of snakemake, such as --configfile FILE"
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="%(prog)s [-h] [arguments of snakemake, such as --configfile FILE]",
+        allow_abbrev=False,
     )
-    args = parser.parse_args()
+    _, arguments = parser.parse_known_args()
     if (who := holder(STATE)) is not None:
         raise UserError(f"{STATE}: a Snakemake is at work here ({who}); end that one first")
     cancel_jobs(run_ids(STATE / "log"))
-    subprocess.run(["snakemake", "--unlock", *args.arguments], check=True)
-    os.execvp("snakemake", ["snakemake", "--profile", "slurm", *args.arguments])
+    subprocess.run(["snakemake", "--unlock", *arguments], check=True)
+    os.execvp("snakemake", ["snakemake", "--profile", "slurm", *arguments])
 
 
 def run_ids(logs: Path) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -99,6 +100,15 @@ def on_slurm(cluster, tmp_path_factory) -> OnSlurm:
     variables = cluster.environment | variables_in(folder)
     variables["PATH"] = f"{cluster.root}/bin:{variables['PATH']}:/usr/sbin"
     return OnSlurm(folder, cluster, variables | {"SVDRIFT_STORE": ""})
+
+
+@pytest.fixture(scope="session")
+def done(on_slurm, tmp_path_factory):
+    """Slurm's record of the jobs of the finished study."""
+    log = tmp_path_factory.mktemp("logs") / "smoke.log"
+    process = on_slurm.start(log=log)
+    assert process.wait(timeout=1800) == 0, log.read_text()[-5000:]
+    return pd.DataFrame(on_slurm.cluster.jobs())
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:

@@ -30,15 +30,6 @@ LOCAL = {
 }
 
 
-@pytest.fixture(scope="session")
-def done(on_slurm, tmp_path_factory):
-    """Slurm's record of the jobs of the finished study."""
-    log = tmp_path_factory.mktemp("logs") / "smoke.log"
-    process = on_slurm.start(log=log)
-    assert process.wait(timeout=1800) == 0, log.read_text()[-5000:]
-    return pd.DataFrame(on_slurm.cluster.jobs())
-
-
 def of_rule(done, rule):
     return done[done["Comment"].str.split("_wildcards").str[0] == f"rule_{rule}"]
 

@@ -1,0 +1,133 @@
+"""What goes wrong on clusters, on the real Slurm, while a job of the finished smoke study trains.
+
+Each test asks for SFT with a setting of its own, so that this one job must run again.
+"""
+
+import os
+import re
+import signal
+
+import pytest
+
+from tests.slurm.conftest import wait_for
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
+
+RUN = "results/smoke/seed-0/training/sft"
+LOG = "results/smoke/logs/seed-0/train_sft.log"
+
+
+class Training:
+    """A Snakemake at work, of whose jobs one trains."""
+
+    def __init__(self, on_slurm, folder, number, *arguments, steps=120, **options):
+        """Start it; `number` makes the setting its own."""
+        self.on_slurm, self.said = on_slurm, folder / "snakemake.log"
+        self.log = on_slurm.folder / LOG
+        self.log.unlink(missing_ok=True)
+        self.since = on_slurm.last_job()
+        self.options = options | {
+            "settings": {
+                "sft": {
+                    "learning_rate": number * 1e-5,
+                    "steps": steps,
+                    "checkpoints": [4, 8, 16, steps],
+                }
+            }
+        }
+        self.arguments = [*arguments, "--", RUN]
+        self.process = self.start()
+
+    def start(self, **options):
+        return self.on_slurm.start(*self.arguments, log=self.said, **self.options | options)
+
+    def jobs(self):
+        return self.on_slurm.jobs("train_sft", self.since)
+
+    def until_it_trains(self):
+        """Wait until the job is past its first snapshots, well before its end."""
+        wait_for(
+            lambda: self.log.exists() and re.search(r"\b[2-5]\d/\d+, ", self.log.read_text()),
+            180,
+            f"progress in {LOG}; {self.said.read_text()[-2000:]}",
+        )
+
+    def ends(self, timeout=400):
+        """Wait until Snakemake ends; whether all is well."""
+        return self.process.wait(timeout=timeout) == 0
+
+
+def test_a_cancelled_job_goes_on_from_its_snapshot(done, on_slurm, tmp_path):
+    training = Training(on_slurm, tmp_path, 1)
+    training.until_it_trains()
+    (job,) = training.jobs()
+    assert on_slurm.cluster.run("scancel", job["JobId"]).returncode == 0
+    assert training.ends(), training.said.read_text()[-3000:]
+    first, second = training.jobs()
+    assert first["JobState"] == "CANCELLED"
+    assert second["JobState"] == "COMPLETED"
+    log = training.log.read_text()
+    step = int(re.search(r"stopped by SIGTERM after step (\d+) of 120", log)[1])
+    assert step > 16  # further than the last checkpoint
+    assert "attempt 2, with 8000 MB of memory and 120 minutes" in log
+    assert re.search(rf"goes on from the snapshot \S+/checkpoint-{step}\n", log)
+
+
+def test_a_job_whose_time_is_over_saves_what_it_has_and_gets_more(done, on_slurm, tmp_path):
+    # It is told two minutes before the end, that is after one of its three. Slurm looks twice a
+    # minute.
+    longer = ("--set-resources", "train_sft:runtime=3*attempt")
+    training = Training(on_slurm, tmp_path, 2, *longer, steps=1500)
+    wait_for(lambda: len(training.jobs()) == 2, 240, "a second attempt")
+    first, second = training.jobs()
+    assert (first["TimeLimit"], second["TimeLimit"]) == ("00:03:00", "00:06:00")
+    wait_for(lambda: "goes on from" in training.log.read_text(), 120, "the second attempt")
+    log = training.log.read_text()
+    step = int(re.search(r"stopped by SIGTERM after step (\d+) of 1500", log)[1])
+    assert re.search(rf"goes on from the snapshot \S+/checkpoint-{step}\n", log)
+    training.process.send_signal(signal.SIGINT)  # cancels what is left
+    assert not training.ends()
+
+
+def test_a_job_out_of_memory_gets_more_and_says_so(done, on_slurm, tmp_path):
+    little = ("--set-resources", "train_sft:mem_mb=600*attempt**2")
+    training = Training(on_slurm, tmp_path, 3, *little, steps=20)
+    assert training.ends(), training.said.read_text()[-3000:]
+    *failed, last = training.jobs()
+    assert failed
+    assert {job["JobState"] for job in failed} <= {"FAILED", "OUT_OF_MEMORY", "CANCELLED"}
+    assert last["JobState"] == "COMPLETED"
+    memory = 600 * (len(failed) + 1) ** 2
+    assert last["MinMemoryNode"] == f"{memory}M"
+    assert f"attempt {len(failed) + 1}, with {memory} MB of memory" in training.log.read_text()
+
+
+def test_a_controller_that_starts_again_loses_nothing(done, on_slurm, tmp_path):
+    training = Training(on_slurm, tmp_path, 4)
+    training.until_it_trains()
+    on_slurm.cluster.kill_controller()
+    on_slurm.cluster.start_controller()
+    assert training.ends(), training.said.read_text()[-3000:]
+    (job,) = training.jobs()
+    assert job["JobState"] == "COMPLETED"
+
+
+def test_a_run_goes_on_after_snakemake_was_killed(done, on_slurm, tmp_path):
+    resume = {"command": ("python", "scripts/resume.py")}
+    training = Training(on_slurm, tmp_path, 5)
+    training.until_it_trains()
+    refused = training.start(**resume)
+    assert refused.wait(60) == 2
+    assert "a Snakemake is at work here (process" in training.said.read_text()
+    os.kill(training.process.pid, signal.SIGKILL)
+    training.process.wait()
+    (orphan,) = training.jobs()
+    assert orphan["JobState"] == "RUNNING"
+
+    training.process = training.start(**resume)
+    assert training.ends(), training.said.read_text()[-3000:]
+    first, second = training.jobs()
+    assert first["JobState"] == "CANCELLED"
+    assert second["JobState"] == "COMPLETED"
+    assert first["EndTime"] <= second["StartTime"]  # never both at once
+    assert "goes on from the snapshot" in training.log.read_text()
