@@ -64,7 +64,8 @@ class OnSlurm:
         found = [
             job
             for job in self.cluster.jobs()
-            if job["Comment"].split("_wildcards")[0] == f"rule_{rule}" and int(job["JobId"]) > since
+            if job.get("Comment", "").split("_wildcards")[0] == f"rule_{rule}"
+            and int(job["JobId"]) > since
         ]
         return sorted(found, key=lambda job: int(job["JobId"]))
 
@@ -108,7 +109,8 @@ def done(on_slurm, tmp_path_factory):
     log = tmp_path_factory.mktemp("logs") / "smoke.log"
     process = on_slurm.start(log=log)
     assert process.wait(timeout=1800) == 0, log.read_text()[-5000:]
-    return pd.DataFrame(on_slurm.cluster.jobs())
+    jobs = pd.DataFrame(on_slurm.cluster.jobs())
+    return jobs[jobs["Comment"].str.startswith("rule_", na=False)]  # not those of the test itself
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:

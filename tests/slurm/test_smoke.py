@@ -41,9 +41,8 @@ def test_every_job_is_a_job_of_slurm(done, smoke, snakemake):
     for rule, count in expected.items():
         assert len(of_rule(done, rule)) == (0 if rule in grouped else count), rule
     assert (done["JobState"] == "COMPLETED").all()
-    # Figures go six at a time, as far as they can be drawn at the same time.
     groups = len(done) - sum(count for rule, count in expected.items() if rule not in grouped)
-    assert len(grouped) / 6 <= groups < len(grouped) / 2
+    assert groups == len(grouped) / 6
 
 
 def test_jobs_ask_for_what_their_rules_say(done):

@@ -139,6 +139,7 @@ use rule collect_evaluations as collect_spectra with:
         ),
     wildcard_constraints:
         table="spectrum|matrices",
+    localrule: True
 
 
 use rule collect_evaluations as collect_drift with:
@@ -147,6 +148,7 @@ use rule collect_evaluations as collect_drift with:
         expand(SEED + "/drift/{pair}/{{table}}.parquet", seed=STUDY.seeds, pair=PAIRS),
     wildcard_constraints:
         table="drift|value_changes",
+    localrule: True
 
 
 use rule collect_evaluations as collect_updates with:
@@ -155,6 +157,7 @@ use rule collect_evaluations as collect_updates with:
         expand(SEED + "/drift/{{table}}-from-{step}.parquet", seed=STUDY.seeds, step=UPDATES),
     wildcard_constraints:
         table="updates",
+    localrule: True
 
 
 rule spectra:
