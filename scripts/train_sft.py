@@ -64,7 +64,7 @@ def main() -> None:
         processes=state.num_processes,
         seed=args.seed,
         work=work,
-        progress=partial(progress, name=Path(args.out).name),
+        progress=partial(progress, name=Path(args.out).name.removesuffix("-{step}")),
     )
     state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
