@@ -267,6 +267,13 @@ ROWS = [
     Row("sharding", {}, "compute: {processes: 2, nodes: 2, sharding: fsdp2}"),
     Row("a GPU", {}, "compute: {gpus: 1}"),
     Row("memory of jobs", {}, arguments=("--set-resources", "train_sft:mem_mb=9000")),
+    Row(
+        "the site of a cluster",
+        {},
+        change=append(
+            "slurm/site.yaml", "gpu: {partition: big}\ngres: gpu\nsetup: umask 027\nwithin: env\n"
+        ),
+    ),
     # Code
     Row("a figure", plots("stages"), change=edited("svdrift/figures/stages.py")),
     Row(
