@@ -21,7 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep resume compare test check unit workflow format lock docs clean
+.PHONY: help study status sweep resume compare test check unit workflow slurm format lock docs clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -59,7 +59,10 @@ unit: $(DEV) ## Run the unit tests
 	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow"
 
 workflow: $(DEV) ## Run the tests that run the real workflow
-	pytest -m workflow
+	pytest -m "workflow and not slurm"
+
+slurm: $(DEV) ## Run the workflow on a real Slurm that is started for it, as root on Debian
+	pytest -m slurm
 
 format: $(DEV) ## Format the code and mend what ruff can mend
 	ruff check --fix .
