@@ -6,8 +6,8 @@ log=$1 attempt=$2 megabytes=$3 minutes=$4
 shift 4
 
 trap : TERM INT # the command gets these signals itself; its last words are waited for
-if ((attempt == 1)); then : > "$log"; fi
 {
+  trap : TERM INT # anew, for in a subshell it is forgotten
   if ((attempt > 1)); then
     echo "attempt $attempt, with $megabytes MB of memory and $minutes minutes"
   fi
@@ -19,4 +19,4 @@ if ((attempt == 1)); then : > "$log"; fi
       "with $megabytes MB of memory and $minutes minutes; KILL most often means too little memory"
   fi
   exit $status
-} 2>&1 | (trap '' TERM INT && exec tee --append "$log")
+} 2>&1 | (trap '' TERM INT && exec tee "$log")

@@ -81,8 +81,7 @@ def test_a_cancelled_job_goes_on_from_its_snapshot(done, on_slurm, tmp_path):
 
 
 def test_a_job_whose_time_is_over_saves_what_it_has_and_gets_more(done, on_slurm, tmp_path):
-    # It is told two minutes before the end, that is after one of its three. Slurm looks twice a
-    # minute.
+    # It is told two minutes before the end, that is after one of its three.
     longer = ("--set-resources", "train_sft:runtime=3*attempt")
     training = Training(on_slurm, tmp_path, 2, *longer, steps=20000)
     wait_for(lambda: len(training.jobs()) == 2, 240, "a second attempt")
