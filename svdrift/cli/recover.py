@@ -14,9 +14,7 @@ from pathlib import Path
 from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.errors import UserError
-
-# Private, because an edit of its module would rerun the repairs of every study.
-from svdrift.recovery.apply import _names as chosen_names
+from svdrift.recovery.apply import chosen_names
 from svdrift.recovery.folder import write_folder
 from svdrift.recovery.interventions import KINDS, RANKED, Intervention
 from svdrift.spectra.on_demand import open_on_demand

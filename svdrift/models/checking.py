@@ -11,11 +11,8 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM
 
 from svdrift.errors import UserError
-from svdrift.models.folders import one_line, weight_files
-
-# Private, because an edit of its module would rerun the training of every study.
-from svdrift.models.loading import _listed as listed
-from svdrift.models.loading import _quiet_transformers as quiet_transformers
+from svdrift.models.folders import listed, one_line, weight_files
+from svdrift.models.loading import quiet_transformers
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -84,3 +85,20 @@ def require_config(folder: Path) -> None:
 def one_line(error: Exception) -> str:
     """Message of an error without its line breaks."""
     return " ".join(str(error).split())
+
+
+def listed(fault: str, names: Collection[str], most: int = 5) -> list[str]:
+    """Name the first few tensors that have a fault, for a message in one line.
+
+    Args:
+        fault: what is wrong with them.
+        names: of the tensors.
+        most: how many are named; the others are counted.
+
+    Returns:
+        One text, or none if no tensor has the fault.
+    """
+    if not names:
+        return []
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return [f"{fault}: {', '.join(sorted(names)[:most])}{rest}"]

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from svdrift.errors import UserError
-from svdrift.models.folders import one_line, require_config, weight_files
+from svdrift.models.folders import listed, one_line, require_config, weight_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -39,7 +39,7 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
     require_config(folder)
     weight_files(folder)
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             loaded = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -54,16 +54,16 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
     # transformers declares one return type, whether or not the loading info was asked for.
     model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
     faults = [
-        *_listed("missing", info["missing_keys"]),
-        *_listed("unexpected", info["unexpected_keys"]),
-        *_listed(
+        *listed("missing", info["missing_keys"]),
+        *listed("unexpected", info["unexpected_keys"]),
+        *listed(
             "wrong shape",
             [
                 f"{name} {tuple(found)} instead of {tuple(wanted)}"
                 for name, found, wanted in info["mismatched_keys"]
             ],
         ),
-        *_listed("not converted", info["error_msgs"]),
+        *listed("not converted", info["error_msgs"]),
     ]
     if faults:
         kind = type(model).__name__
@@ -102,7 +102,7 @@ def save_checkpoint(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left over from a run that was killed
     partial.mkdir(parents=True)
-    with _quiet_transformers():
+    with quiet_transformers():
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
     if folder.exists():
@@ -110,16 +110,8 @@ def save_checkpoint(
     partial.rename(folder)
 
 
-def _listed(fault: str, names: set[str] | list[str], most: int = 5) -> list[str]:
-    """Name the first few tensors that have a fault; an empty list when none has."""
-    if not names:
-        return []
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return [f"{fault}: {', '.join(sorted(names)[:most])}{rest}"]
-
-
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Silence load reports and progress bars: what they would say is raised instead."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

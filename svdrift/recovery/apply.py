@@ -96,7 +96,7 @@ def recovered(
     """
     # The same memory as the parameters, under names without the prefix that loading may change.
     state = {_bare(name): tensor for name, tensor in model.state_dict().items()}
-    for name in _names(target, intervention):
+    for name in chosen_names(target, intervention):
         if _bare(name) not in state:
             raise UserError(f"the model has no tensor {name} of {target.weights.folder}")
     touched = []
@@ -139,7 +139,7 @@ def export(
     require_same_matrices(target, anchor)
     # The changed tensors come first, in the order in which they are made.
     fresh = recover_tensors(target, anchor, intervention, device)
-    chosen = _names(target, intervention)
+    chosen = chosen_names(target, intervention)
     order = chosen + [name for name in target.weights.names if name not in set(chosen)]
     shards = _shards(target, order, shard_bytes)
     partial = out.with_name(f".{out.name}.partial")
@@ -169,6 +169,17 @@ def export(
 
 # --------------------------------------------------------------------------------------
 # What an intervention chooses
+
+
+def chosen_names(target: Decomposed, intervention: Intervention) -> list[str]:
+    """Names of the tensors that `recover_tensors` yields, in its order.
+
+    Raises:
+        UserError: an unknown module, or a block without layers.
+    """
+    matrices = target.factors.matrices
+    chosen = [matrices[key].name for key in _chosen(target, intervention)]
+    return chosen + _other_names(target, intervention)
 
 
 def _chosen(target: Decomposed, intervention: Intervention) -> list[Key]:
@@ -205,12 +216,6 @@ def _other_names(target: Decomposed, intervention: Intervention) -> list[str]:
         if inside and name not in matrices:
             names.append(name)
     return names
-
-
-def _names(target: Decomposed, intervention: Intervention) -> list[str]:
-    matrices = target.factors.matrices
-    chosen = [matrices[key].name for key in _chosen(target, intervention)]
-    return chosen + _other_names(target, intervention)
 
 
 # --------------------------------------------------------------------------------------
