@@ -64,8 +64,24 @@ class Training:
         return self.process.wait(timeout=timeout) == 0
 
 
-def test_a_cancelled_job_goes_on_from_its_snapshot(done, on_slurm, tmp_path):
-    training = Training(on_slurm, tmp_path, 1)
+@pytest.fixture
+def train(done, on_slurm, tmp_path):
+    """Start a `Training`; what is left of it after the test ends."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(Training(on_slurm, tmp_path, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for training in started:
+        if training.process.poll() is None:
+            training.process.kill()
+            on_slurm.cluster.run("scancel", *(job["JobId"] for job in training.jobs()))
+
+
+def test_a_cancelled_job_goes_on_from_its_snapshot(train, on_slurm):
+    training = train(1)
     training.until_it_trains()
     (job,) = training.jobs()
     assert on_slurm.cluster.run("scancel", job["JobId"]).returncode == 0
@@ -81,10 +97,10 @@ def test_a_cancelled_job_goes_on_from_its_snapshot(done, on_slurm, tmp_path):
     assert int(re.search(WENT_ON, log)[1]) == step
 
 
-def test_a_job_whose_time_is_over_saves_what_it_has_and_gets_more(done, on_slurm, tmp_path):
+def test_a_job_whose_time_is_over_saves_what_it_has_and_gets_more(train):
     # It is told two minutes before the end, that is after one of its three.
     longer = ("--set-resources", "train_sft:runtime=3*attempt")
-    training = Training(on_slurm, tmp_path, 2, *longer, steps=20000)
+    training = train(2, *longer, steps=20000)
     wait_for(lambda: len(training.jobs()) == 2, 240, "a second attempt")
     first, second = training.jobs()
     assert (first["TimeLimit"], second["TimeLimit"]) == ("00:03:00", "00:06:00")
@@ -99,9 +115,9 @@ def test_a_job_whose_time_is_over_saves_what_it_has_and_gets_more(done, on_slurm
     assert not training.ends()
 
 
-def test_a_job_out_of_memory_gets_more_and_says_so(done, on_slurm, tmp_path):
+def test_a_job_out_of_memory_gets_more_and_says_so(train):
     little = ("--set-resources", "train_sft:mem_mb=600*attempt**2")
-    training = Training(on_slurm, tmp_path, 3, *little, steps=20)
+    training = train(3, *little, steps=20)
     assert training.ends(), training.said.read_text()[-3000:]
     *failed, last = training.jobs()
     assert failed
@@ -112,8 +128,8 @@ def test_a_job_out_of_memory_gets_more_and_says_so(done, on_slurm, tmp_path):
     assert f"attempt {len(failed) + 1}, with {memory} MB of memory" in training.log.read_text()
 
 
-def test_a_controller_that_starts_again_loses_nothing(done, on_slurm, tmp_path):
-    training = Training(on_slurm, tmp_path, 4)
+def test_a_controller_that_starts_again_loses_nothing(train, on_slurm):
+    training = train(4)
     training.until_it_trains()
     on_slurm.cluster.kill_controller()
     on_slurm.cluster.start_controller()
@@ -122,9 +138,9 @@ def test_a_controller_that_starts_again_loses_nothing(done, on_slurm, tmp_path):
     assert job["JobState"] == "COMPLETED"
 
 
-def test_a_run_goes_on_after_snakemake_was_killed(done, on_slurm, tmp_path):
+def test_a_run_goes_on_after_snakemake_was_killed(train):
     resume = {"command": ("python", "scripts/resume.py")}
-    training = Training(on_slurm, tmp_path, 5)
+    training = train(5)
     training.until_it_trains()
     refused = training.start(**resume)
     assert refused.wait(60) == 2
