@@ -1,13 +1,11 @@
-"""Write a repaired checkpoint as a Hugging Face folder."""
+"""Write a repaired checkpoint as a Hugging Face folder, with a model card."""
 
 import argparse
-import time
-from dataclasses import asdict
 from pathlib import Path
 
-from svdrift.recovery.apply import export
+from svdrift.recovery.folder import remove_leftovers, write_folder
 from svdrift.recovery.grid import from_json
-from svdrift.scripting import run, write_provenance
+from svdrift.scripting import run
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 
 
@@ -20,17 +18,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     args = parser.parse_args()
-    started = time.time()
 
     target, anchor = (open_checkpoint(args, name)[1] for name in (args.target, args.anchor))
-    export(target, anchor, args.intervention, args.out, args.device)
-    write_provenance(
-        args.out,
-        inputs={"target": target.weights.folder, "anchor": anchor.weights.folder},
-        settings={"intervention": asdict(args.intervention)},
-        seed=None,
-        started=started,
-    )
+    remove_leftovers(args.out)
+    write_folder(target, anchor, args.intervention, args.out, device=args.device)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,10 @@
-"""Recovered checkpoints: tensor by tensor, inside a loaded model, or as a folder."""
+"""Recovered checkpoints: tensor by tensor, or inside a loaded model."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +16,6 @@ from svdrift.spectra.decomposition import Decomposed, Factors, require_same_matr
 from svdrift.spectra.matrices import Key
 from svdrift.spectra.nulls import generator
 from svdrift.spectra.patterns import PREFIX
-from svdrift.spectra.tensor_file import BYTES, TensorFile
-
-SHARD_BYTES = 5 * 10**9
 
 
 def recover_tensors(
@@ -110,63 +103,6 @@ def recovered(
             state[_bare(name)].copy_(target.weights.read(name))
 
 
-def export(
-    target: Decomposed,
-    anchor: Decomposed,
-    intervention: Intervention,
-    out: Path,
-    device: torch.device | str = "cpu",
-    shard_bytes: int = SHARD_BYTES,
-) -> None:
-    """Write the recovered checkpoint as a Hugging Face folder of sharded safetensors.
-
-    Weights are streamed; configuration and tokenizer are copied from the target's folder. The
-    folder appears complete or not at all.
-
-    Args:
-        target: see `recover_tensors`.
-        anchor: see `recover_tensors`.
-        intervention: see `recover_tensors`.
-        out: the folder to make.
-        device: see `recover_tensors`.
-        shard_bytes: largest size of a shard that holds more than one tensor.
-
-    Raises:
-        UserError: see `recover_tensors`; or `out` exists.
-    """
-    if out.exists():
-        raise UserError(f"{out}: exists already; an export never overwrites")
-    require_same_matrices(target, anchor)
-    # The changed tensors come first, in the order in which they are made.
-    fresh = recover_tensors(target, anchor, intervention, device)
-    chosen = chosen_names(target, intervention)
-    order = chosen + [name for name in target.weights.names if name not in set(chosen)]
-    shards = _shards(target, order, shard_bytes)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left over from a run that was killed
-    partial.mkdir(parents=True)
-    files = {
-        f"model-{i + 1:05}-of-{len(shards):05}.safetensors": shard for i, shard in enumerate(shards)
-    }
-    for file_name, names in files.items():
-        entries = {n: (target.weights.dtype(n), target.weights.shape(n)) for n in names}
-        with TensorFile(partial / file_name, entries, {}) as file:
-            for name in names:
-                made, tensor = next(fresh, (name, None))
-                file.write(made, target.weights.read(name) if tensor is None else tensor)
-    index = {
-        "metadata": {"total_size": sum(_size(target, name) for name in order)},
-        "weight_map": {name: file_name for file_name, names in files.items() for name in names},
-    }
-    (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
-    for path in sorted(target.weights.folder.iterdir()):
-        if path.suffix in (".json", ".txt", ".model", ".jinja") and not (
-            path.name == "provenance.json" or path.name.endswith(".safetensors.index.json")
-        ):
-            shutil.copyfile(path, partial / path.name)
-    partial.rename(out)
-
-
 # --------------------------------------------------------------------------------------
 # What an intervention chooses
 
@@ -228,20 +164,3 @@ def _bare(name: str) -> str:
 
 def _on(factors: Factors, device: torch.device | str) -> Factors:
     return Factors(*(factor.to(device) for factor in factors))
-
-
-def _size(target: Decomposed, name: str) -> int:
-    return BYTES[target.weights.dtype(name)] * math.prod(target.weights.shape(name))
-
-
-def _shards(target: Decomposed, names: list[str], shard_bytes: int) -> list[list[str]]:
-    shards: list[list[str]] = [[]]
-    filled = 0
-    for name in names:
-        size = _size(target, name)
-        if shards[-1] and filled + size > shard_bytes:
-            shards.append([])
-            filled = 0
-        shards[-1].append(name)
-        filled += size
-    return shards

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import svdrift
 from svdrift.errors import UserError
 from svdrift.models.folders import weight_files
-from svdrift.recovery.apply import export
+from svdrift.recovery.apply import chosen_names, recover_tensors
 from svdrift.recovery.interventions import RANKED, Intervention
-from svdrift.scripting import write_provenance
-from svdrift.spectra.decomposition import Decomposed
+from svdrift.scripting import PROVENANCE, write_provenance
+from svdrift.spectra.decomposition import Decomposed, require_same_matrices
 from svdrift.spectra.on_demand import FLOATING
-from svdrift.spectra.tensor_file import TYPES
+from svdrift.spectra.tensor_file import BYTES, TYPES, TensorFile
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-KEPT = ("LICENSE*", "NOTICE*", "*.tiktoken")  # what `export` does not copy
+# Configuration, tokenizer and licence; no code.
+KEPT = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
+SHARD_BYTES = 5 * 10**9
 SPARE_BYTES = 64 * 2**20  # for what lies beside the weights
 
 WORDS = {
@@ -44,12 +48,14 @@ def write_folder(
     out: Path,
     *,
     device: str = "cpu",
+    shard_bytes: int = SHARD_BYTES,
 ) -> list[str]:
     """Write the recovered checkpoint as an ordinary Hugging Face folder.
 
-    Weights are streamed by `svdrift.recovery.apply.export`, in shards with an index if the target
-    has shards. Configuration, tokenizer and licences come from the target's folder. The folder is
-    made beside `out` and then renamed; after an error nothing is left of it.
+    Weights are streamed, into shards no larger than the target's, with an index if there are
+    several. Configuration, tokenizer and licences come from the target's folder. The folder is
+    made beside `out` and then renamed; after an error nothing is left of it, and what a process
+    left that was killed, `remove_leftovers` finds.
 
     Args:
         target: the checkpoint to repair.
@@ -57,6 +63,7 @@ def write_folder(
         intervention: what is replaced, and where.
         out: the folder to make; parents are made too.
         device: where the products run.
+        shard_bytes: largest size of a shard that holds more than one tensor.
 
     Returns:
         Names of the target's files that were not taken over.
@@ -80,14 +87,18 @@ def write_folder(
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as room:
             made = Path(room) / "model"
-            # Shards like the target's; one file stays one, as its tensors are smaller than it.
+            made.mkdir()
             largest = max(path.stat().st_size for path in files)
-            export(target, anchor, intervention, made, device, shard_bytes=largest)
-            if files[0].name == SINGLE:
-                _without_index(made)
+            shards = _shards(target, anchor, intervention, min(largest, shard_bytes))
+            fresh = recover_tensors(target, anchor, intervention, device)
+            for name, tensors in shards.items():
+                _write_shard(made / name, target, tensors, fresh)
+            if len(shards) > 1:
+                _write_index(made / INDEX, target, shards)
             for pattern in KEPT:
                 for path in target.weights.folder.glob(pattern):
-                    shutil.copyfile(path, made / path.name)
+                    if path.name != PROVENANCE and not path.name.endswith(".index.json"):
+                        shutil.copyfile(path, made / path.name)
             (made / "README.md").write_text(
                 model_card(target, anchor, intervention), encoding="utf-8"
             )
@@ -105,6 +116,15 @@ def write_folder(
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror or error}") from error
     return left
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove what `write_folder` has left beside `out` where it was killed.
+
+    Only for who knows that no other process is making `out`.
+    """
+    for room in out.parent.glob(f".{out.name}.*"):
+        shutil.rmtree(room)
 
 
 def require_space(out: Path, files: Iterable[Path]) -> None:
@@ -199,11 +219,51 @@ def _unit_roundoff(name: str) -> float:
     return torch.finfo(TYPES[name]).eps / 2
 
 
-def _without_index(folder: Path) -> None:
-    """Name the only shard as transformers names weights in a single file."""
-    (shard,) = folder.glob("*.safetensors")
-    shard.rename(folder / SINGLE)
-    (folder / INDEX).unlink()
+def _shards(
+    target: Decomposed, anchor: Decomposed, intervention: Intervention, shard_bytes: int
+) -> dict[str, list[str]]:
+    """File names to the names of their tensors, in the order of writing.
+
+    What is changed comes first, in the order in which it is made.
+    """
+    require_same_matrices(target, anchor)
+    chosen = chosen_names(target, intervention)
+    kept = [name for name in target.weights.names if name not in set(chosen)]
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name in chosen + kept:
+        size = _size(target, name)
+        if shards[-1] and filled + size > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    if len(shards) == 1:
+        return {SINGLE: shards[0]}
+    return {f"model-{i:05}-of-{len(shards):05}.safetensors": s for i, s in enumerate(shards, 1)}
+
+
+def _write_shard(
+    path: Path, target: Decomposed, names: list[str], fresh: Iterator[tuple[str, Tensor]]
+) -> None:
+    """Write the next tensors that were made and, when there are no more, the target's own."""
+    entries = {name: (target.weights.dtype(name), target.weights.shape(name)) for name in names}
+    with TensorFile(path, entries, {}) as file:
+        for name in names:
+            made, tensor = next(fresh, (name, None))
+            file.write(made, target.weights.read(name) if tensor is None else tensor)
+
+
+def _write_index(path: Path, target: Decomposed, shards: dict[str, list[str]]) -> None:
+    index = {
+        "metadata": {"total_size": sum(_size(target, name) for name in target.weights.names)},
+        "weight_map": {name: file for file, names in shards.items() for name in names},
+    }
+    path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _size(target: Decomposed, name: str) -> int:
+    return BYTES[target.weights.dtype(name)] * math.prod(target.weights.shape(name))
 
 
 def _left_behind(source: Path, made: Path) -> list[str]:

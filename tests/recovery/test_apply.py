@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from svdrift.errors import UserError
-from svdrift.recovery.apply import export, recover_tensors, recovered
+from svdrift.recovery.apply import chosen_names, recover_tensors, recovered
 from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.decomposition import Decomposed
 from tests.spectra.synthetic import llama, moved, save
@@ -113,34 +113,11 @@ def test_full_rank_shortcut_returns_the_anchor_s_matrices(two: Two) -> None:
         assert (kept - targets).norm() < 1e-3 * (anchors - targets).norm()
 
 
-def test_export_is_a_folder_that_transformers_loads(two: Two, tmp_path: Path) -> None:
-    intervention = Intervention("directions", top=0.4, layers=(0.5, 1))
-    (two.target.weights.folder / "tokenizer.json").write_text("{}")
-    (two.target.weights.folder / "provenance.json").write_text("{}")
-    out = tmp_path / "deep" / "out"
-    export(*two, intervention, out, shard_bytes=4000)
-    assert len(list(out.glob("*.safetensors"))) > 3
-    assert (out / "tokenizer.json").is_file()
-    assert not (out / "provenance.json").exists()
-    exported, model = load(out), load(two.target.weights.folder)
-    assert exported.generation_config.max_new_tokens == 7
-    with recovered(model, *two, intervention):
-        state = model.state_dict()
-        for name, tensor in exported.state_dict().items():
-            assert torch.equal(tensor, state[name])
-    with pytest.raises(UserError, match="never overwrites"):
-        export(*two, intervention, out)
-    assert [path.name for path in out.parent.iterdir()] == ["out"]
-
-
-def test_export_of_half_precision_keeps_it(tmp_path: Path) -> None:
+def test_half_precision_is_kept(tmp_path: Path) -> None:
     target = save(llama(0).bfloat16(), tmp_path / "target")
     anchor = save(moved(llama(0), 1).bfloat16(), tmp_path / "anchor")
-    export(target, anchor, Intervention("directions", top=0.4), tmp_path / "out")
-    state = load(tmp_path / "out", torch.bfloat16).state_dict()
-    for name, tensor in recover_tensors(target, anchor, Intervention("directions", top=0.4)):
+    for _, tensor in recover_tensors(target, anchor, Intervention("directions", top=0.4)):
         assert tensor.dtype == torch.bfloat16
-        assert torch.equal(tensor, state[name])
     model = load(tmp_path / "target", torch.float32)  # evaluated in another type than the file's
     with recovered(model, target, anchor, Intervention("reset")):
         assert torch.equal(logits(model), logits(load(tmp_path / "anchor", torch.float32)))
@@ -167,12 +144,11 @@ def test_random_directions_depend_on_seed_alone(two: Two) -> None:
     assert not torch.equal(first(0), first(1))
 
 
-def test_refuses(two: Two, tmp_path: Path) -> None:
+def test_refuses(two: Two) -> None:
     with pytest.raises(UserError, match="'head' is in no layer"):
         names(two, Intervention("reset", modules=("head",)))
     with pytest.raises(UserError, match="none of 4 layers"):
-        export(*two, Intervention("reset", layers=(0, 0.05)), tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
+        chosen_names(two.target, Intervention("reset", layers=(0, 0.05)))
     lacking = torch.nn.Linear(2, 2)
     with (
         pytest.raises(UserError, match="the model has no tensor"),

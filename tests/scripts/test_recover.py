@@ -11,6 +11,7 @@ import torch
 from scripts import export_recovered, measure_drift, measure_updates, recover
 from svdrift.errors import UserError
 from svdrift.evaluation.episodes import run_episodes
+from svdrift.models.folders import weights_hash
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, EvaluationSettings, HandsSettings, TaskSettings
@@ -86,13 +87,18 @@ def test_a_variant_plays_as_what_it_is(study, run, tmp_path, fields, same_as):
 
 
 def test_a_variant_can_be_exported(study, run, tmp_path):
+    (tmp_path / ".model.killed").mkdir()
     run(export_recovered, *REPAIR, '{"kind": "reset"}', "--out", tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
     anchor, exported = load_model(study / "models/sft-8"), load_model(tmp_path / "model")
     for name, tensor in anchor.state_dict().items():
         assert torch.equal(exported.state_dict()[name], tensor)
     assert len(load_tokenizer(tmp_path / "model")) > 5
     record = json.loads((tmp_path / "model/provenance.json").read_text())
     assert record["settings"]["intervention"]["kind"] == "reset"
+    card = (tmp_path / "model/README.md").read_text()
+    for name, role in (("sft-16", "target"), ("sft-8", "anchor")):
+        assert f"| {role} | {name} | `{weights_hash(study / 'models' / name)}` |" in card
 
 
 def test_drift_names_what_it_compares(run, tmp_path):

@@ -118,7 +118,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from svdrift.recovery.apply import export
+from svdrift.recovery.folder import write_folder
 from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.decomposition import Decomposed, decompose, decompose_checkpoint
 folder = Path(sys.argv[1])
@@ -130,13 +130,13 @@ Path("/proc/self/clear_refs").write_text("5")
 before = peak()
 decompose_checkpoint(folder / "model", folder / "factors")
 one = Decomposed.open(folder / "model", folder / "factors")
-export(one, one, Intervention("directions", top=0.2), folder / "out")
+write_folder(one, one, Intervention("directions", top=0.2), folder / "out")
 print(peak() - before)
 """
 
 
 def peak_of(layers: int, rows: int, columns: int, folder: Path) -> int:
-    """Most memory, in KiB, that decomposing and exporting a checkpoint of `layers` matrices took.
+    """Most memory, in KiB, that decomposing and repairing a checkpoint of `layers` matrices took.
 
     Runs in a process of its own.
     """
