@@ -7,6 +7,7 @@ import pandas as pd
 
 from svdrift.evaluation.accuracy import accuracy_table
 from svdrift.evaluation.episodes import reply_loss, run_episodes
+from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.scripting import progress, run, settings_argument
 from svdrift.settings import EvaluationSettings, GameSettings
@@ -30,6 +31,7 @@ def main() -> None:
         "--hands", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
     )
     parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    dtype_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
     parser.add_argument("--episodes", type=Path, required=True, help="out: one row a try (parquet)")
     parser.add_argument("--accuracy", type=Path, required=True, help="out: accuracies (parquet)")
@@ -39,7 +41,8 @@ def main() -> None:
     args = parser.parse_args()
 
     task = make_task(args.task)
-    model, tokenizer = load_model(args.model).to(args.device), load_tokenizer(args.model)
+    model = load_model(args.model, dtype=DTYPES[args.dtype]).to(args.device)
+    tokenizer = load_tokenizer(args.model)
     tables, objectives = [], []
     for path in progress(args.hands, len(args.hands), f"evaluating {args.checkpoint}"):
         hands = pd.read_parquet(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.loading import save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.scripting import progress, run, settings_argument, write_provenance
@@ -21,6 +22,7 @@ def main() -> None:
     settings_argument(parser, ArchitectureSettings, "--architecture")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data (default: 0)")
     parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    dtype_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
     parser.add_argument("--losses", type=Path, required=True, help="table of losses (parquet)")
     args = parser.parse_args()
@@ -34,7 +36,7 @@ def main() -> None:
         args.skills, args.settings.steps * args.settings.batch_size, args.seed
     )
     losses = pretrain(model, tokenizer, conversations, args.settings, progress)
-    save_checkpoint(model, tokenizer, args.out)
+    save_checkpoint(model, tokenizer, args.out, DTYPES[args.dtype])
     losses.to_parquet(args.losses, index=False)
     write_provenance(
         args.out,

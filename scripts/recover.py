@@ -7,6 +7,7 @@ import pandas as pd
 
 from svdrift.evaluation.accuracy import accuracy_table
 from svdrift.evaluation.episodes import run_episodes
+from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.grid import from_json
@@ -32,6 +33,7 @@ def main() -> None:
         "--hands", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
     )
     parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    dtype_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
     parser.add_argument(
         "--episodes", type=Path, required=True, help="out: one row a hand (parquet)"
@@ -43,7 +45,8 @@ def main() -> None:
     target_id, target = open_checkpoint(args, args.target)
     anchor_id, anchor = open_checkpoint(args, args.anchor)
     folder = target.weights.folder
-    model, tokenizer = load_model(folder).to(args.device), load_tokenizer(folder)
+    model = load_model(folder, dtype=DTYPES[args.dtype]).to(args.device)
+    tokenizer = load_tokenizer(folder)
     tables = []
     with recovered(model, target, anchor, args.intervention, args.device):
         for path in args.hands:

@@ -14,8 +14,15 @@ import pandas as pd
 from accelerate import PartialState
 
 from svdrift.errors import UserError
+from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.loading import load_tokenizer, save_checkpoint
-from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
+from svdrift.scripting import (
+    progress,
+    run,
+    run_key,
+    settings_argument,
+    write_provenance,
+)
 from svdrift.settings import GameSettings, GRPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
@@ -45,6 +52,7 @@ def main() -> None:
     parser.add_argument(
         "--metrics", type=Path, required=True, help="table with a row for each update (parquet)"
     )
+    dtype_argument(parser)
     parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
     args = parser.parse_args()
     if args.intermediate is not None and "{update}" not in args.intermediate:
@@ -58,6 +66,7 @@ def main() -> None:
         [args.settings, args.task],
         seed=args.seed,
         max_reply_tokens=args.max_reply_tokens,
+        dtype=args.dtype,
         snapshots=sharding.kind(),  # the trainer reads none of another kind
     )
     state = PartialState(cpu=not on_gpu())
@@ -70,12 +79,13 @@ def main() -> None:
         seed=args.seed,
         max_new_tokens=args.max_reply_tokens,
         work=args.work / key[:16],  # a snapshot of another run is not found there
+        dtype=DTYPES[args.dtype],
         progress=partial(progress, name=args.out.name),
     )
     state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
         return
-    save_checkpoint(result.policy, load_tokenizer(args.model), args.out)
+    save_checkpoint(result.policy, load_tokenizer(args.model), args.out, DTYPES[args.dtype])
     folders = [args.out]
     if args.intermediate is not None:
         for update, kept in result.checkpoints.items():

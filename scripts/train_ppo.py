@@ -13,8 +13,15 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.errors import UserError
+from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.loading import load_tokenizer, save_checkpoint
-from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
+from svdrift.scripting import (
+    progress,
+    run,
+    run_key,
+    settings_argument,
+    write_provenance,
+)
 from svdrift.settings import GameSettings, PPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
@@ -48,6 +55,7 @@ def main() -> None:
     parser.add_argument(
         "--timing", type=Path, help="table of seconds and tokens/s for each update (parquet)"
     )
+    dtype_argument(parser)
     parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
     args = parser.parse_args()
     if args.intermediate is not None and "{update}" not in args.intermediate:
@@ -61,6 +69,7 @@ def main() -> None:
         [args.settings, args.task],
         seed=args.seed,
         max_reply_tokens=args.max_reply_tokens,
+        dtype=args.dtype,
     )
     accelerator = make_accelerator()
     result = train_ppo(
@@ -73,12 +82,13 @@ def main() -> None:
         accelerator=accelerator,
         work=args.work,
         key=key,
+        dtype=DTYPES[args.dtype],
         progress=partial(progress, name=args.out.name)
         if accelerator.is_main_process
         else lambda updates, *_: updates,
     )
     if accelerator.is_main_process:
-        save_checkpoint(result.policy, load_tokenizer(args.model), args.out)
+        save_checkpoint(result.policy, load_tokenizer(args.model), args.out, DTYPES[args.dtype])
         folders = [args.out]
         if args.intermediate is not None:
             for update, kept in result.checkpoints.items():

@@ -13,8 +13,15 @@ import pandas as pd
 from accelerate import PartialState
 
 from svdrift.errors import UserError
+from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.loading import load_model, load_tokenizer
-from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
+from svdrift.scripting import (
+    progress,
+    run,
+    run_key,
+    settings_argument,
+    write_provenance,
+)
 from svdrift.settings import GameSettings, SFTSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
@@ -35,6 +42,7 @@ def main() -> None:
         "--out", required=True, help="folder of a checkpoint; {step} in it stands for its step"
     )
     parser.add_argument("--losses", type=Path, help="table of losses (parquet), if wanted")
+    dtype_argument(parser)
     parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
     args = parser.parse_args()
     if len(args.settings.checkpoints) > 1 and "{step}" not in args.out:
@@ -48,6 +56,7 @@ def main() -> None:
         inputs,
         [args.settings, args.task],
         seed=args.seed,
+        dtype=args.dtype,
         snapshots=sharding.kind(),  # the trainer reads none of another kind
     )
     work = args.work / key[:16]  # a snapshot of another run is not found there
@@ -64,6 +73,7 @@ def main() -> None:
         processes=state.num_processes,
         seed=args.seed,
         work=work,
+        dtype=DTYPES[args.dtype],
         progress=partial(progress, name=Path(args.out).name.removesuffix("-{step}")),
     )
     state.destroy_process_group()  # a process that ends without may abort, and fail the job

@@ -244,6 +244,9 @@ class ArchitectureSettings(Section):
         return self
 
 
+Dtype = Literal["float32", "bfloat16"]
+
+
 class ModelSettings(Section):
     """The base model."""
 
@@ -255,6 +258,12 @@ class ModelSettings(Section):
     )
     architecture: ArchitectureSettings = Field(
         ArchitectureSettings(), description="Used when `source` is `tiny`."
+    )
+    dtype: Dtype = Field(
+        "float32",
+        description="Type in which checkpoints are saved, and models evaluated and repaired. "
+        "Training keeps float32 weights and starts from the rounded checkpoint; every save rounds "
+        "to nearest. Spectra and repairs are computed in float32.",
     )
 
 
@@ -790,6 +799,11 @@ class Settings(Section):
             raise ValueError(
                 "task.hands.pretraining_holdout: must be 0 when model.source is not 'tiny': "
                 "nobody knows what that model was pretrained on"
+            )
+        if (self.model.dtype, self.compute.sharding) == ("bfloat16", "zero3"):
+            raise ValueError(  # its weights come back only through DeepSpeed's own way of saving
+                "model.dtype: 'bfloat16' cannot be saved with compute.sharding 'zero3' (allowed: "
+                "'float32'; any with 'none', 'fsdp2', 'zero2')"
             )
         if self.sft.batch_size % self.compute.processes:
             raise ValueError(

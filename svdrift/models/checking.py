@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig
 
 from svdrift.errors import UserError
 from svdrift.models.folders import listed, one_line, weight_files
-from svdrift.models.loading import quiet_transformers
+from svdrift.models.loading import auto_class, quiet_transformers
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -72,7 +72,10 @@ def config_faults(folder: Path) -> list[str]:
     """
     try:
         with quiet_transformers():
-            loaded = AutoModelForCausalLM.from_pretrained(
+            config = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            loaded = auto_class(config).from_pretrained(
                 folder,
                 device_map="meta",
                 use_safetensors=True,

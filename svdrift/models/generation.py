@@ -240,7 +240,7 @@ def _check(
             )
         if prompts and not (uniforms.min() >= 0 and uniforms.max() < 1):
             raise ValueError("uniforms must lie in [0, 1)")
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(map(len, prompts), default=0) + max_new_tokens
     if positions is not None and longest > positions:
         raise UserError(

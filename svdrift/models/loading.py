@@ -7,7 +7,7 @@ like a finding, so here every tensor must come from the file, or loading fails.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,18 +15,38 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging
 
 from svdrift.errors import UserError
 from svdrift.models.folders import listed, one_line, require_config, weight_files
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+def auto_class(config: PretrainedConfig) -> type[AutoModelForCausalLM]:
+    """The class that makes the whole model of a configuration.
+
+    Of one that also sees (Mllama), `AutoModelForCausalLM` may make the language model alone, and
+    the tensors of its vision tower would be left over.
+    """
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return cast("type[AutoModelForCausalLM]", AutoModelForImageTextToText)
+    return AutoModelForCausalLM
 
 
 def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Load the causal language model in `folder`, on the CPU and in evaluation mode.
+    """Load the language model in `folder`, on the CPU and in evaluation mode.
+
+    One that also sees is loaded whole, so that it can be saved whole.
 
     Args:
         folder: a Hugging Face model folder with safetensors.
@@ -42,20 +62,27 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
 
 
 def load_strictly(said: Path, folder: Path, **arguments: Any) -> PreTrainedModel:
-    """Load a causal language model, and refuse it if a tensor did not come from its file.
+    """Load a language model, and refuse it if a tensor did not come from its file.
 
     Args:
         said: what errors name.
         folder: where transformers looks.
-        arguments: further ones for `AutoModelForCausalLM.from_pretrained`.
+        arguments: further ones for `from_pretrained`.
 
     Raises:
         UserError: it cannot be loaded, or a tensor is missing, unexpected or of the wrong shape.
     """
     try:
         with quiet_transformers():
-            loaded = AutoModelForCausalLM.from_pretrained(
+            config = AutoConfig.from_pretrained(
                 folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                **{name: arguments[name] for name in ("gguf_file",) if name in arguments},
+            )
+            loaded = auto_class(config).from_pretrained(
+                folder,
+                config=config,
                 **arguments,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -111,13 +138,31 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def save_checkpoint(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write model and tokenizer as a Hugging Face folder, replacing `folder` if it exists.
 
     The folder appears complete or not at all: it is written beside its place and then renamed.
     The same weights give the same bytes.
+
+    Args:
+        model: stays as it is.
+        tokenizer: of the model.
+        folder: where to.
+        dtype: floating type in the file, to which weights are rounded (to nearest, ties to even);
+            None for the model's own.
     """
+    if dtype not in (None, model.dtype):
+        model = with_weights(
+            model,
+            {
+                name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu()
+                for name, tensor in named_tensors(model)
+            },
+        )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left over from a run that was killed
     partial.mkdir(parents=True)
@@ -127,6 +172,28 @@ def save_checkpoint(
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
+
+
+def named_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Name and value of each parameter and buffer; what is tied comes once."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        yield name, tensor.detach()
+
+
+def with_weights(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
+    """A model like this one that holds other tensors, given by the names of `named_tensors`.
+
+    What was tied is tied. Buffers that are no part of a checkpoint have no values, so it is to be
+    saved, not run.
+    """
+    with torch.device("meta"):
+        copy: PreTrainedModel = auto_class(model.config).from_config(model.config)
+    # Not strictly: tied weights have one name here, and some buffers are not part of the state.
+    copy.load_state_dict(weights, strict=False, assign=True)
+    copy.tie_weights()
+    copy.generation_config = model.generation_config
+    copy.eval()
+    return copy
 
 
 @contextmanager

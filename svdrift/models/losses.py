@@ -42,7 +42,7 @@ def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
         labels: `[batch, length]`, `IGNORED` where there is no loss.
     """
     return functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1),
+        logits[:, :-1].flatten(0, 1).float(),
         labels[:, 1:].flatten(),
         ignore_index=IGNORED,
         reduction="sum",

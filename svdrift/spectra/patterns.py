@@ -9,9 +9,12 @@ PREFIX = r"(?:(?:model|language_model)\.)*"
 """What may stand before a tensor's name: `model.` (Llama, Qwen2), `model.language_model.` or
 `language_model.model.` (Mllama). A vision tower has another prefix and so is left alone."""
 
+ATTENTION = r"(?:self|cross)_attn"
+"""A layer has one of them. In Mllama every fifth attends to the image (`cross_attn`)."""
+
 DEFAULT_PATTERNS: dict[str, str] = {
     **{
-        module: rf"{PREFIX}layers\.{{layer}}\.self_attn\.{module}_proj\.weight"
+        module: rf"{PREFIX}layers\.{{layer}}\.{ATTENTION}\.{module}_proj\.weight"
         for module in ("q", "k", "v", "o")
     },
     **{

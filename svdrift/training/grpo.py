@@ -35,7 +35,7 @@ from svdrift.settings import GRPOSettings, PPOSettings
 from svdrift.tasks.base import Problem, Task
 from svdrift.training import ppo, ppo_math, sharding, snapshots
 from svdrift.training.device import on_gpu
-from svdrift.training.parameters import freeze_embeddings
+from svdrift.training.parameters import freeze
 from svdrift.training.rollout import Episode, as_tensors, play_episodes
 
 # TRL's name of what it logs for each update -> ours.
@@ -73,6 +73,7 @@ def train_grpo(
     max_new_tokens: int,
     work: Path,
     progress: Progress,
+    dtype: torch.dtype = torch.float32,
 ) -> GRPORun:
     """Train the causal language model in the folder `start` on `hands` by GRPO.
 
@@ -95,6 +96,7 @@ def train_grpo(
         work: folder for intermediate checkpoints and, written with them and on SIGTERM, a snapshot
             from which a later call continues.
         progress: wraps the updates, as `tqdm` does.
+        dtype: in which intermediate checkpoints are saved; training keeps float32.
 
     Raises:
         UserError: SIGTERM came, and a snapshot was kept.
@@ -104,15 +106,14 @@ def train_grpo(
     tokenizer = loading.load_tokenizer(start)
     with sharding.in_turn():
         model = loading.load_model(start)
-        if settings.freeze_embeddings:
-            freeze_embeddings(model)
+        freeze(model, embeddings=settings.freeze_embeddings)
         if sharding.wanted():
             sharding.shard(model)
         reference = loading.load_model(start, dtype=torch.bfloat16 if on_gpu() else torch.float32)
         sharding.place(reference.requires_grad_(False))
     problems = task.read(hands)
     game = _Game(reference, tokenizer, task, problems, settings, seed, max_new_tokens)
-    schedule = _Schedule(model, tokenizer, settings, work, progress)
+    schedule = _Schedule(model, tokenizer, settings, work, progress, dtype)
     arguments = _arguments(settings, processes=processes, seed=seed, work=work)
     sharding.let_accelerate_shard_on_cpu()
     with warnings.catch_warnings():
@@ -227,9 +228,10 @@ class _Schedule(TrainerCallback):
         settings: GRPOSettings,
         work: Path,
         progress: Progress,
+        dtype: torch.dtype,
     ) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
-        self.work, self.progress = work, progress
+        self.work, self.progress, self.dtype = work, progress, dtype
         self.updates: Iterator[int] = iter(())
 
     def on_train_begin(
@@ -260,7 +262,7 @@ class _Schedule(TrainerCallback):
                 policy = sharding.ordinary(self.model)
                 if state.is_world_process_zero:
                     folder = self.work / f"update-{update}"
-                    loading.save_checkpoint(policy, self.tokenizer, folder)
+                    loading.save_checkpoint(policy, self.tokenizer, folder, self.dtype)
         return control
 
 

@@ -43,7 +43,7 @@ from svdrift.settings import PPOSettings
 from svdrift.tasks.base import Task
 from svdrift.training import ppo_math, sharding, snapshots
 from svdrift.training.device import on_gpu
-from svdrift.training.parameters import freeze_embeddings
+from svdrift.training.parameters import freeze
 from svdrift.training.rollout import Episode, Rollouts, as_tensors, play_episodes
 
 # What is drawn at random, so that no two draws share a stream of numbers.
@@ -86,6 +86,7 @@ def train_ppo(
     work: Path,
     key: str,
     progress: Progress,
+    dtype: torch.dtype = torch.float32,
 ) -> PPORun:
     """Train the causal language model in the folder `start` on `hands` by PPO.
 
@@ -110,6 +111,7 @@ def train_ppo(
         work: folder for snapshots and intermediate checkpoints, kept between attempts.
         key: what the run depends on, hashed; a snapshot with another key is not resumed.
         progress: wraps the updates, as `tqdm` does.
+        dtype: in which intermediate checkpoints are saved; training keeps float32.
 
     Raises:
         UserError: SIGTERM came and a snapshot was kept, or DeepSpeed would hold the model.
@@ -218,7 +220,7 @@ def train_ppo(
             if update in settings.checkpoint_updates:
                 policy = sharding.ordinary(actor.policy)
                 if accelerator.is_main_process:
-                    loading.save_checkpoint(policy, tokenizer, _checkpoint(work, update))
+                    loading.save_checkpoint(policy, tokenizer, _checkpoint(work, update), dtype)
             asked = time.monotonic()
             due = accelerator.is_main_process and asked - last_snapshot > wait
             asking = torch.tensor([told(), due], device=device).float()
@@ -322,8 +324,7 @@ class ActorCritic(nn.Module):
         self.policy = policy
         if settings.gradient_checkpointing:
             policy.gradient_checkpointing_enable({"use_reentrant": False})
-        if settings.freeze_embeddings:
-            freeze_embeddings(policy)
+        freeze(policy, embeddings=settings.freeze_embeddings)
         separate = settings.value_model == "separate"
         self.critic = copy.deepcopy(policy.base_model) if separate else None
         width = int(policy.config.get_text_config().hidden_size)

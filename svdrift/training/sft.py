@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from datasets import Dataset, disable_progress_bars
 from transformers import (
     PreTrainedModel,
@@ -30,7 +31,7 @@ from svdrift.scripting import Progress
 from svdrift.settings import SFTSettings
 from svdrift.training import sharding, snapshots
 from svdrift.training.device import on_gpu
-from svdrift.training.parameters import freeze_embeddings
+from svdrift.training.parameters import freeze
 
 WINDOW = 4  # steps over which a row of losses is the mean
 
@@ -45,6 +46,7 @@ def train_sft(
     seed: int,
     work: Path,
     progress: Progress,
+    dtype: torch.dtype = torch.float32,
 ) -> pd.DataFrame:
     """Fine-tune `model` on (prompt, reply) pairs; the loss is on the reply.
 
@@ -56,6 +58,7 @@ def train_sft(
         model: whole, or sharded by `svdrift.training.sharding`; trained in place.
         processes: number of processes of this launch, between which batches are shared.
         progress: wraps the steps, as `tqdm` does.
+        dtype: in which checkpoints are saved; training keeps the model's own.
 
     Returns:
         Columns `step` and `train_loss` (nats per reply token, mean over the last 4 steps).
@@ -65,8 +68,7 @@ def train_sft(
     """
     disable_progress_bars()  # of the data's preparation, which takes seconds,
     disable_progress_bar()  # and of writing models
-    if settings.freeze_embeddings:
-        freeze_embeddings(model)
+    freeze(model, embeddings=settings.freeze_embeddings)
     arguments = _arguments(settings, processes=processes, seed=seed, work=work)
     sharding.let_accelerate_shard_on_cpu()
     trainer = SFTTrainer(
@@ -77,7 +79,7 @@ def train_sft(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_ShowProgress(progress))
-    keep = _KeepCheckpoints(trainer, model, tokenizer, settings.checkpoints, work)
+    keep = _KeepCheckpoints(trainer, model, tokenizer, settings.checkpoints, work, dtype)
     trainer.add_callback(keep)
     snapshots.train(trainer, work)
     return _losses(trainer.state.log_history)
@@ -93,9 +95,10 @@ class _KeepCheckpoints(TrainerCallback):
         tokenizer: PreTrainedTokenizerBase,
         steps: Sequence[int],
         work: Path,
+        dtype: torch.dtype,
     ) -> None:
         self.trainer, self.model, self.tokenizer = trainer, model, tokenizer
-        self.steps, self.work = steps, work
+        self.steps, self.work, self.dtype = steps, work, dtype
 
     def on_step_end(
         self,
@@ -111,12 +114,12 @@ class _KeepCheckpoints(TrainerCallback):
         return control
 
     def _keep(self, folder: Path) -> None:
-        if not sharding.is_sharded(self.model):
+        if sharding.kind() == "deepspeed":  # which alone knows where its weights are
             self.trainer.save_model(str(folder))
             return
         model = sharding.ordinary(self.model)  # for the trainer would write tied weights twice
         if self.trainer.is_world_process_zero():
-            loading.save_checkpoint(model, self.tokenizer, folder)
+            loading.save_checkpoint(model, self.tokenizer, folder, self.dtype)
 
 
 class _ShowProgress(TrainerCallback):

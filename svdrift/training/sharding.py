@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from svdrift.models.loading import named_tensors, with_weights
 from svdrift.training.device import on_gpu
 
 
@@ -137,17 +138,10 @@ def ordinary(model: PreTrainedModel) -> PreTrainedModel:
         return model
     main = PartialState().is_main_process
     weights = {}
-    for name, piece_or_buffer in (*model.named_parameters(), *model.named_buffers()):
-        tensor = gathered(piece_or_buffer.detach())
+    for name, piece_or_buffer in named_tensors(model):
+        tensor = gathered(piece_or_buffer)
         weights[name] = tensor.cpu() if main else tensor.to("meta")
-    with torch.device("meta"):
-        copy: PreTrainedModel = AutoModelForCausalLM.from_config(model.config)
-    # Not strictly: tied weights have one name here, and some buffers are not part of the state.
-    copy.load_state_dict(weights, strict=False, assign=True)
-    copy.tie_weights()
-    copy.generation_config = model.generation_config
-    copy.eval()
-    return copy
+    return with_weights(model, weights)
 
 
 def let_accelerate_shard_on_cpu() -> None:

@@ -24,12 +24,13 @@ rule evaluate:
         ),
         task=as_json(STUDY.task.game(*EVALUATED_SPLITS)),
         max_reply_tokens=STUDY.task.max_reply_tokens,
+        dtype=STUDY.model.dtype,
     shell:
         reuse(
             "python scripts/evaluate.py --settings {params.settings:q} {resources.settings:q}"
             " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
             " --model {input.model} --checkpoint {wildcards.checkpoint} --hands {input.hands}"
-            " --seed {wildcards.seed} --device {resources.device}"
+            " --seed {wildcards.seed} --device {resources.device} --dtype {params.dtype}"
             " --episodes {output.episodes} --accuracy {output.accuracy}"
             " --objectives {output.objectives}"
         )

@@ -19,11 +19,12 @@ if STUDY.model.source == "tiny":
             settings=as_json(STUDY.pretrain),
             architecture=as_json(STUDY.model.architecture),
             skills=as_json(STUDY.task.skills),
+            dtype=STUDY.model.dtype,
         shell:
             reuse(
                 "python scripts/pretrain.py --settings {params.settings:q}"
                 " --skills {params.skills:q} --architecture {params.architecture:q}"
-                " --seed {wildcards.seed} --device {resources.device}"
+                " --seed {wildcards.seed} --device {resources.device} --dtype {params.dtype}"
                 " --out {output.model} --losses {output.losses}"
             )
 
@@ -58,7 +59,8 @@ LAUNCH = hashlib.sha256(
 TRAIN_SFT = (
     ACCELERATE + "scripts/train_sft.py"
     " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
-    " --seed {wildcards.seed} --model {input.model} --hands {input.hands} --work {resources.work}"
+    " --seed {wildcards.seed} --model {input.model} --hands {input.hands} --dtype {params.dtype}"
+    " --work {resources.work}"
 )
 
 
@@ -100,6 +102,7 @@ rule train_sft:
         **code("scripts/train_sft.py"),
         settings=as_json(STUDY.sft),
         task=as_json(STUDY.task.game("demonstrations")),
+        dtype=STUDY.model.dtype,
         launch=LAUNCH,
     shell:
         # Another study's run may have kept other steps.
@@ -130,6 +133,7 @@ rule keep_sft:
         **code("scripts/train_sft.py"),
         settings=as_json(STUDY.sft),
         task=as_json(STUDY.task.game("demonstrations")),
+        dtype=STUDY.model.dtype,
         launch=LAUNCH,
     shell:
         # As links; as copies where the file system has none.

@@ -55,6 +55,7 @@ rule recover:
         settings=as_json(STUDY.evaluation, without=["tries", "multi_try_splits"]),
         task=as_json(STUDY.task.game(*REPAIRED_SPLITS)),
         max_reply_tokens=STUDY.task.max_reply_tokens,
+        dtype=STUDY.model.dtype,
         target=lambda wildcards: REPAIRS[wildcards.repair].target,
         anchor=lambda wildcards: REPAIRS[wildcards.repair].anchor,
         intervention=intervention,
@@ -65,7 +66,7 @@ rule recover:
             + FIND_CHECKPOINTS
             + " --repair {wildcards.repair} --target {params.target} --anchor {params.anchor}"
             " --intervention {params.intervention:q} --hands {input.hands}"
-            " --seed {wildcards.seed} --device {resources.device}"
+            " --seed {wildcards.seed} --device {resources.device} --dtype {params.dtype}"
             " --episodes {output.episodes} --accuracy {output.accuracy}",
             inputs="{input.hands} " + COMPARED,
         )

@@ -27,13 +27,14 @@ rule train_ppo:
         settings=as_json(PPO),
         task=as_json(STUDY.task.game("practice")),
         max_reply_tokens=STUDY.task.max_reply_tokens,
+        dtype=STUDY.model.dtype,
         launch=LAUNCH,
     shell:
         reuse(
             ACCELERATE + "scripts/train_ppo.py"
             " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
             " --max-reply-tokens {params.max_reply_tokens} --seed {wildcards.seed}"
-            " --model {input.model} --hands {input.hands}"
+            " --dtype {params.dtype} --model {input.model} --hands {input.hands}"
             " --out {output.model} --intermediate {output.model}-update-{{update}}"
             " --metrics {output.metrics} --advantages {output.advantages} --work {resources.work}"
         )
@@ -65,6 +66,7 @@ use rule train_ppo as train_ppo_on_demonstrations with:
         settings=as_json(PPO),
         task=as_json(STUDY.task.game("practice")),
         max_reply_tokens=STUDY.task.max_reply_tokens,
+        dtype=STUDY.model.dtype,
         launch=LAUNCH,
 
 
@@ -93,13 +95,14 @@ rule train_grpo:
         settings=as_json(GRPO),
         task=as_json(STUDY.task.game("practice")),
         max_reply_tokens=STUDY.task.max_reply_tokens,
+        dtype=STUDY.model.dtype,
         launch=LAUNCH,
     shell:
         reuse(
             ACCELERATE + "scripts/train_grpo.py"
             " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
             " --max-reply-tokens {params.max_reply_tokens} --seed {wildcards.seed}"
-            " --model {input.model} --hands {input.hands}"
+            " --dtype {params.dtype} --model {input.model} --hands {input.hands}"
             " --out {output.model} --intermediate {output.model}-update-{{update}}"
             " --metrics {output.metrics} --work {resources.work}"
         )
@@ -130,6 +133,7 @@ use rule train_grpo as train_grpo_on_demonstrations with:
         settings=as_json(GRPO),
         task=as_json(STUDY.task.game("practice")),
         max_reply_tokens=STUDY.task.max_reply_tokens,
+        dtype=STUDY.model.dtype,
         launch=LAUNCH,
 
 
@@ -153,6 +157,7 @@ rule continue_sft:
         **code("scripts/train_sft.py"),
         settings=as_json(STUDY.matched_sft),
         task=as_json(STUDY.task.game("demonstrations")),
+        dtype=STUDY.model.dtype,
         launch=LAUNCH,
     shell:
         reuse(TRAIN_SFT + " --out {output.model} --losses {output.losses}")
