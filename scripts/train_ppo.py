@@ -71,7 +71,7 @@ def main() -> None:
         max_reply_tokens=args.max_reply_tokens,
         dtype=args.dtype,
     )
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(DTYPES[args.dtype])
     result = train_ppo(
         args.model,
         make_task(args.task),

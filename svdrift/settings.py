@@ -262,8 +262,9 @@ class ModelSettings(Section):
     dtype: Dtype = Field(
         "float32",
         description="Type in which checkpoints are saved, and models evaluated and repaired. "
-        "Training keeps float32 weights and starts from the rounded checkpoint; every save rounds "
-        "to nearest. Spectra and repairs are computed in float32.",
+        "Training keeps float32 weights and starts from the rounded checkpoint; its forward passes "
+        "compute in `bfloat16` on a GPU always, on a CPU with this. Every save rounds to nearest. "
+        "Spectra and repairs are computed in float32.",
     )
 
 
@@ -709,6 +710,12 @@ class ComputeSettings(Section):
         description="What processes share besides the batch. `fsdp2`: weights, gradients and "
         "moments lie in pieces. `zero2`, `zero3`: so does DeepSpeed (SFT only; `zero2` GRPO too), "
         "with moments, and for `zero3` weights, in the machine's memory (docs/accelerate.md).",
+    )
+    threads: int = Field(
+        1,
+        gt=0,
+        description="CPU threads of a training job, over all its processes. Another number gives "
+        "the same up to rounding.",
     )
     use_gpus: bool = Field(
         True,

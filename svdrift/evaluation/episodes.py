@@ -14,6 +14,7 @@ from svdrift.models.losses import IGNORED, pad, summed_loss, tokenise
 from svdrift.settings import EvaluationSettings
 from svdrift.tasks import Task
 
+LOGITS = 2**28  # of one forward for losses, at most: 1 GiB in float32
 LABELS = ["hand_id", "multiset", "exposure", "pretrained"]  # columns copied from the hands
 
 
@@ -103,13 +104,18 @@ def reply_loss(
     pairs: Sequence[tuple[str, str]],
     batch_size: int,
 ) -> float:
-    """Mean loss (nats per reply token) on (prompt, reply) pairs: the objective of SFT."""
+    """Mean loss (nats per reply token) on (prompt, reply) pairs: the objective of SFT.
+
+    Args:
+        batch_size: most pairs in a forward pass; fewer where a large vocabulary would need more
+            memory than `LOGITS` does.
+    """
     examples = tokenise(tokenizer, pairs)
+    longest = max(len(tokens) for tokens, _ in examples)
+    rows = max(1, min(batch_size, LOGITS // (longest * len(tokenizer))))
     total, count = 0.0, 0
-    for first in range(0, len(examples), batch_size):
-        tokens, labels = (
-            part.to(model.device) for part in pad(examples[first : first + batch_size])
-        )
+    for first in range(0, len(examples), rows):
+        tokens, labels = (part.to(model.device) for part in pad(examples[first : first + rows]))
         with torch.inference_mode():
             # Padding stands on the right, where causal attention never looks.
             logits = model(tokens, use_cache=False).logits

@@ -34,7 +34,7 @@ from svdrift.scripting import Progress
 from svdrift.settings import GRPOSettings, PPOSettings
 from svdrift.tasks.base import Problem, Task
 from svdrift.training import ppo, ppo_math, sharding, snapshots
-from svdrift.training.device import on_gpu
+from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.parameters import freeze
 from svdrift.training.rollout import Episode, as_tensors, play_episodes
 
@@ -109,12 +109,14 @@ def train_grpo(
         freeze(model, embeddings=settings.freeze_embeddings)
         if sharding.wanted():
             sharding.shard(model)
-        reference = loading.load_model(start, dtype=torch.bfloat16 if on_gpu() else torch.float32)
+        reference = loading.load_model(
+            start, dtype=torch.bfloat16 if in_bfloat16(dtype) else torch.float32
+        )
         sharding.place(reference.requires_grad_(False))
     problems = task.read(hands)
     game = _Game(reference, tokenizer, task, problems, settings, seed, max_new_tokens)
     schedule = _Schedule(model, tokenizer, settings, work, progress, dtype)
-    arguments = _arguments(settings, processes=processes, seed=seed, work=work)
+    arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
     sharding.let_accelerate_shard_on_cpu()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
@@ -266,7 +268,9 @@ class _Schedule(TrainerCallback):
         return control
 
 
-def _arguments(settings: GRPOSettings, *, processes: int, seed: int, work: Path) -> GRPOConfig:
+def _arguments(
+    settings: GRPOSettings, *, processes: int, seed: int, work: Path, dtype: torch.dtype
+) -> GRPOConfig:
     gpu = on_gpu()
     per_process = settings.minibatch_size // processes
     micro = math.gcd(per_process, settings.micro_batch_size)
@@ -290,7 +294,7 @@ def _arguments(settings: GRPOSettings, *, processes: int, seed: int, work: Path)
         lr_scheduler_type="constant",
         max_grad_norm=settings.max_grad_norm,
         gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=gpu,
+        bf16=in_bfloat16(dtype),
         use_cpu=not gpu,
         save_strategy="no",  # the callback asks for snapshots at the listed updates
         save_total_limit=1,

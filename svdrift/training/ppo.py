@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -42,7 +41,7 @@ from svdrift.scripting import Progress
 from svdrift.settings import PPOSettings
 from svdrift.tasks.base import Task
 from svdrift.training import ppo_math, sharding, snapshots
-from svdrift.training.device import on_gpu
+from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.parameters import freeze
 from svdrift.training.rollout import Episode, Rollouts, as_tensors, play_episodes
 
@@ -242,13 +241,15 @@ def train_ppo(
     )
 
 
-def make_accelerator() -> Accelerator:
-    """Set up processes as `accelerate launch` says; else one process, and bf16 on a GPU."""
-    gpu = on_gpu()
-    default = "bf16" if gpu else "no"
+def make_accelerator(dtype: torch.dtype = torch.float32) -> Accelerator:
+    """Set up processes as `accelerate launch` says; else one process.
+
+    Args:
+        dtype: in which checkpoints are kept.
+    """
     return Accelerator(
-        cpu=not gpu,  # else several processes without a GPU would not find each other
-        mixed_precision=os.environ.get("ACCELERATE_MIXED_PRECISION", default),
+        cpu=not on_gpu(),  # else several processes without a GPU would not find each other
+        mixed_precision="bf16" if in_bfloat16(dtype) else "no",
         # The only buffers are constants; sending them at each forward is waste.
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )

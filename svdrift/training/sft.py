@@ -30,7 +30,7 @@ from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
 from svdrift.settings import SFTSettings
 from svdrift.training import sharding, snapshots
-from svdrift.training.device import on_gpu
+from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.parameters import freeze
 
 WINDOW = 4  # steps over which a row of losses is the mean
@@ -69,7 +69,7 @@ def train_sft(
     disable_progress_bars()  # of the data's preparation, which takes seconds,
     disable_progress_bar()  # and of writing models
     freeze(model, embeddings=settings.freeze_embeddings)
-    arguments = _arguments(settings, processes=processes, seed=seed, work=work)
+    arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
     sharding.let_accelerate_shard_on_cpu()
     trainer = SFTTrainer(
         model=model,
@@ -150,7 +150,9 @@ class _ShowProgress(TrainerCallback):
         next(self.steps, None)
 
 
-def _arguments(settings: SFTSettings, *, processes: int, seed: int, work: Path) -> SFTConfig:
+def _arguments(
+    settings: SFTSettings, *, processes: int, seed: int, work: Path, dtype: torch.dtype
+) -> SFTConfig:
     gpu = on_gpu()
     per_process = settings.batch_size // processes
     micro = math.gcd(per_process, settings.micro_batch_size)
@@ -164,7 +166,7 @@ def _arguments(settings: SFTSettings, *, processes: int, seed: int, work: Path) 
         warmup_steps=settings.warmup_steps,
         max_length=settings.max_length,
         gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=gpu,
+        bf16=in_bfloat16(dtype),
         use_cpu=not gpu,
         save_strategy="no",  # the callback asks for snapshots at the listed steps
         save_total_limit=1,

@@ -119,7 +119,7 @@ def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
         ),
         (
             "model: {source: nowhere}\ntask: {hands: {pretraining_holdout: 0}}",
-            "model.source: 'nowhere' is not a model folder",
+            "model.source: 'nowhere' names no model",
         ),
     ],
 )

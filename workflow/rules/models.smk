@@ -93,6 +93,7 @@ rule train_sft:
         LOGS + "/seed-{seed}/train_sft.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/train_sft.tsv"
+    threads: STUDY.compute.threads
     resources:
         **needs(mem_mb=4000, runtime=60, **TRAINING),
         kept=" ".join(map(str, KEPT)),
@@ -125,6 +126,7 @@ rule keep_sft:
     benchmark:
         BENCHMARKS + "/seed-{seed}/keep_sft/sft-{step}.tsv"
     localrule: ALL_KEPT  # makes links; only if it must train it is for the cluster
+    threads: STUDY.compute.threads
     resources:
         **needs(mem_mb=4000, runtime=60, **TRAINING),
         settings=lambda wildcards: keeping(int(wildcards.step)),

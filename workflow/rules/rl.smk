@@ -18,6 +18,7 @@ rule train_ppo:
         LOGS + "/seed-{seed}/ppo-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/ppo-from-{step}.tsv"
+    threads: STUDY.compute.threads
     resources:
         **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
@@ -86,6 +87,7 @@ rule train_grpo:
         LOGS + "/seed-{seed}/grpo-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/grpo-from-{step}.tsv"
+    threads: STUDY.compute.threads
     resources:
         **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
@@ -149,6 +151,7 @@ rule continue_sft:
         LOGS + "/seed-{seed}/continued-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/continued-from-{step}.tsv"
+    threads: STUDY.compute.threads
     resources:
         **needs(mem_mb=4000, runtime=60, **TRAINING),
         settings=untracked(STUDY.matched_sft),
