@@ -175,9 +175,11 @@ def save_checkpoint(
 
 
 def named_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Name and value of each parameter and buffer; what is tied comes once."""
+    """Name and value of each parameter and buffer of a checkpoint; what is tied comes once."""
+    saved = model.state_dict().keys()  # some buffers are not
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        yield name, tensor.detach()
+        if name in saved:
+            yield name, tensor.detach()
 
 
 def with_weights(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
@@ -188,7 +190,7 @@ def with_weights(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTr
     """
     with torch.device("meta"):
         copy: PreTrainedModel = auto_class(model.config).from_config(model.config)
-    # Not strictly: tied weights have one name here, and some buffers are not part of the state.
+    # Not strictly: tied weights have one name here.
     copy.load_state_dict(weights, strict=False, assign=True)
     copy.tie_weights()
     copy.generation_config = model.generation_config

@@ -1,0 +1,166 @@
+"""One step of SFT and one update of PPO of pico models of the published architectures.
+
+Run as a program, this file trains once: the tests with several processes start it under
+`accelerate launch`.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from accelerate import PartialState
+from safetensors.torch import load_file
+
+from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
+from svdrift.models.tiny import make_tokenizer
+from svdrift.settings import PPOSettings, SFTSettings, TaskSettings
+from svdrift.tasks import make_task
+from svdrift.tasks.base import demonstrations
+from svdrift.training import ppo, sharding
+from svdrift.training.sft import train_sft
+from tests.published import LLAMA, QWEN, pico_model
+
+GAME = make_task(TaskSettings())
+HANDS = pd.DataFrame({"cards": ["A 2 3 4", "6 6 6 6", "J 2 3 9", "J Q 2 2"]})
+HANDS = HANDS.assign(rule="tens", target=24)
+SFT = SFTSettings(
+    checkpoints=(1,),
+    steps=1,
+    batch_size=4,
+    micro_batch_size=2,
+    learning_rate=1e-3,  # the published 1e-6 would hardly show in bfloat16
+    warmup_steps=0,
+    freeze_embeddings=False,
+    gradient_checkpointing=True,
+)
+PPO = PPOSettings(
+    preset="paper",
+    tries=2,
+    updates=1,
+    episodes=4,
+    minibatch_size=4,
+    epochs=2,
+    learning_rate=1e-3,
+    checkpoint_every=1,
+    gradient_checkpointing=True,
+)
+
+
+def everyone(steps, *_):
+    return steps
+
+
+def make_start(folder, name):
+    tokenizer = make_tokenizer(GAME.words)
+    save_checkpoint(pico_model(name, len(tokenizer), tokenizer.eos_token_id), tokenizer, folder)
+
+
+def fine_tune(start, work, processes=1):
+    model = load_model(start)
+    if sharding.wanted():
+        sharding.shard(model)
+    return train_sft(
+        model,
+        load_tokenizer(start),
+        demonstrations(GAME, HANDS),
+        SFT,
+        processes=processes,
+        seed=0,
+        work=work / "sft",
+        progress=everyone,
+        dtype=torch.bfloat16,
+    )
+
+
+def practise(start, work, accelerator):
+    run = ppo.train_ppo(
+        start,
+        GAME,
+        HANDS,
+        PPO,
+        seed=0,
+        max_new_tokens=6,
+        accelerator=accelerator,
+        work=work / "ppo",
+        key="a run",
+        progress=everyone,
+    )
+    if accelerator.is_main_process:
+        save_checkpoint(run.policy, load_tokenizer(start), work / "ppo-end", torch.bfloat16)
+    return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_cpu():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        patch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+        yield
+
+
+@pytest.fixture(scope="module", params=[QWEN, LLAMA], ids=["qwen2", "mllama"])
+def trained(request, tmp_path_factory):
+    """Name, start, and folder of what one process made of it."""
+    work = tmp_path_factory.mktemp("published")
+    make_start(work / "start", request.param)
+    fine_tune(work / "start", work)
+    run = practise(work / "start", work, ppo.make_accelerator())
+    return request.param, work, run
+
+
+def fixed(tensor):
+    """Whether text passes it by: the vision tower, its projector, layers that attend to images."""
+    return any(part in tensor for part in ("vision_model", "multi_modal", "layers.3."))
+
+
+def read(folder):
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("end", ["sft/sft-1", "ppo-end"])
+def test_text_trains_its_path_and_nothing_else(trained, end):
+    name, work, _ = trained
+    load_model(work / end, dtype=torch.bfloat16)  # strictly
+    start, after = read(work / "start"), read(work / end)
+    assert after.keys() == start.keys()
+    for tensor, value in after.items():
+        same = torch.equal(value, start[tensor].to(torch.bfloat16))
+        if name == LLAMA and fixed(tensor):
+            assert same, tensor
+        elif value.ndim == 2:
+            assert not same, tensor
+
+
+def test_an_update_of_the_published_ppo_is_finite(trained):
+    _, _, run = trained
+    row = run.metrics.iloc[0]
+    assert row[["policy_loss", "value_loss", "grad_norm", "kl_to_start"]].notna().all()
+    assert 0 < row["grad_norm"] < float("inf")
+    assert row["kl_to_start"] == pytest.approx(0, abs=1e-6)  # before the first step
+
+
+@pytest.mark.parametrize("config", ["cpus", "cpus-fsdp2"])
+@pytest.mark.parametrize("trained", [LLAMA], ids=["mllama"], indirect=True)
+def test_processes_agree_although_parts_have_no_gradient(trained, config, tmp_path, accelerate):
+    _, alone, _ = trained
+    done = accelerate(config, __file__, alone / "start", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for end in ("sft/sft-1", "ppo-end"):
+        ours, theirs = read(tmp_path / end), read(alone / end)
+        assert ours.keys() == theirs.keys()
+        for tensor, value in theirs.items():
+            torch.testing.assert_close(ours[tensor], value, rtol=2**-7, atol=2e-4)
+
+
+def main(start, work):
+    """What a process does in the test above."""
+    accelerator = ppo.make_accelerator()
+    practise(start, work, accelerator)
+    fine_tune(start, work, processes=PartialState().num_processes)
+    PartialState().destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
