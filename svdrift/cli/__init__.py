@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
+from svdrift.cli.memory import return_freed_memory
 from svdrift.scripting import run
 
 COMMANDS = {
@@ -51,4 +52,5 @@ def _dispatch() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.arguments(own)
+    return_freed_memory()
     raise SystemExit(module.main(own.parse_args(chosen.arguments)))

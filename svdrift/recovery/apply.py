@@ -41,7 +41,8 @@ def recover_tensors(
     require_same_matrices(target, anchor)
     for key in _chosen(target, intervention):
         matrix, weight = target.factors.matrices[key], target.weight(key)
-        full = len(chosen_ranks(intervention, matrix.rank)) == matrix.rank
+        ranks = chosen_ranks(intervention, matrix.rank)
+        full = len(ranks) == matrix.rank
         if intervention.kind == "reset" or (intervention.full_rank_reset and full):
             new = anchor.weight(key).to(weight.dtype)
         elif intervention.weight is not None:
@@ -49,9 +50,9 @@ def recover_tensors(
         else:
             new = changed(
                 weight.to(device),
-                _on(target.factors.read(key), device),
-                _on(anchor.factors.read(key), device),
-                intervention,
+                _on(target.factors.read(key, ranks), device),
+                _on(anchor.factors.read(key, ranks), device),
+                intervention.kind,
                 generator(intervention.seed, target.factors.content_hash, *key),
             ).cpu()
         yield matrix.name, new

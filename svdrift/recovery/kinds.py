@@ -1,7 +1,7 @@
-"""The mathematics of each kind, as pure functions of the factors of target and anchor.
+"""The mathematics of each kind, as pure functions of chosen factors of target and anchor.
 
 Every kind that mixes factors is W' = W_t + L R with L of shape (m, p), R of shape (p, n) and
-p <= 2k for k ranks: no new decomposition, and little work while k is small. The mixed bases are
+p <= 2k for k ranks I: no new decomposition, and little work while k is small. The mixed bases are
 not orthonormal; that is part of the method.
 """
 
@@ -11,12 +11,13 @@ import math
 from typing import NamedTuple
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
-from svdrift.recovery.interventions import Intervention
+from svdrift.recovery.interventions import Intervention, Kind
 from svdrift.spectra.angles import rank_count
 from svdrift.spectra.decomposition import Factors
+
+BLOCK = 4096  # rows of a weight that are changed at once
 
 
 class LowRank(NamedTuple):
@@ -33,25 +34,22 @@ def chosen_ranks(intervention: Intervention, rank: int) -> Tensor:
     return torch.cat([torch.arange(top), torch.arange(rank - bottom, rank)])
 
 
-def directions(target: Factors, anchor: Factors, ranks: Tensor) -> LowRank:
+def directions(target: Factors, anchor: Factors) -> LowRank:
     """Replace u_t, v_t by u_a, v_a and keep s_t: sum over I of s_t (u_a v_a^T - u_t v_t^T)."""
-    return _exchange(target, ranks, anchor.U[:, ranks], target.S[ranks], anchor.Vh[ranks])
+    return _exchange(target, anchor.U, target.S, anchor.Vh)
 
 
-def triplets(target: Factors, anchor: Factors, ranks: Tensor) -> LowRank:
+def triplets(target: Factors, anchor: Factors) -> LowRank:
     """Replace u, s and v: sum over I of s_a u_a v_a^T - s_t u_t v_t^T."""
-    return _exchange(target, ranks, anchor.U[:, ranks], anchor.S[ranks], anchor.Vh[ranks])
+    return _exchange(target, anchor.U, anchor.S, anchor.Vh)
 
 
-def values(target: Factors, anchor: Factors, ranks: Tensor) -> LowRank:
+def values(target: Factors, anchor: Factors) -> LowRank:
     """Replace s and keep the vectors: sum over I of (s_a - s_t) u_t v_t^T."""
-    change = anchor.S[ranks] - target.S[ranks]
-    return LowRank(target.U[:, ranks] * change, target.Vh[ranks])
+    return LowRank(target.U * (anchor.S - target.S), target.Vh)
 
 
-def random_directions(
-    target: Factors, anchor: Factors, ranks: Tensor, rng: torch.Generator
-) -> LowRank:
+def random_directions(target: Factors, anchor: Factors, rng: torch.Generator) -> LowRank:
     """Turn u_t and v_t of I at random, all by one angle θ, and keep s_t.
 
     θ makes the Frobenius norm of the change that of `directions`; a change too large for a
@@ -60,11 +58,13 @@ def random_directions(
 
     Cost: beyond `directions` one QR of (m, k), or of (m, m) when k > m / 2.
     """
+    from scipy.optimize import brentq  # takes half a second and 40 MB, and only this needs it
+
     target, anchor = target.double(), anchor.double()
-    left = _rotations(target.U[:, ranks], rng)
-    right = _rotations(target.Vh[ranks].T, rng)
-    s = target.S[ranks]
-    wanted = _squared_norm(directions(target, anchor, ranks))
+    left = _rotations(target.U, rng)
+    right = _rotations(target.Vh.T, rng)
+    s = target.S
+    wanted = _squared_norm(directions(target, anchor))
     # ||U' S V'^T - U S V^T||² = 2 |s|² - 2 <S, A S B^T>, A = U^T U', B = V^T V'
     blocks = [[left[0].T @ part for part in left], [right[0].T @ part for part in right]]
     products = [[torch.sum(s[:, None] * a * s * b).item() for b in blocks[1]] for a in blocks[0]]
@@ -86,37 +86,37 @@ def random_directions(
         angle = brentq(excess, 0.0, quarter) if excess(quarter) > 0 else quarter
     _, sine, versine = _rodrigues(angle)
     u, v = (basis + sine * j + versine * jj for basis, j, jj in (left, right))
-    return LowRank(*(factor.float() for factor in _exchange(target, ranks, u, s, v.T)))
+    return LowRank(*(factor.float() for factor in _exchange(target, u, s, v.T)))
 
 
 def changed(
-    weight: Tensor,
-    target: Factors,
-    anchor: Factors,
-    intervention: Intervention,
-    rng: torch.Generator,
+    weight: Tensor, target: Factors, anchor: Factors, kind: Kind, rng: torch.Generator
 ) -> Tensor:
     """Apply a kind that mixes factors to one matrix.
 
     Args:
         weight: W_t, shape (m, n), of any floating type.
-        target: its factors.
-        anchor: factors of W_a.
-        intervention: the kind and its ranks.
+        target: its factors of the ranks I.
+        anchor: factors of W_a of these ranks.
+        kind: one of `RANKED`.
         rng: of `random_directions`; other kinds leave it alone.
 
     Returns:
         W' in the type of `weight`, computed in float32. With k = 0 `weight` itself.
     """
-    ranks = chosen_ranks(intervention, len(target.S)).to(target.S.device)
-    if not len(ranks):
+    if not len(target.S):
         return weight
-    if intervention.kind == "random_directions":
-        change = random_directions(target, anchor, ranks, rng)
+    if kind == "random_directions":
+        change = random_directions(target, anchor, rng)
     else:
-        kind = {"directions": directions, "triplets": triplets, "values": values}
-        change = kind[intervention.kind](target, anchor, ranks)
-    return torch.addmm(weight.float(), change.left, change.right).to(weight.dtype)
+        mixed = {"directions": directions, "triplets": triplets, "values": values}
+        change = mixed[kind](target, anchor)
+    new = torch.empty_like(weight)
+    # A block of rows at a time, lest an embedding be held in float32 twice.
+    blocks = (whole.split(BLOCK) for whole in (new, weight, change.left))
+    for made, old, left in zip(*blocks, strict=True):
+        made.copy_(torch.addmm(old.float(), left, change.right))
+    return new
 
 
 def interpolated(weight: Tensor, anchor: Tensor, share: float) -> Tensor:
@@ -126,10 +126,10 @@ def interpolated(weight: Tensor, anchor: Tensor, share: float) -> Tensor:
     return torch.lerp(weight.float(), anchor.float(), share).to(weight.dtype)
 
 
-def _exchange(target: Factors, ranks: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> LowRank:
+def _exchange(target: Factors, u: Tensor, s: Tensor, vh: Tensor) -> LowRank:
     """Sum over I of s u v^T - s_t u_t v_t^T."""
-    left = torch.cat([u * s, target.U[:, ranks] * -target.S[ranks]], dim=1)
-    return LowRank(left, torch.cat([vh, target.Vh[ranks]]))
+    left = torch.cat([u * s, target.U * -target.S], dim=1)
+    return LowRank(left, torch.cat([vh, target.Vh]))
 
 
 def _squared_norm(change: LowRank) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from svdrift.spectra.decomposition import is_finite
 from svdrift.spectra.nulls import fit_random
 
 LEAST_RANK = 16  # of the simulations behind `fit_random`; small matrices fit any law
@@ -24,8 +25,7 @@ def tensor_faults(name: str, tensor: Tensor, *, spectrum: bool) -> list[str]:
     if not tensor.is_floating_point() or not tensor.numel():
         return []
     work = tensor if tensor.element_size() > 1 else tensor.float()  # float8 has few operations
-    # Both ends are NaN if any entry is. Unlike a mask of all entries this takes no memory.
-    if not torch.isfinite(torch.stack(work.aminmax())).all():
+    if not is_finite(work):
         nan, infinite = int(work.isnan().sum()), int(work.isinf().sum())
         return [f"{name}: {nan} NaN and {infinite} infinite of {tensor.numel()} entries"]
     if not spectrum or tensor.ndim != 2 or min(tensor.shape) < LEAST_RANK:

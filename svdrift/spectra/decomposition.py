@@ -21,13 +21,26 @@ from svdrift.spectra.tensor_file import TensorFile
 DOUBLE_UP_TO = 2**21
 """Matrices of at most so many entries are decomposed in float64: it costs next to nothing."""
 
+VERY_TALL = 6
+"""Larger ones with so many rows a column (embeddings) are decomposed by pieces of their rows."""
+
+PIECE = 4  # rows a column of a piece: little beside the whole, much beside the R that it joins
+LEAST_RATIO = 1e-8  # of singular values up to which by pieces U is orthonormal in float32
+
 
 class Factors(NamedTuple):
-    """Thin SVD of an m × n matrix: W = U diag(S) Vh, r = min(m, n), S falling."""
+    """Thin SVD of an m × n matrix: W = U diag(S) Vh, r = min(m, n), S falling.
+
+    Or r of its ranks, where they have been chosen.
+    """
 
     U: Tensor  # (m, r), orthonormal columns
     S: Tensor  # (r,)
     Vh: Tensor  # (r, n), orthonormal rows
+
+    def of(self, ranks: Tensor) -> Factors:
+        """Choose ranks, by their indices."""
+        return Factors(self.U[:, ranks], self.S[ranks], self.Vh[ranks])
 
     def double(self) -> Factors:
         """Return the factors in float64, orthonormal again to that precision.
@@ -45,26 +58,78 @@ def _orthonormal(basis: Tensor) -> Tensor:
     return 1.5 * basis - 0.5 * basis @ (basis.T @ basis)
 
 
-def decompose(matrix: Tensor, device: torch.device | str = "cpu") -> Factors:
+def decompose(
+    matrix: Tensor, device: torch.device | str = "cpu", ranks: Tensor | None = None
+) -> Factors:
     """Decompose an m × n matrix of any floating type.
 
-    LAPACK's gesdd (on a GPU cuSOLVER), in float64 for small matrices, else in float32. Singular
-    vectors are unique up to a common sign of u_i and v_i (if singular values are distinct); here
-    the largest entry of each u_i is positive, as in scikit-learn's `svd_flip`.
+    LAPACK's gesdd (on a GPU cuSOLVER), in float64 for small matrices, else in float32; very tall
+    or wide ones by pieces, in float64. Singular vectors are unique up to a common sign of u_i and
+    v_i (if singular values are distinct); here the largest entry of each u_i is positive, as in
+    scikit-learn's `svd_flip`.
+
+    Args:
+        matrix: W.
+        device: where to compute.
+        ranks: indices of the singular values that are wanted, from the largest; None for all.
 
     Returns:
-        Float32 factors on the CPU.
+        Float32 factors on the CPU, of the chosen ranks alone.
     """
-    double = matrix.numel() <= DOUBLE_UP_TO
-    work = matrix.to(device=device, dtype=torch.float64 if double else torch.float32)
-    wide = work.shape[0] < work.shape[1]  # LAPACK is twice as fast on the tall one
-    U, S, Vh = torch.linalg.svd(work.T if wide else work, full_matrices=False)
+    wide = matrix.shape[0] < matrix.shape[1]  # LAPACK is twice as fast on the tall one
+    U, S, Vh = _thin_svd(matrix.T if wide else matrix, device, ranks)
     if wide:
         U, Vh = Vh.T, U.T
-    sign = torch.sign(U.gather(0, U.abs().argmax(dim=0, keepdim=True)))  # (1, r)
+    low, high = U.aminmax(dim=0)
+    sign = torch.where(high >= -low, 1, -1)
     U.mul_(sign)
-    Vh.mul_(sign.T)
+    Vh.mul_(sign[:, None])
     return Factors(*(factor.to("cpu", torch.float32).contiguous() for factor in (U, S, Vh)))
+
+
+def _thin_svd(
+    matrix: Tensor, device: torch.device | str, ranks: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """U (m, k), S (k,) and Vh (k, n) of a matrix with m >= n, for the chosen k ranks."""
+    large = matrix.numel() > DOUBLE_UP_TO
+    if large and len(matrix) >= VERY_TALL * matrix.shape[1]:
+        S, Vh = _by_pieces(matrix, device)
+        if S[-1] > LEAST_RATIO * S[0]:
+            if ranks is not None:
+                S, Vh = S[ranks], Vh[ranks]
+            return _left_vectors(matrix, S, Vh), S, Vh
+    work = matrix.to(device=device, dtype=torch.float32 if large else torch.float64)
+    U, S, Vh = torch.linalg.svd(work, full_matrices=False)
+    return (U, S, Vh) if ranks is None else (U[:, ranks], S[ranks], Vh[ranks])
+
+
+def _by_pieces(matrix: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """S (n,) and Vh (n, n), in float64, of a matrix with m >= n that is read a piece at a time.
+
+    The R of a QR decomposition has the same ones, and is found by adding pieces to it (sequential
+    TSQR, Demmel et al. 2012, section 3).
+    """
+    R = torch.empty(0, matrix.shape[1], dtype=torch.float64, device=device)
+    for piece in matrix.split(PIECE * matrix.shape[1]):
+        R = torch.linalg.qr(torch.cat([R, piece.to(R)]), mode="r").R
+    _, S, Vh = torch.linalg.svd(R)
+    return S, Vh
+
+
+def _left_vectors(matrix: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
+    """U = W V S^-1 in float32, (m, k); off by the rounding of float64 times S[0] / S[-1]."""
+    scaled = Vh.T / S
+    U = torch.empty(len(matrix), len(S), device=S.device)
+    size = PIECE * matrix.shape[1]
+    for rows, piece in zip(U.split(size), matrix.split(size), strict=True):
+        rows.copy_(piece.to(scaled) @ scaled)
+    return U
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no entry is NaN or infinite."""
+    # Both ends are NaN if any entry is. Unlike a mask of all entries this takes no memory.
+    return bool(torch.isfinite(torch.stack(tensor.aminmax())).all())
 
 
 def decompose_checkpoint(
@@ -105,7 +170,7 @@ def decompose_checkpoint(
     }
     with TensorFile(out, entries, metadata) as file:
         for matrix, tensor in weights:
-            if not torch.isfinite(tensor).all():
+            if not is_finite(tensor):
                 raise UserError(f"{folder}: {matrix.name} holds NaN or infinite entries")
             for part, factor in zip(("U", "S", "Vh"), decompose(tensor, device), strict=True):
                 file.write(f"{matrix.name}.{part}", factor)
@@ -138,11 +203,12 @@ class FactorStore:
             raise UserError(f"{path}: not a file of factors: {error!r}") from None
         self.matrices: dict[Key, Matrix] = {matrix.key: matrix for matrix in matrices}
 
-    def read(self, key: Key) -> Factors:
-        """Read the float32 factors of one matrix."""
+    def read(self, key: Key, ranks: Tensor | None = None) -> Factors:
+        """Read the float32 factors of one matrix; of all ranks or of chosen ones."""
         name = self.matrices[key].name
         with safe_open(self.path, framework="pt") as file:
-            return Factors(*(file.get_tensor(f"{name}.{part}") for part in ("U", "S", "Vh")))
+            factors = Factors(*(file.get_tensor(f"{name}.{part}") for part in ("U", "S", "Vh")))
+        return factors if ranks is None else factors.of(ranks)
 
     def singular_values(self, key: Key) -> Tensor:
         """Read the singular values of one matrix alone, falling, shape (r,)."""

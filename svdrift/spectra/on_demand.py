@@ -15,7 +15,7 @@ from torch import Tensor
 
 from svdrift.errors import UserError
 from svdrift.models.folders import one_line, require_config, weights_hash
-from svdrift.spectra.decomposition import Decomposed, Factors, FactorStore, decompose
+from svdrift.spectra.decomposition import Decomposed, Factors, FactorStore, decompose, is_finite
 from svdrift.spectra.matrices import Key, Weights
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 
@@ -87,18 +87,19 @@ class FactorsOnDemand(FactorStore):
         self._device = device
         self._values: dict[Key, Tensor] = {}
 
-    def read(self, key: Key) -> Factors:
-        """Decompose one matrix into float32 factors.
+    def read(self, key: Key, ranks: Tensor | None = None) -> Factors:
+        """Decompose one matrix into float32 factors; of all ranks or of chosen ones.
 
         Raises:
             UserError: it holds NaN or infinite entries, or cannot be read.
         """
         name = self.matrices[key].name
         tensor = self._weights.read(name)
-        if not torch.isfinite(tensor).all():
+        if not is_finite(tensor):
             raise UserError(f"{self.path}: {name} holds NaN or infinite entries")
-        factors = decompose(tensor, self._device)
-        self._values[key] = factors.S
+        factors = decompose(tensor, self._device, ranks)
+        if ranks is None:
+            self._values[key] = factors.S
         return factors
 
     def singular_values(self, key: Key) -> Tensor:

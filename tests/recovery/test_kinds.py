@@ -38,7 +38,9 @@ def pair(rows: int, columns: int, seed: int, size: float = 0.5) -> Pair:
 
 def apply(p: Pair, kind: Kind, top: float = 0.0, bottom: float = 0.0) -> torch.Tensor:
     chosen = Intervention(kind, top=top, bottom=bottom)
-    return changed(p.weight, p.target, p.anchor, chosen, torch.Generator().manual_seed(0))
+    ranks = chosen_ranks(chosen, len(p.target.S))
+    rng = torch.Generator().manual_seed(0)
+    return changed(p.weight, p.target.of(ranks), p.anchor.of(ranks), kind, rng)
 
 
 def build(u: torch.Tensor, s: torch.Tensor, vh: torch.Tensor) -> torch.Tensor:
@@ -100,7 +102,7 @@ def test_random_directions_change_as_much_and_keep_the_spectrum(
     assert (made - p.weight).norm() == pytest.approx(directed.norm().item(), rel=1e-3)
     ranks = chosen_ranks(Intervention("values", top=top, bottom=bottom), 20)
     rng = torch.Generator().manual_seed(0)
-    change = random_directions(p.target, p.anchor, ranks, rng)
+    change = random_directions(p.target.of(ranks), p.anchor.of(ranks), rng)
     turned = build(p.target.U[:, ranks], p.target.S[ranks], p.target.Vh[ranks])
     turned = turned + change.left @ change.right
     singular = torch.linalg.svdvals(turned)[: len(ranks)]
@@ -112,9 +114,9 @@ def test_random_directions_change_as_much_and_keep_the_spectrum(
 @pytest.mark.parametrize("size", [1e-4, 1e-5])
 def test_random_directions_of_close_checkpoints_change_as_much(size: float) -> None:
     p = pair(96, 64, seed=7, size=size)
-    ranks = torch.arange(20)
-    wanted = directions(p.target, p.anchor, ranks)
-    change = random_directions(p.target, p.anchor, ranks, torch.Generator().manual_seed(0))
+    chosen = [factors.of(torch.arange(20)) for factors in (p.target, p.anchor)]
+    wanted = directions(*chosen)
+    change = random_directions(*chosen, torch.Generator().manual_seed(0))
     norms = [(c.left.double() @ c.right.double()).norm() for c in (change, wanted)]
     assert norms[0] == pytest.approx(norms[1].item(), rel=0.02)
 
@@ -143,10 +145,16 @@ def test_interpolated(share: float, seed: int) -> None:
 def test_half_precision_is_computed_in_float32() -> None:
     p = pair(16, 16, seed=7)
     half = p.weight.bfloat16()
-    chosen = Intervention("directions", top=0.3)
-    rng = torch.Generator()
-    target = decompose(half)
-    made = changed(half, target, p.anchor, chosen, rng)
-    exact = changed(half.float(), target, p.anchor, chosen, rng)
+    rng, ranks = torch.Generator(), torch.arange(5)
+    target, anchor = decompose(half).of(ranks), p.anchor.of(ranks)
+    made = changed(half, target, anchor, "directions", rng)
+    exact = changed(half.float(), target, anchor, "directions", rng)
     assert made.dtype == torch.bfloat16
     assert torch.equal(made, exact.bfloat16())
+
+
+def test_blocks_of_rows_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = pair(23, 6, seed=8)
+    whole = apply(p, "directions", 0.5)
+    monkeypatch.setattr("svdrift.recovery.kinds.BLOCK", 7)
+    assert torch.allclose(apply(p, "directions", 0.5), whole, atol=1e-6)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -47,6 +48,31 @@ def test_signs_do_not_depend_on_the_sign_of_the_matrix_s_rows() -> None:
     assert torch.allclose(factors.Vh, -negated.Vh, atol=1e-6)
     peaks = factors.U.gather(0, factors.U.abs().argmax(0, keepdim=True))
     assert torch.all(peaks > 0)
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["tall", "wide"])
+@pytest.mark.parametrize("smallest", [1e-3, 0.0], ids=["full rank", "deficient"])
+def test_by_pieces_as_in_one(
+    smallest: float, transposed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    left, right = torch.randn(203, 24), torch.linalg.qr(torch.randn(24, 24))[0]
+    spectrum = torch.linspace(1, smallest, 24).square()  # to 1e-6, or exactly singular
+    tall = torch.linalg.qr(left.double())[0] * spectrum @ right.double()
+    matrix = tall.T if transposed else tall
+    U, S, _ = np.linalg.svd(matrix.numpy(), full_matrices=False)
+    monkeypatch.setattr("svdrift.spectra.decomposition.DOUBLE_UP_TO", 0)
+    found = decompose(matrix)
+    assert np.allclose(found.S, S, atol=1e-6)
+    for basis in (found.U.T, found.Vh):
+        gram = basis.double() @ basis.double().T
+        assert torch.allclose(gram, torch.eye(24, dtype=torch.float64), atol=2e-6)
+    for i in range(10):
+        assert abs(found.U[:, i].double().numpy() @ U[:, i]) == pytest.approx(1, abs=1e-5)
+    assert torch.allclose(found.U * found.S @ found.Vh, matrix.float(), atol=1e-6)
+    ranks = torch.tensor([0, 1, 23])
+    for some, of_all in zip(decompose(matrix, ranks=ranks), found.of(ranks), strict=True):
+        assert torch.allclose(some, of_all, atol=1e-6)
 
 
 def test_double_is_closer_to_the_true_subspace_than_rounding() -> None:

@@ -31,5 +31,8 @@ def test_chosen_modules_alone_are_labelled(tmp_path: Path) -> None:
     assert {matrix.module for matrix in some.weights.matrices} == {"q", "head"}
     values = some.factors.singular_values((2, "q"))
     assert torch.equal(values, some.factors.read((2, "q")).S)
+    chosen = some.factors.read((2, "q"), torch.tensor([0, 3]))
+    assert torch.equal(chosen.S, values[[0, 3]])
+    assert torch.equal(some.factors.singular_values((2, "q")), values)  # all of them as before
     with pytest.raises(UserError, match="modules: 'z' is not known"):
         open_on_demand(tmp_path / "a", modules=["z"])
