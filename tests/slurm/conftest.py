@@ -1,6 +1,7 @@
 """A real Slurm, and a copy of the repository that is set up for it as its user would."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,8 @@ class OnSlurm:
             return subprocess.Popen(
                 [*command, *study, *FOR_TESTS, *arguments],
                 cwd=self.folder,
+                # In the background of a shell SIGINT is ignored, which is inherited.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                 env=os.environ | self.variables,
                 stdout=file,
                 stderr=subprocess.STDOUT,

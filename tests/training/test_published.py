@@ -96,7 +96,6 @@ def practise(start, work, accelerator):
 def on_cpu():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCELERATE_USE_CPU", "true")
-        patch.setenv("ACCELERATE_MIXED_PRECISION", "no")
         yield
 
 
@@ -106,7 +105,7 @@ def trained(request, tmp_path_factory):
     work = tmp_path_factory.mktemp("published")
     make_start(work / "start", request.param)
     fine_tune(work / "start", work)
-    run = practise(work / "start", work, ppo.make_accelerator())
+    run = practise(work / "start", work, ppo.make_accelerator(torch.bfloat16))
     return request.param, work, run
 
 
@@ -138,7 +137,7 @@ def test_an_update_of_the_published_ppo_is_finite(trained):
     row = run.metrics.iloc[0]
     assert row[["policy_loss", "value_loss", "grad_norm", "kl_to_start"]].notna().all()
     assert 0 < row["grad_norm"] < float("inf")
-    assert row["kl_to_start"] == pytest.approx(0, abs=1e-6)  # before the first step
+    assert row["kl_to_start"] == pytest.approx(0, abs=1e-4)  # before the first step, up to rounding
 
 
 @pytest.mark.parametrize("config", ["cpus", "cpus-fsdp2"])
@@ -151,12 +150,14 @@ def test_processes_agree_although_parts_have_no_gradient(trained, config, tmp_pa
         ours, theirs = read(tmp_path / end), read(alone / end)
         assert ours.keys() == theirs.keys()
         for tensor, value in theirs.items():
-            torch.testing.assert_close(ours[tensor], value, rtol=2**-7, atol=2e-4)
+            # Where a gradient is next to nothing, rounding decides the sign of Adam's first step.
+            near = torch.isclose(ours[tensor], value, rtol=2**-7, atol=2e-4)
+            assert near.float().mean() > 0.99, tensor
 
 
 def main(start, work):
     """What a process does in the test above."""
-    accelerator = ppo.make_accelerator()
+    accelerator = ppo.make_accelerator(torch.bfloat16)
     practise(start, work, accelerator)
     fine_tune(start, work, processes=PartialState().num_processes)
     PartialState().destroy_process_group()
