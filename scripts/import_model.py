@@ -9,9 +9,10 @@ import os
 import time
 from pathlib import Path
 
+from svdrift.models.checking import require_complete
 from svdrift.models.gguf import load_gguf
 from svdrift.models.hub import download
-from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
+from svdrift.models.loading import load_tokenizer, save_checkpoint
 from svdrift.models.sources import HubModel, find_source
 from svdrift.scripting import PROVENANCE, run, write_provenance
 
@@ -32,7 +33,7 @@ def main() -> None:
     if source.is_file():
         save_checkpoint(*load_gguf(source), args.out)
     else:
-        load_model(source)
+        require_complete(source)
         load_tokenizer(source)
         link(source, args.out)
     # A snapshot of the hub lies in a folder that is named by its commit.

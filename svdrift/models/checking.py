@@ -11,10 +11,21 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from svdrift.errors import UserError
-from svdrift.models.folders import listed, one_line, weight_files
+from svdrift.models.folders import listed, one_line, require_config, weight_files
 from svdrift.models.loading import auto_class, quiet_transformers
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def require_complete(folder: Path) -> None:
+    """Refuse a model folder in which `load_model` would find a fault, without reading weights.
+
+    Raises:
+        UserError: `file_faults` or `config_faults` finds something.
+    """
+    require_config(folder)
+    if faults := file_faults(folder) or config_faults(folder):
+        raise UserError(f"{folder}: {'; '.join(faults)}")
 
 
 def file_faults(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ from typing import get_args
 
 from svdrift.checkpoints import ANCHOR
 from svdrift.errors import UserError
-from svdrift.models.sources import files_of, find_source
+from svdrift.models.sources import HubModel, files_of, find_source
 from svdrift.recovery.grid import to_json
 from svdrift.settings import EvaluatedSplit, read_settings
 from svdrift.tasks.general_points.files import read_own_hands

@@ -40,6 +40,8 @@ else:
             LOGS + "/seed-{seed}/import_model.log",
         benchmark:
             BENCHMARKS + "/seed-{seed}/import_model.tsv"
+        # Compute nodes may have no way to the hub.
+        localrule: isinstance(find_source(STUDY.model.source), HubModel)
         resources:
             **needs(mem_mb=8000, runtime=30),
         params:
