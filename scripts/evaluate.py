@@ -8,9 +8,10 @@ import pandas as pd
 from svdrift.evaluation.accuracy import accuracy_table
 from svdrift.evaluation.episodes import reply_loss, run_episodes
 from svdrift.models.arguments import DTYPES, dtype_argument
+from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.scripting import progress, run, settings_argument
-from svdrift.settings import EvaluationSettings, GameSettings
+from svdrift.settings import EvaluationSettings, GameSettings, GenerationSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 
@@ -22,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, EvaluationSettings)
     settings_argument(parser, GameSettings, "--task")
+    settings_argument(parser, GenerationSettings, "--generation")
     parser.add_argument(
         "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
     )
@@ -40,7 +42,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    task = make_task(args.task)
+    task, generate = make_task(args.task), make_generate(args.generation, args.model)
     model = load_model(args.model, dtype=DTYPES[args.dtype]).to(args.device)
     tokenizer = load_tokenizer(args.model)
     tables, objectives = [], []
@@ -55,6 +57,7 @@ def main() -> None:
             max_new_tokens=args.max_reply_tokens,
             settings=args.settings,
             seed=args.seed,
+            generate=generate,
         )
         played.insert(0, "checkpoint", args.checkpoint)
         played.insert(1, "split", path.stem)

@@ -8,11 +8,12 @@ import pandas as pd
 from svdrift.evaluation.accuracy import accuracy_table
 from svdrift.evaluation.episodes import run_episodes
 from svdrift.models.arguments import DTYPES, dtype_argument
+from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.grid import from_json
 from svdrift.scripting import run, settings_argument
-from svdrift.settings import EvaluationSettings, GameSettings
+from svdrift.settings import EvaluationSettings, GameSettings, GenerationSettings
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.tasks import make_task
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, EvaluationSettings)
     settings_argument(parser, GameSettings, "--task")
+    settings_argument(parser, GenerationSettings, "--generation")
     parser.add_argument(
         "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
     )
@@ -45,6 +47,7 @@ def main() -> None:
     target_id, target = open_checkpoint(args, args.target)
     anchor_id, anchor = open_checkpoint(args, args.anchor)
     folder = target.weights.folder
+    generate = make_generate(args.generation, folder)
     model = load_model(folder, dtype=DTYPES[args.dtype]).to(args.device)
     tokenizer = load_tokenizer(folder)
     tables = []
@@ -59,6 +62,7 @@ def main() -> None:
                 max_new_tokens=args.max_reply_tokens,
                 settings=args.settings,
                 seed=args.seed,
+                generate=generate,
             )
             tables.append(played.assign(checkpoint=args.intervention.id, split=path.stem))
     labels = {

@@ -15,15 +15,10 @@ from accelerate import PartialState
 
 from svdrift.errors import UserError
 from svdrift.models.arguments import DTYPES, dtype_argument
+from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_tokenizer, save_checkpoint
-from svdrift.scripting import (
-    progress,
-    run,
-    run_key,
-    settings_argument,
-    write_provenance,
-)
-from svdrift.settings import GameSettings, GRPOSettings
+from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
+from svdrift.settings import GameSettings, GenerationSettings, GRPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
 from svdrift.training import sharding
@@ -35,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, GRPOSettings)
     settings_argument(parser, GameSettings, "--task")
+    settings_argument(parser, GenerationSettings, "--generation")
     parser.add_argument(
         "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
     )
@@ -67,6 +63,7 @@ def main() -> None:
         seed=args.seed,
         max_reply_tokens=args.max_reply_tokens,
         dtype=args.dtype,
+        generation=args.generation.backend,
         snapshots=sharding.kind(),  # the trainer reads none of another kind
     )
     state = PartialState(cpu=not on_gpu())
@@ -81,6 +78,7 @@ def main() -> None:
         work=args.work / key[:16],  # a snapshot of another run is not found there
         dtype=DTYPES[args.dtype],
         progress=partial(progress, name=args.out.name),
+        generate=make_generate(args.generation, args.model),
     )
     state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
@@ -99,6 +97,7 @@ def main() -> None:
                 "grpo": args.settings,
                 "task": args.task,
                 "max_reply_tokens": args.max_reply_tokens,
+                "generation": args.generation,
             },
             seed=args.seed,
             started=started,

@@ -14,15 +14,10 @@ import pandas as pd
 
 from svdrift.errors import UserError
 from svdrift.models.arguments import DTYPES, dtype_argument
+from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_tokenizer, save_checkpoint
-from svdrift.scripting import (
-    progress,
-    run,
-    run_key,
-    settings_argument,
-    write_provenance,
-)
-from svdrift.settings import GameSettings, PPOSettings
+from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
+from svdrift.settings import GameSettings, GenerationSettings, PPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
 from svdrift.training.ppo import make_accelerator, train_ppo
@@ -32,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, PPOSettings)
     settings_argument(parser, GameSettings, "--task")
+    settings_argument(parser, GenerationSettings, "--generation")
     parser.add_argument(
         "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
     )
@@ -70,6 +66,7 @@ def main() -> None:
         seed=args.seed,
         max_reply_tokens=args.max_reply_tokens,
         dtype=args.dtype,
+        generation=args.generation.backend,
     )
     accelerator = make_accelerator(DTYPES[args.dtype])
     result = train_ppo(
@@ -86,6 +83,7 @@ def main() -> None:
         progress=partial(progress, name=args.out.name)
         if accelerator.is_main_process
         else lambda updates, *_: updates,
+        generate=make_generate(args.generation, args.model),
     )
     if accelerator.is_main_process:
         save_checkpoint(result.policy, load_tokenizer(args.model), args.out, DTYPES[args.dtype])
@@ -102,6 +100,7 @@ def main() -> None:
                     "ppo": args.settings,
                     "task": args.task,
                     "max_reply_tokens": args.max_reply_tokens,
+                    "generation": args.generation,
                 },
                 seed=args.seed,
                 started=started,

@@ -560,6 +560,27 @@ class EvaluationSettings(Section):
     batch_size: int = Field(512, gt=0, description="Hands decoded at once.")
 
 
+class GenerationSettings(Section):
+    """Which program writes replies, in evaluation and in RL."""
+
+    UNTRACKED = frozenset({"gpu_memory", "max_length"})
+
+    backend: Literal["batched", "vllm"] = Field(
+        "batched",
+        description="`batched`: our own, on any device. `vllm`: vLLM, on one GPU, if it is "
+        "installed (docs/accelerate.md); not run with the real one yet.",
+    )
+    gpu_memory: float = Field(
+        0.3, gt=0, lt=1, description="Share of the GPU's memory that vLLM may take."
+    )
+    max_length: int = Field(
+        4096,
+        gt=0,
+        description="Longest prompt and reply in tokens that vLLM makes room for; a longer one is "
+        "refused.",
+    )
+
+
 # --------------------------------------------------------------------------------------
 # Weights: what is compared, and what is repaired
 
@@ -772,6 +793,7 @@ class Settings(Section):
     sft: SFTSettings = SFTSettings()
     rl: RLSettings = RLSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    generation: GenerationSettings = GenerationSettings()
     spectra: SpectraSettings = SpectraSettings()
     recovery: RecoverySettings = RecoverySettings()
     compute: ComputeSettings = ComputeSettings()
@@ -828,6 +850,17 @@ class Settings(Section):
                 f"compute.sharding: '{sharding}' cannot train with rl.method '{method}' "
                 "(allowed: 'fsdp2' to shard, 'none'; any in a study with rl.starts: [])"
             )
+        if self.generation.backend == "vllm":
+            if self.compute.device != "cuda":
+                raise ValueError(
+                    "generation.backend: 'vllm' needs a GPU (allowed: 'batched', or compute.gpus: "
+                    "1 with compute.use_gpus)"
+                )
+            if self.compute.processes > 1:
+                raise ValueError(
+                    "generation.backend: 'vllm' works in jobs of one process, and "
+                    f"compute.processes is {self.compute.processes} (allowed: 'batched')"
+                )
         return self
 
     @model_validator(mode="after")

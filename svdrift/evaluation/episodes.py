@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from svdrift.models.backend import Generate
 from svdrift.models.chat import prompt_tokens, reply_texts, stop_tokens
-from svdrift.models.generation import generate
+from svdrift.models.generation import generate as batched
 from svdrift.models.losses import IGNORED, pad, summed_loss, tokenise
 from svdrift.settings import EvaluationSettings
 from svdrift.tasks import Task
@@ -28,6 +29,7 @@ def run_episodes(
     max_new_tokens: int,
     settings: EvaluationSettings,
     seed: int = 0,
+    generate: Generate = batched,
 ) -> pd.DataFrame:
     """Let `model` play every hand, with the verifier's feedback after a wrong reply.
 
@@ -49,6 +51,7 @@ def run_episodes(
             [conversations[i] for i in playing],
             settings,
             _uniforms(len(problems), max_new_tokens, (seed, try_number))[playing],
+            generate,
         )
         verdicts = [
             task.verify(problems[i], reply) for i, reply in zip(playing, replies, strict=True)
@@ -78,6 +81,7 @@ def _replies(
     conversations: Sequence[Sequence[str]],
     settings: EvaluationSettings,
     uniforms: torch.Tensor,
+    generate: Generate,
 ) -> list[str]:
     tokens = generate(
         model,

@@ -7,4 +7,5 @@ Nothing is imported here, because transformers takes seconds to import:
 - `svdrift.models.folders`: `weight_files`, `weights_hash`, without transformers
 - `svdrift.models.checking`: `file_faults`, `config_faults`, without reading weights
 - `svdrift.models.generation`: `generate`
+- `svdrift.models.backend`: `make_generate`, the generator that the settings choose
 """

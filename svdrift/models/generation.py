@@ -66,7 +66,7 @@ def generate(
         UserError: a row could outgrow the positions of the model.
     """
     rows = [list(prompt) for prompt in prompts]
-    _check(model, rows, max_new_tokens, temperature, uniforms, batch_size)
+    check_arguments(model, rows, max_new_tokens, temperature, uniforms, batch_size)
     replies: list[list[int]] = [[] for _ in rows]
     # Like lengths together waste little padding; the longest first shows a lack of memory at once.
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]), reverse=True)
@@ -214,7 +214,7 @@ def _until_stop(tokens: list[int], stop_ids: Collection[int]) -> list[int]:
     return tokens
 
 
-def _check(
+def check_arguments(
     model: PreTrainedModel,
     prompts: list[list[int]],
     max_new_tokens: int,
@@ -222,6 +222,10 @@ def _check(
     uniforms: Tensor | None,
     batch_size: int,
 ) -> None:
+    """Refuse arguments of `generate` that do not fit together.
+
+    Raises: see `generate`.
+    """
     if max_new_tokens < 1 or batch_size < 1:
         raise ValueError(
             f"max_new_tokens and batch_size must be positive: {max_new_tokens}, {batch_size}"

@@ -30,6 +30,8 @@ from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer
 
 from svdrift.models import loading
+from svdrift.models.backend import Generate
+from svdrift.models.generation import generate as batched
 from svdrift.scripting import Progress
 from svdrift.settings import GRPOSettings, PPOSettings
 from svdrift.tasks.base import Problem, Task
@@ -74,6 +76,7 @@ def train_grpo(
     work: Path,
     progress: Progress,
     dtype: torch.dtype = torch.float32,
+    generate: Generate = batched,
 ) -> GRPORun:
     """Train the causal language model in the folder `start` on `hands` by GRPO.
 
@@ -97,6 +100,7 @@ def train_grpo(
             from which a later call continues.
         progress: wraps the updates, as `tqdm` does.
         dtype: in which intermediate checkpoints are saved; training keeps float32.
+        generate: what writes the replies; it is given the policy of each update.
 
     Raises:
         UserError: SIGTERM came, and a snapshot was kept.
@@ -114,7 +118,7 @@ def train_grpo(
         )
         sharding.place(reference.requires_grad_(False))
     problems = task.read(hands)
-    game = _Game(reference, tokenizer, task, problems, settings, seed, max_new_tokens)
+    game = _Game(reference, tokenizer, task, problems, settings, seed, max_new_tokens, generate)
     schedule = _Schedule(model, tokenizer, settings, work, progress, dtype)
     arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
     sharding.let_accelerate_shard_on_cpu()
@@ -155,10 +159,12 @@ class _Game:
         settings: GRPOSettings,
         seed: int,
         max_new_tokens: int,
+        generate: Generate,
     ) -> None:
         self.reference = reference
         self.tokenizer, self.task, self.problems = tokenizer, task, problems
         self.settings, self.seed, self.max_new_tokens = settings, seed, max_new_tokens
+        self.generate = generate
         # All that playing reads of PPO's settings; in the others the published quirks are off.
         self.rules = PPOSettings(tries=settings.tries, temperature=settings.temperature)
         self.episodes: list[Episode] = []
@@ -184,6 +190,7 @@ class _Game:
                 [self.problems[int(prompt)] for prompt in prompts],
                 self.rules,
                 uniforms=[of_try[place : place + len(prompts)] for of_try in noise],
+                generate=self.generate,
             )
             self.measured = self._measure(policy, trainer.accelerator.device)
         begins = [episode.replies[0][0] for episode in self.episodes]

@@ -37,6 +37,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from svdrift.errors import UserError
 from svdrift.models import loading
+from svdrift.models.backend import Generate
+from svdrift.models.generation import generate as batched
 from svdrift.scripting import Progress
 from svdrift.settings import PPOSettings
 from svdrift.tasks.base import Task
@@ -86,6 +88,7 @@ def train_ppo(
     key: str,
     progress: Progress,
     dtype: torch.dtype = torch.float32,
+    generate: Generate = batched,
 ) -> PPORun:
     """Train the causal language model in the folder `start` on `hands` by PPO.
 
@@ -111,6 +114,7 @@ def train_ppo(
         key: what the run depends on, hashed; a snapshot with another key is not resumed.
         progress: wraps the updates, as `tqdm` does.
         dtype: in which intermediate checkpoints are saved; training keeps float32.
+        generate: what writes the replies; it is given the policy of each update.
 
     Raises:
         UserError: SIGTERM came and a snapshot was kept, or DeepSpeed would hold the model.
@@ -153,6 +157,7 @@ def train_ppo(
                     [problems[i] for i in drawn[mine]],
                     settings,
                     uniforms=[noise[mine] for noise in draw_noise(settings, shape, seed, update)],
+                    generate=generate,
                 )
             if processes > 1:
                 episodes = gather_object(episodes)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from svdrift.models.backend import Generate
 from svdrift.models.chat import as_messages, prompt_tokens, reply_texts, stop_tokens
-from svdrift.models.generation import generate
+from svdrift.models.generation import generate as batched
 from svdrift.settings import PPOSettings
 from svdrift.tasks.base import Problem, Task
 
@@ -51,6 +52,7 @@ def play_episodes(
     settings: PPOSettings,
     *,
     uniforms: Sequence[Tensor],
+    generate: Generate = batched,
 ) -> list[Episode]:
     """Play all problems together, try by try; who is done leaves the batch.
 
@@ -61,6 +63,7 @@ def play_episodes(
         problems: one episode each.
         settings: tries, temperature and weights of tokens.
         uniforms: sampling noise in [0, 1) of each try, [len(problems), longest reply].
+        generate: what writes the replies.
     """
     stop_ids = stop_tokens(model, tokenizer)
     prompts = prompt_tokens(tokenizer, [[task.first_turn(problem)] for problem in problems])

@@ -50,7 +50,7 @@ HANDS = pd.DataFrame(
 
 
 @pytest.fixture
-def scripted(monkeypatch):
+def scripted():
     """Replies by prompt: 1 is solved at once, 2 at the second try, 3 never."""
     tokenizer = make_tokenizer(WORDS)
     model = make_model(
@@ -69,12 +69,11 @@ def scripted(monkeypatch):
             answers.append(tokenizer(f"{answer} <eos>")["input_ids"])
         return answers
 
-    monkeypatch.setattr(room, "generate", generate)
-    return model, tokenizer, prompts_seen
+    return model, tokenizer, prompts_seen, generate
 
 
 def play(scripted, tries):
-    model, tokenizer, _ = scripted
+    model, tokenizer, _, generate = scripted
     return run_episodes(
         model,
         tokenizer,
@@ -83,6 +82,7 @@ def play(scripted, tries):
         tries=tries,
         max_new_tokens=4,
         settings=EvaluationSettings(),
+        generate=generate,
     )
 
 

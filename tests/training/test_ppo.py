@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch.profiler import profile
 
 from svdrift.errors import UserError
 from svdrift.models.chat import prompt_tokens
+from svdrift.models.generation import generate
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, PPOSettings
@@ -74,7 +76,15 @@ def make_start(folder, tied=False):
     save_checkpoint(model, tokenizer, folder)
 
 
-def train(start, work, settings, progress=lambda updates, *_: updates, key="a run", hands=HANDS):
+def train(
+    start,
+    work,
+    settings,
+    progress=lambda updates, *_: updates,
+    key="a run",
+    hands=HANDS,
+    generate=generate,
+):
     return ppo.train_ppo(
         start,
         Echo(),
@@ -86,6 +96,7 @@ def train(start, work, settings, progress=lambda updates, *_: updates, key="a ru
         work=work,
         key=key,
         progress=progress,
+        generate=generate,
     )
 
 
@@ -116,7 +127,7 @@ def ids(tokenizer, text):
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def play(start, tokenizer, count=6, **settings):
+def play(start, tokenizer, count=6, generate=generate, **settings):
     """Episodes of the untrained model."""
     chosen = PPOSettings(**settings)
     uniforms = [
@@ -125,7 +136,9 @@ def play(start, tokenizer, count=6, **settings):
     ]
     problems = [LETTERS[i % 4] for i in range(count)]
     model = load_model(start)
-    episodes = play_episodes(model, tokenizer, Echo(), problems, chosen, uniforms=uniforms)
+    episodes = play_episodes(
+        model, tokenizer, Echo(), problems, chosen, uniforms=uniforms, generate=generate
+    )
     return episodes, as_tensors(episodes, chosen), chosen
 
 
@@ -133,7 +146,7 @@ def play(start, tokenizer, count=6, **settings):
 # Rollout
 
 
-def test_an_episode_is_prompt_sampled_tokens_and_template(start, tokenizer, monkeypatch):
+def test_an_episode_is_prompt_sampled_tokens_and_template(start, tokenizer):
     scripted = iter(
         [["b <eos>", "d <eos>", "c c"], ["a <eos>", "c c", "<unk> <eos>"], ["d d", "c <eos>"]]
     )
@@ -143,8 +156,8 @@ def test_an_episode_is_prompt_sampled_tokens_and_template(start, tokenizer, monk
         asked.append([list(prompt) for prompt in prompts])
         return [ids(tokenizer, text) for text in next(scripted)]
 
-    monkeypatch.setattr(rollout, "generate", scripted_generate)
-    episodes, _, _ = play(start, tokenizer, count=3, tries=3)  # a, b, c are to be said
+    # a, b, c are to be said
+    episodes, _, _ = play(start, tokenizer, count=3, generate=scripted_generate, tries=3)
     # Who stops gets no second <eos>; who is cut off gets the template's.
     told = [
         "<user> say a <reply> b <eos> <user> again <reply> a <eos>",
@@ -386,6 +399,22 @@ def test_it_learns(start, tmp_path, granularity):
     metrics = train(start, tmp_path, settings, hands=HANDS[:1]).metrics  # always the same letter
     assert metrics["solved_by_try_1"].iloc[0] < 0.2
     assert metrics["solved_by_try_1"].iloc[-3:].mean() > 0.8
+
+
+def test_whatever_writes_the_replies_is_given_the_policy_of_the_update(start, tmp_path):
+    heads = []
+
+    def other(model, prompts, **options):
+        heads.append(model.lm_head.weight.detach().clone())
+        return generate(model, prompts, **options)
+
+    settings = FEW | {"tries": 1, "freeze_embeddings": False}
+    made = train(start, tmp_path / "other", settings, generate=other)
+    assert len(heads) == 4  # one batch an update
+    assert torch.equal(heads[0], load_model(start).lm_head.weight)
+    assert all(not torch.equal(a, b) for a, b in pairwise(heads))
+    own = train(start, tmp_path / "own", settings)
+    pd.testing.assert_frame_equal(made.metrics, own.metrics)
 
 
 def test_tables(start, tmp_path):

@@ -7,6 +7,7 @@ from typing import get_args
 
 from svdrift.checkpoints import ANCHOR
 from svdrift.errors import UserError
+from svdrift.models.backend import MODULES, require_installed
 from svdrift.models.sources import HubModel, files_of, find_source
 from svdrift.recovery.grid import to_json
 from svdrift.settings import EvaluatedSplit, read_settings
@@ -17,6 +18,7 @@ from svdrift.training.launch import require_software
 try:
     STUDY = read_settings(config)
     require_software(STUDY.compute)
+    require_installed(STUDY.generation)
     read_own_hands(STUDY.task)
     if STUDY.model.source != "tiny":
         find_source(STUDY.model.source)
@@ -54,6 +56,18 @@ def untracked(section):
 def code(*scripts):
     """Parameters that say which code, of ours and of others, a job runs."""
     return {"code": code_digest(*scripts), "software": software(*scripts)}
+
+
+def generating(script):
+    """Parameters of a job whose script lets a model write: its code, and what it writes by."""
+    return {
+        **code(script, *MODULES[STUDY.generation.backend]),
+        "generation": as_json(STUDY.generation),
+    }
+
+
+# How a script is told.
+GENERATION = " --generation {params.generation:q} {resources.generation:q}"
 
 
 def filled(path):

@@ -17,8 +17,9 @@ rule evaluate:
     resources:
         **needs(mem_mb=4000, runtime=30, gpus=GPU),
         settings=untracked(STUDY.evaluation),
+        generation=untracked(STUDY.generation),
     params:
-        **code("scripts/evaluate.py"),
+        **generating("scripts/evaluate.py"),
         settings=as_json(
             STUDY.evaluation, without=[] if STUDY.evaluation.multi_try_splits else ["tries"]
         ),
@@ -28,7 +29,8 @@ rule evaluate:
     shell:
         reuse(
             "python scripts/evaluate.py --settings {params.settings:q} {resources.settings:q}"
-            " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
+            + GENERATION
+            + " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
             " --model {input.model} --checkpoint {wildcards.checkpoint} --hands {input.hands}"
             " --seed {wildcards.seed} --device {resources.device} --dtype {params.dtype}"
             " --episodes {output.episodes} --accuracy {output.accuracy}"

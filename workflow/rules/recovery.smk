@@ -50,8 +50,9 @@ rule recover:
         **needs(mem_mb=4000, runtime=30, gpus=GPU),
         folder=filled(SEED),
         settings=untracked(STUDY.evaluation),
+        generation=untracked(STUDY.generation),
     params:
-        **code("scripts/recover.py"),
+        **generating("scripts/recover.py"),
         settings=as_json(STUDY.evaluation, without=["tries", "multi_try_splits"]),
         task=as_json(STUDY.task.game(*REPAIRED_SPLITS)),
         max_reply_tokens=STUDY.task.max_reply_tokens,
@@ -62,7 +63,8 @@ rule recover:
     shell:
         reuse(
             "python scripts/recover.py --settings {params.settings:q} {resources.settings:q}"
-            " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
+            + GENERATION
+            + " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
             + FIND_CHECKPOINTS
             + " --repair {wildcards.repair} --target {params.target} --anchor {params.anchor}"
             " --intervention {params.intervention:q} --hands {input.hands}"

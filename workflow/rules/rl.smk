@@ -22,9 +22,10 @@ rule train_ppo:
     resources:
         **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
+        generation=untracked(STUDY.generation),
         work=filled(SEED + "/snapshots/ppo-from-{step}"),
     params:
-        **code("scripts/train_ppo.py"),
+        **generating("scripts/train_ppo.py"),
         settings=as_json(PPO),
         task=as_json(STUDY.task.game("practice")),
         max_reply_tokens=STUDY.task.max_reply_tokens,
@@ -32,8 +33,10 @@ rule train_ppo:
         launch=LAUNCH,
     shell:
         reuse(
-            ACCELERATE + "scripts/train_ppo.py"
-            " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
+            ACCELERATE
+            + "scripts/train_ppo.py"
+            + GENERATION
+            + " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
             " --max-reply-tokens {params.max_reply_tokens} --seed {wildcards.seed}"
             " --dtype {params.dtype} --model {input.model} --hands {input.hands}"
             " --out {output.model} --intermediate {output.model}-update-{{update}}"
@@ -61,9 +64,10 @@ use rule train_ppo as train_ppo_on_demonstrations with:
     resources:
         **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
+        generation=untracked(STUDY.generation),
         work=filled(SEED + "/snapshots/demonstrated-ppo-from-{step}"),
     params:
-        **code("scripts/train_ppo.py"),
+        **generating("scripts/train_ppo.py"),
         settings=as_json(PPO),
         task=as_json(STUDY.task.game("practice")),
         max_reply_tokens=STUDY.task.max_reply_tokens,
@@ -91,9 +95,10 @@ rule train_grpo:
     resources:
         **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
+        generation=untracked(STUDY.generation),
         work=filled(SEED + "/snapshots/grpo-from-{step}"),
     params:
-        **code("scripts/train_grpo.py"),
+        **generating("scripts/train_grpo.py"),
         settings=as_json(GRPO),
         task=as_json(STUDY.task.game("practice")),
         max_reply_tokens=STUDY.task.max_reply_tokens,
@@ -101,8 +106,10 @@ rule train_grpo:
         launch=LAUNCH,
     shell:
         reuse(
-            ACCELERATE + "scripts/train_grpo.py"
-            " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
+            ACCELERATE
+            + "scripts/train_grpo.py"
+            + GENERATION
+            + " --settings {params.settings:q} {resources.settings:q} --task {params.task:q}"
             " --max-reply-tokens {params.max_reply_tokens} --seed {wildcards.seed}"
             " --dtype {params.dtype} --model {input.model} --hands {input.hands}"
             " --out {output.model} --intermediate {output.model}-update-{{update}}"
@@ -129,9 +136,10 @@ use rule train_grpo as train_grpo_on_demonstrations with:
     resources:
         **needs(mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
+        generation=untracked(STUDY.generation),
         work=filled(SEED + "/snapshots/demonstrated-grpo-from-{step}"),
     params:
-        **code("scripts/train_grpo.py"),
+        **generating("scripts/train_grpo.py"),
         settings=as_json(GRPO),
         task=as_json(STUDY.task.game("practice")),
         max_reply_tokens=STUDY.task.max_reply_tokens,
