@@ -185,7 +185,8 @@ ROWS = [
         {},
         "sft: {micro_batch_size: 8, gradient_checkpointing: true}\n"
         "rl: {ppo: {micro_batch_size: 4}}\n"
-        "evaluation: {batch_size: 7}",
+        "evaluation: {batch_size: 7}\n"
+        "generation: {gpu_memory: 0.5, max_length: 512}",
     ),
     Row("the same value", {}, "rl: {moderate_start: 16}"),
     Row("the preset's name", {}, "rl: {ppo: {preset: tiny}}"),
