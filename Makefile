@@ -59,9 +59,10 @@ unit: $(DEV) ## Run the unit tests
 	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow"
 
 workflow: $(DEV) ## Run the tests that run the real workflow
-	pytest -m "workflow and not slurm"
+	pytest -m workflow
 
-slurm: $(DEV) ## Run the workflow on a real Slurm that is started for it, as root on Debian
+slurm: $(DEV) ## Of these those on a real Slurm, which is installed for it: as root on Debian
+	python -m tests.slurm.cluster install
 	pytest -m slurm
 
 format: $(DEV) ## Format the code and mend what ruff can mend

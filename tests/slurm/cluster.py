@@ -1,8 +1,9 @@
 """A real Slurm on this machine, for tests: one node, on loopback, with two GPUs that only count.
 
 As root on Debian:
-    python -m tests.slurm.cluster start FOLDER   # then: source FOLDER/environment
-    python -m tests.slurm.cluster stop FOLDER
+    python3 -m tests.slurm.cluster install        # the packages, if they are missing
+    python3 -m tests.slurm.cluster start FOLDER   # then: source FOLDER/environment
+    python3 -m tests.slurm.cluster stop FOLDER
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "slurm-wlm-basic-plugins")
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
+NOT_INSTALLED = "Slurm is not installed (on Debian `make slurm` does it)"
 
 SLURM_CONF = """\
 ClusterName=svdrift
@@ -88,8 +90,7 @@ class Cluster:
         }
 
     def start(self) -> None:
-        """Install what is missing, write the configuration, start the three daemons and wait."""
-        _install()
+        """Write the configuration, start the three daemons and wait."""
         for name in ("bin", "etc", "gpu", "log", "run", "spool", "state"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         places = {"root": self.root, "host": socket.gethostname().split(".")[0]}
@@ -202,15 +203,13 @@ def missing() -> str | None:
     path = f"{os.environ['PATH']}:/usr/sbin"
     if os.geteuid() != 0:
         return "a Slurm for tests needs root"
-    if shutil.which("apt-get") is None and not all(shutil.which(p, path=path) for p in PROGRAMS):
-        return "Slurm is not installed, and there is no apt-get to install it with"
+    if not all(shutil.which(program, path=path) for program in PROGRAMS):
+        return NOT_INSTALLED
     return None
 
 
-def _install() -> None:
-    path = f"{os.environ['PATH']}:/usr/sbin"
-    if all(shutil.which(program, path=path) for program in PROGRAMS):
-        return
+def install() -> None:
+    """Install Debian's packages."""
     # RUNLEVEL=1: the packages shall not start daemons of their own.
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     install = ["install", "-qy", "--no-install-recommends", *PACKAGES]
@@ -230,12 +229,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=["start", "stop"])
-    parser.add_argument("folder", type=Path)
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("install")
+    for name in ("start", "stop"):
+        actions.add_parser(name).add_argument("folder", type=Path)
     args = parser.parse_args()
-    if reason := missing():
+    reason = missing()
+    if reason == NOT_INSTALLED and args.action == "install":
+        install()
+    elif reason:
         sys.exit(f"error: {reason}")
-    getattr(Cluster(args.folder), args.action)()
+    elif args.action != "install":
+        getattr(Cluster(args.folder), args.action)()
 
 
 if __name__ == "__main__":
