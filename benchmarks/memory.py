@@ -53,6 +53,7 @@ COMMANDS = {
     "compare": "compare {anchor} {target} --draws 2",
     "compare, embedding too": "compare {anchor} {target} --draws 2 --modules embedding",
     "recover": "recover --anchor {anchor} --target {target} --ranks 0.2 --out {out}",
+    "recover, all ranks": "recover --anchor {anchor} --target {target} --ranks 1 --out {out}",
     "recover, layers only": "recover --anchor {anchor} --target {target} --ranks 0.2"
     " --layers-only --out {out}",
 }  # of "compare, embedding too" the other modules are in "compare"

@@ -48,10 +48,11 @@ def recover_tensors(
         elif intervention.weight is not None:
             new = interpolated(weight, anchor.weight(key), intervention.weight)
         else:
+            some = None if full else ranks
             new = changed(
                 weight.to(device),
-                _on(target.factors.read(key, ranks), device),
-                _on(anchor.factors.read(key, ranks), device),
+                _on(target.factors.read(key, some), device),
+                _on(anchor.factors.read(key, some), device),
                 intervention.kind,
                 generator(intervention.seed, target.factors.content_hash, *key),
             ).cpu()

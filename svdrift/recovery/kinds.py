@@ -8,6 +8,7 @@ not orthonormal; that is part of the method.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -106,16 +107,18 @@ def changed(
     """
     if not len(target.S):
         return weight
-    if kind == "random_directions":
-        change = random_directions(target, anchor, rng)
+    # A block of rows at a time, lest an embedding be held in float32 many times.
+    changes: Iterable[LowRank]
+    if kind == "random_directions":  # turns the columns of U as wholes
+        left, right = random_directions(target, anchor, rng)
+        changes = (LowRank(rows, right) for rows in left.split(BLOCK))
     else:
-        mixed = {"directions": directions, "triplets": triplets, "values": values}
-        change = mixed[kind](target, anchor)
+        mixed = {"directions": directions, "triplets": triplets, "values": values}[kind]
+        blocks = zip(target.U.split(BLOCK), anchor.U.split(BLOCK), strict=True)
+        changes = (mixed(target._replace(U=t), anchor._replace(U=a)) for t, a in blocks)
     new = torch.empty_like(weight)
-    # A block of rows at a time, lest an embedding be held in float32 twice.
-    blocks = (whole.split(BLOCK) for whole in (new, weight, change.left))
-    for made, old, left in zip(*blocks, strict=True):
-        made.copy_(torch.addmm(old.float(), left, change.right))
+    for made, old, change in zip(new.split(BLOCK), weight.split(BLOCK), changes, strict=True):
+        made.copy_(torch.addmm(old.float(), change.left, change.right))
     return new
 
 

@@ -153,8 +153,9 @@ def test_half_precision_is_computed_in_float32() -> None:
     assert torch.equal(made, exact.bfloat16())
 
 
-def test_blocks_of_rows_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["directions", "triplets", "values", "random_directions"])
+def test_blocks_of_rows_are_the_whole(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     p = pair(23, 6, seed=8)
-    whole = apply(p, "directions", 0.5)
+    whole = apply(p, kind, 0.5)
     monkeypatch.setattr("svdrift.recovery.kinds.BLOCK", 7)
-    assert torch.allclose(apply(p, "directions", 0.5), whole, atol=1e-6)
+    assert torch.allclose(apply(p, kind, 0.5), whole, atol=1e-6)
