@@ -711,6 +711,34 @@ class Repair(NamedTuple):
 UNSUPPORTED = {("ppo", "zero2"), ("ppo", "zero3"), ("grpo", "zero3")}
 
 
+SizedRule = Literal[
+    "pretrain",
+    "import_model",
+    "train_sft",
+    "keep_sft",
+    "train_ppo",
+    "train_ppo_on_demonstrations",
+    "train_grpo",
+    "train_grpo_on_demonstrations",
+    "continue_sft",
+    "widen_sft",
+    "evaluate",
+    "decompose",
+    "measure_drift",
+    "measure_updates",
+    "recover",
+    "export_recovered",
+]
+"""Rules whose jobs grow with the model."""
+
+
+class JobSettings(Section):
+    """What the jobs of a rule ask for at their first attempt; the second gets twice as much."""
+
+    mem_mb: int | None = Field(None, gt=0, description="Main memory in megabytes.")
+    runtime: int | None = Field(None, gt=0, description="Minutes.")
+
+
 class ComputeSettings(Section):
     """What a training job runs on. Never part of a result: changing it reruns nothing."""
 
@@ -741,6 +769,13 @@ class ComputeSettings(Section):
     use_gpus: bool = Field(
         True,
         description="False: jobs ask for their GPUs and compute on the CPU, to try out a cluster.",
+    )
+
+    resources: dict[SizedRule, JobSettings] = Field(
+        default_factory=dict,
+        description="By rule: {mem_mb, runtime} of its jobs at the first attempt, megabytes of "
+        "main memory and minutes; what is left out stays as the rule has it. Each further attempt "
+        "gets as much again.",
     )
 
     @model_validator(mode="after")
@@ -781,7 +816,7 @@ class Settings(Section):
 
     study: str = Field(
         "default",
-        pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9_.=,-]+)?$",  # a sweep has its points below its own
+        pattern=r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.=,-]+)?$",  # a sweep has its points below its own
         description="Name of the study; its files live under `results/{study}/`.",
     )
     seeds: tuple[NonNegativeInt, ...] = Field(

@@ -80,6 +80,22 @@ def test_defaults_are_a_study():
         ({"seeds": []}, "seeds"),
         ({"study": "My Study"}, "study"),
         ({"compute": {"gpus": 1, "processes": 2}}, "2 processes with 1 GPUs"),
+        (
+            {"compute": {"resources": {"train_sfd": {"mem_mb": 1}}}},
+            "compute.resources.train_sfd.[key]' should be 'pretrain', 'import_model', 'train_sft'",
+        ),
+        (
+            {"compute": {"resources": {"train_sft": {"mem": 1}}}},
+            "unknown key 'compute.resources.train_sft.mem', did you mean 'mem_mb'?",
+        ),
+        (
+            {
+                "model": {"dtype": "bfloat16"},
+                "compute": {"gpus": 2, "processes": 2, "sharding": "zero3"},
+                "rl": {"starts": []},
+            },
+            "model.dtype: 'bfloat16' cannot be saved with compute.sharding 'zero3'",
+        ),
         ({"model": {"architecture": {"heads": 5}}}, "5 does not divide hidden_size"),
         ({"task": {"hands": {"files": {"practice": "x.csv"}}}}, "'practice' is not a test split"),
     ],

@@ -180,6 +180,7 @@ ROWS = [
         {"pretrain": 1} | AFTER_BASE,
         "model: {architecture: {intermediate_size: 32}}",
     ),
+    Row("type of the weights", {"pretrain": 1} | AFTER_BASE, "model: {dtype: bfloat16}"),
     Row(
         "memory",
         {},
@@ -267,6 +268,7 @@ ROWS = [
     Row("processes", {}, "compute: {processes: 2}"),
     Row("sharding", {}, "compute: {processes: 2, nodes: 2, sharding: fsdp2}"),
     Row("a GPU", {}, "compute: {gpus: 1}"),
+    Row("what jobs ask for", {}, "compute: {resources: {train_sft: {mem_mb: 9000}}}"),
     Row("memory of jobs", {}, arguments=("--set-resources", "train_sft:mem_mb=9000")),
     Row(
         "the site of a cluster",

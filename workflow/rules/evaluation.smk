@@ -15,7 +15,7 @@ rule evaluate:
     benchmark:
         BENCHMARKS + "/seed-{seed}/evaluate/{checkpoint}.tsv"
     resources:
-        **needs(mem_mb=4000, runtime=30, gpus=GPU),
+        **needs("evaluate", mem_mb=4000, runtime=30, gpus=GPU),
         settings=untracked(STUDY.evaluation),
         generation=untracked(STUDY.generation),
     params:

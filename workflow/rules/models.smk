@@ -13,7 +13,7 @@ if STUDY.model.source == "tiny":
             BENCHMARKS + "/seed-{seed}/pretrain.tsv"
         threads: 2
         resources:
-            **needs(mem_mb=4000, runtime=60, gpus=GPU),
+            **needs("pretrain", mem_mb=4000, runtime=60, gpus=GPU),
         params:
             **code("scripts/pretrain.py"),
             settings=as_json(STUDY.pretrain),
@@ -43,7 +43,7 @@ else:
         # Compute nodes may have no way to the hub.
         localrule: isinstance(find_source(STUDY.model.source), HubModel)
         resources:
-            **needs(mem_mb=8000, runtime=30),
+            **needs("import_model", mem_mb=8000, runtime=30),
         params:
             **code("scripts/import_model.py"),
             source=STUDY.model.source,
@@ -97,7 +97,7 @@ rule train_sft:
         BENCHMARKS + "/seed-{seed}/train_sft.tsv"
     threads: STUDY.compute.threads
     resources:
-        **needs(mem_mb=4000, runtime=60, **TRAINING),
+        **needs("train_sft", mem_mb=4000, runtime=60, **TRAINING),
         kept=" ".join(map(str, KEPT)),
         settings=keeping(*KEPT),
         work=filled(SEED + "/snapshots/sft"),
@@ -130,7 +130,7 @@ rule keep_sft:
     localrule: ALL_KEPT  # makes links; only if it must train it is for the cluster
     threads: STUDY.compute.threads
     resources:
-        **needs(mem_mb=4000, runtime=60, **TRAINING),
+        **needs("keep_sft", mem_mb=4000, runtime=60, **TRAINING),
         settings=lambda wildcards: keeping(int(wildcards.step)),
         work=filled(SEED + "/snapshots/sft-{step}"),
     params:

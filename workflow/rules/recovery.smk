@@ -47,7 +47,7 @@ rule recover:
         repair="|".join(REPAIRS),
         intervention="[^/]+",
     resources:
-        **needs(mem_mb=4000, runtime=30, gpus=GPU),
+        **needs("recover", mem_mb=4000, runtime=30, gpus=GPU),
         folder=filled(SEED),
         settings=untracked(STUDY.evaluation),
         generation=untracked(STUDY.generation),
@@ -88,7 +88,7 @@ rule export_recovered:
         repair="|".join(REPAIRS),
         intervention="[^/]+",
     resources:
-        **needs(mem_mb=4000, runtime=30, gpus=GPU),
+        **needs("export_recovered", mem_mb=4000, runtime=30, gpus=GPU),
         folder=filled(SEED),
     params:
         **code("scripts/export_recovered.py"),

@@ -23,19 +23,23 @@ TRAINING = {  # of a job that trains
     "gpus": STUDY.compute.gpus,
     "snapshots": True,
     "nodes": STUDY.compute.nodes,
-    "compute": STUDY.compute.model_dump_json(),
+    "compute": STUDY.compute.model_dump_json(exclude={"resources"}),
 }
 ACCELERATE = "python scripts/launch.py --compute {resources.compute:q} -- "
 
 
-def needs(mem_mb=2000, runtime=10, gpus=0, snapshots=False, **others):
+def needs(rule=None, mem_mb=2000, runtime=10, gpus=0, snapshots=False, **others):
     """Resources of a job: more memory and time at each further attempt, and the site's own.
 
     Args:
+        rule: name of the rule, if a study may say otherwise (`compute.resources`).
         mem_mb, runtime: megabytes and minutes of the first attempt.
         snapshots: the job keeps one on SIGTERM, so it gets that before its time is over.
         others: further resources, as they are.
     """
+    wanted = STUDY.compute.resources.get(rule)
+    if wanted is not None:
+        mem_mb, runtime = wanted.mem_mb or mem_mb, wanted.runtime or runtime
     return {
         "mem_mb": lambda wildcards, attempt: mem_mb * attempt,
         "runtime": lambda wildcards, attempt: runtime * attempt,

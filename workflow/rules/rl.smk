@@ -20,7 +20,7 @@ rule train_ppo:
         BENCHMARKS + "/seed-{seed}/ppo-from-{step}.tsv"
     threads: STUDY.compute.threads
     resources:
-        **needs(mem_mb=4000, runtime=120, **TRAINING),
+        **needs("train_ppo", mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
         generation=untracked(STUDY.generation),
         work=filled(SEED + "/snapshots/ppo-from-{step}"),
@@ -62,7 +62,7 @@ use rule train_ppo as train_ppo_on_demonstrations with:
     benchmark:
         BENCHMARKS + "/seed-{seed}/demonstrated-ppo-from-{step}.tsv"
     resources:
-        **needs(mem_mb=4000, runtime=120, **TRAINING),
+        **needs("train_ppo_on_demonstrations", mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
         generation=untracked(STUDY.generation),
         work=filled(SEED + "/snapshots/demonstrated-ppo-from-{step}"),
@@ -93,7 +93,7 @@ rule train_grpo:
         BENCHMARKS + "/seed-{seed}/grpo-from-{step}.tsv"
     threads: STUDY.compute.threads
     resources:
-        **needs(mem_mb=4000, runtime=120, **TRAINING),
+        **needs("train_grpo", mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
         generation=untracked(STUDY.generation),
         work=filled(SEED + "/snapshots/grpo-from-{step}"),
@@ -134,7 +134,7 @@ use rule train_grpo as train_grpo_on_demonstrations with:
     benchmark:
         BENCHMARKS + "/seed-{seed}/demonstrated-grpo-from-{step}.tsv"
     resources:
-        **needs(mem_mb=4000, runtime=120, **TRAINING),
+        **needs("train_grpo_on_demonstrations", mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
         generation=untracked(STUDY.generation),
         work=filled(SEED + "/snapshots/demonstrated-grpo-from-{step}"),
@@ -161,7 +161,7 @@ rule continue_sft:
         BENCHMARKS + "/seed-{seed}/continued-from-{step}.tsv"
     threads: STUDY.compute.threads
     resources:
-        **needs(mem_mb=4000, runtime=60, **TRAINING),
+        **needs("continue_sft", mem_mb=4000, runtime=60, **TRAINING),
         settings=untracked(STUDY.matched_sft),
         work=filled(SEED + "/snapshots/continued-from-{step}"),
     params:
@@ -187,7 +187,7 @@ use rule continue_sft as widen_sft with:
     benchmark:
         BENCHMARKS + "/seed-{seed}/wide-from-{step}.tsv"
     resources:
-        **needs(mem_mb=4000, runtime=60, **TRAINING),
+        **needs("widen_sft", mem_mb=4000, runtime=60, **TRAINING),
         settings=untracked(STUDY.matched_sft),
         work=filled(SEED + "/snapshots/wide-from-{step}"),
 

@@ -53,7 +53,7 @@ rule decompose:
     benchmark:
         BENCHMARKS + "/seed-{seed}/decompose/{checkpoint}.tsv"
     resources:
-        **needs(mem_mb=4000, runtime=60, gpus=GPU),
+        **needs("decompose", mem_mb=4000, runtime=60, gpus=GPU),
     params:
         **code("scripts/decompose.py"),
         # A function, since the `{layer}` of patterns is no wildcard.
@@ -81,7 +81,7 @@ rule measure_drift:
     wildcard_constraints:
         pair="|".join(PAIRS),
     resources:
-        **needs(mem_mb=4000, runtime=60, gpus=GPU),
+        **needs("measure_drift", mem_mb=4000, runtime=60, gpus=GPU),
         folder=filled(SEED),
     params:
         **code("scripts/measure_drift.py"),
@@ -113,7 +113,7 @@ rule measure_updates:
     benchmark:
         BENCHMARKS + "/seed-{seed}/measure_updates-from-{step}.tsv"
     resources:
-        **needs(mem_mb=4000, runtime=60, gpus=GPU),
+        **needs("measure_updates", mem_mb=4000, runtime=60, gpus=GPU),
         folder=filled(SEED),
     params:
         **code("scripts/measure_updates.py"),

@@ -1,0 +1,67 @@
+"""The published studies have a graph, without their weights and without a network."""
+
+import re
+
+import pytest
+
+from tests.workflow.test_reruns import jobs
+
+pytestmark = pytest.mark.workflow
+
+GRAPHS = {
+    "llama-3.2-11b": {
+        "import_model": 1,
+        "train_sft": 1,
+        "keep_sft": 17,
+        "train_ppo": 8,
+        "continue_sft": 3,
+        "widen_sft": 1,
+        "evaluate": 18 + 8 + 1 + 4,  # SFT's and the base, RL's, one on the way, controls
+        "decompose": 18 + 8,
+        "measure_drift": 17 + 1 + 8,
+        "measure_updates": 8,
+        "recover": 19 + 3 + 3,
+        "export_recovered": 0,
+    },
+    "qwen-2.5-7b": {
+        "import_model": 1,
+        "train_sft": 1,
+        "keep_sft": 10,
+        "train_ppo": 4,
+        "continue_sft": 3,
+        "widen_sft": 1,
+        "evaluate": 11 + 4 + 1 + 4,
+        "decompose": 11 + 4,
+        "measure_drift": 10 + 1 + 4,
+        "measure_updates": 4,
+        "recover": 19 + 3 + 3,
+        "export_recovered": 0,
+    },
+}
+
+
+@pytest.mark.parametrize("study", GRAPHS)
+def test_a_published_study_has_its_graph(snakemake, study):
+    plan = snakemake("-n", "--configfile", f"experiments/{study}.yaml")
+    assert plan.returncode == 0, plan.stderr[-2000:]
+    planned = jobs(plan.stdout + plan.stderr)
+    assert {rule: planned.get(rule, 0) for rule in GRAPHS[study]} == GRAPHS[study]
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_jobs_ask_for_what_the_study_says_and_more_at_each_attempt(snakemake, attempt):
+    plan = snakemake(
+        *("-n", "--attempt", str(attempt), "--configfile", "experiments/llama-3.2-11b.yaml"),
+        *("--config", "compute={'resources': {'train_sft': {'mem_mb': 70000}}}"),
+    )
+    assert plan.returncode == 0, plan.stderr[-2000:]
+    said = plan.stdout + plan.stderr
+    asked = {
+        rule: re.search(rf"^rule {rule}:.*?^    resources: (.*?)$", said, re.M | re.S)[1]
+        for rule in ("train_sft", "decompose", "measure_rl_effect")
+    }
+    assert f"mem_mb={70000 * attempt}," in asked["train_sft"]
+    assert f"runtime={480 * attempt}," in asked["train_sft"]  # merged with the study's own
+    assert f"mem_mb={64000 * attempt}," in asked["decompose"]
+    assert f"mem_mb={4000 * attempt}," in asked["measure_rl_effect"]
+    assert "resources" not in re.search(r"compute=(\{.*?\})", asked["train_sft"])[1]
