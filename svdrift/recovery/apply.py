@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from svdrift.errors import UserError
 from svdrift.recovery.interventions import RANKED, Intervention
 from svdrift.recovery.kinds import changed, chosen_ranks, interpolated
-from svdrift.spectra.decomposition import Decomposed, Factors, require_same_matrices
+from svdrift.spectra.decomposition import Decomposed, require_same_matrices
 from svdrift.spectra.matrices import Key
 from svdrift.spectra.nulls import generator
 from svdrift.spectra.patterns import PREFIX
@@ -51,8 +51,8 @@ def recover_tensors(
             some = None if full else ranks
             new = changed(
                 weight.to(device),
-                _on(target.factors.read(key, some), device),
-                _on(anchor.factors.read(key, some), device),
+                target.factors.read(key, some).to(device),
+                anchor.factors.read(key, some).to(device),
                 intervention.kind,
                 generator(intervention.seed, target.factors.content_hash, *key),
             ).cpu()
@@ -162,7 +162,3 @@ def _other_names(target: Decomposed, intervention: Intervention) -> list[str]:
 
 def _bare(name: str) -> str:
     return re.sub(f"^{PREFIX}", "", name)
-
-
-def _on(factors: Factors, device: torch.device | str) -> Factors:
-    return Factors(*(factor.to(device) for factor in factors))

@@ -42,6 +42,10 @@ class Factors(NamedTuple):
         """Choose ranks, by their indices."""
         return Factors(self.U[:, ranks], self.S[ranks], self.Vh[ranks])
 
+    def to(self, device: torch.device | str) -> Factors:
+        """Return the factors on a device."""
+        return Factors(*(factor.to(device) for factor in self))
+
     def double(self) -> Factors:
         """Return the factors in float64, orthonormal again to that precision.
 

@@ -166,7 +166,7 @@ def drift_rows(
         draws: draws per null, at least 2; the isotropic null costs one decomposition of each
             matrix per draw.
         seed: of the nulls.
-        device: where decompositions run.
+        device: where all but the drawing of random numbers is computed.
 
     Raises:
         UserError: different architectures, or impossible shares, windows or draws.
@@ -177,20 +177,21 @@ def drift_rows(
     tables = []
     for key, matrix in anchor.factors.matrices.items():
         if matrix.shape not in unrelated:
-            unrelated[matrix.shape] = [
-                _rotation(*unrelated_pair(matrix.shape, generator(seed, matrix.shape, draw)),
-                          shares, windows)
+            pairs = (
+                unrelated_pair(matrix.shape, generator(seed, matrix.shape, draw), device)
                 for draw in range(draws)
-            ]  # fmt: skip
-        before = anchor.factors.read(key).double()
-        weight = anchor.weight(key).double()
-        update = target.weight(key).double() - weight
-        observed = _everything(before, target.factors.read(key).double(), update, shares, windows)
+            )
+            unrelated[matrix.shape] = [_rotation(*pair, shares, windows) for pair in pairs]
+        before = anchor.factors.read(key).to(device).double()
+        weight = anchor.weight(key).to(device).double()
+        update = target.weight(key).to(device).double() - weight
+        after = target.factors.read(key).to(device).double()
+        observed = _everything(before, after, update, shares, windows)
         isotropic = []
         for draw in range(draws):
             if update.any():
                 noise = isotropic_update(update, generator(seed, *key, draw))
-                after = decompose(weight + noise, device).double()
+                after = decompose(weight + noise, device).to(device).double()
             else:  # frozen: no change of this size is no change
                 noise, after = update, before
             isotropic.append(_everything(before, after, noise, shares, windows))
@@ -231,7 +232,7 @@ def update_rows(
         shares: ranks as shares of the full rank, from the top.
         draws: draws of the null, at least 2.
         seed: of the null.
-        device: where decompositions run.
+        device: where all but the drawing of random numbers is computed.
 
     Raises:
         UserError: different architectures, or impossible shares or draws.
@@ -244,14 +245,16 @@ def update_rows(
     for key, matrix in base.factors.matrices.items():
         if matrix.shape not in unrelated:
             pairs = [
-                unrelated_pair(matrix.shape, generator(seed, matrix.shape, draw))
+                unrelated_pair(matrix.shape, generator(seed, matrix.shape, draw), device)
                 for draw in range(draws)
             ]
             unrelated[matrix.shape] = [_top_angles(*pair, shares) for pair in pairs]
-        middle = first.weight(key).double()
-        one, two = middle - base.weight(key).double(), second.weight(key).double() - middle
+        start, middle, end = (
+            checkpoint.weight(key).to(device).double() for checkpoint in (base, first, second)
+        )
+        one, two = middle - start, end - middle
         if one.any() and two.any():
-            factors = [decompose(update, device).double() for update in (one, two)]
+            factors = [decompose(update, device).to(device).double() for update in (one, two)]
             observed = _top_angles(factors[0], factors[1], shares)
         else:
             observed = dict.fromkeys(unrelated[matrix.shape][0], math.nan)

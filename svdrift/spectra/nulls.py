@@ -110,22 +110,28 @@ def generator(seed: int, *parts: object) -> torch.Generator:
     return torch.Generator().manual_seed(zlib.crc32(text.encode()))
 
 
-def random_basis(rows: int, columns: int, rng: torch.Generator) -> Tensor:
+def random_basis(
+    rows: int, columns: int, rng: torch.Generator, device: torch.device | str = "cpu"
+) -> Tensor:
     """Uniformly (Haar) random orthonormal columns (rows, columns), float64.
 
     QR of a Gaussian matrix with the signs of R's diagonal taken out (Mezzadri 2007).
     """
     gaussian = torch.randn(rows, columns, generator=rng, dtype=torch.float64)
-    q, r = torch.linalg.qr(gaussian)
+    q, r = torch.linalg.qr(gaussian.to(device))
     basis: Tensor = q * torch.sign(r.diagonal())
     return basis
 
 
-def unrelated_pair(shape: tuple[int, int], rng: torch.Generator) -> tuple[Factors, Factors]:
+def unrelated_pair(
+    shape: tuple[int, int], rng: torch.Generator, device: torch.device | str = "cpu"
+) -> tuple[Factors, Factors]:
     """Null (b): factors of two independent Gaussian matrices of one shape, in float64.
 
     Only the relative position of their bases matters, and it is Haar distributed, so the first
     basis is the identity and the second is drawn; no singular vectors are computed.
+
+    Drawn on the CPU, so that every device gets the same; computed on `device`.
 
     Cost: two QRs and two spectra without vectors, on the CPU: milliseconds for 336 × 128, minutes
     for 4096 × 14336. It depends on the shape alone, so a model needs it for some five shapes.
@@ -135,15 +141,19 @@ def unrelated_pair(shape: tuple[int, int], rng: torch.Generator) -> tuple[Factor
 
     def spectrum() -> Tensor:
         gaussian = torch.randn(rows, columns, generator=rng, dtype=torch.float64)
-        values: Tensor = torch.linalg.svdvals(gaussian)
+        values: Tensor = torch.linalg.svdvals(gaussian.to(device))
         return values
 
     eye = Factors(
-        torch.eye(rows, rank, dtype=torch.float64),
+        torch.eye(rows, rank, dtype=torch.float64, device=device),
         spectrum(),
-        torch.eye(rank, columns, dtype=torch.float64),
+        torch.eye(rank, columns, dtype=torch.float64, device=device),
     )
-    drawn = Factors(random_basis(rows, rank, rng), spectrum(), random_basis(columns, rank, rng).T)
+    drawn = Factors(
+        random_basis(rows, rank, rng, device),
+        spectrum(),
+        random_basis(columns, rank, rng, device).T,
+    )
     return eye, drawn
 
 
@@ -156,7 +166,7 @@ def isotropic_update(update: Tensor, rng: torch.Generator) -> Tensor:
     """
     gaussian = torch.randn(update.shape, generator=rng, dtype=torch.float64)
     scale: float = update.norm().item() / gaussian.norm().item()
-    return gaussian.mul_(scale)
+    return gaussian.mul_(scale).to(update.device)
 
 
 @cache
