@@ -21,7 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep resume compare test check unit workflow slurm format lock docs clean
+.PHONY: help study status sweep budget resume compare test check unit workflow slurm format lock docs clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -40,6 +40,9 @@ status: $(RUN_TIME) ## What is done, what would run and why: make status [STUDY=
 sweep: $(RUN_TIME) ## Run a study at each value of a setting: make sweep SWEEP=experiments/sweeps/….yaml
 	snakemake --snakefile workflow/sweep.smk --cores all \
 		--configfile $(or $(SWEEP),$(error name one: make sweep SWEEP=experiments/sweeps/….yaml))
+
+budget: $(RUN_TIME) ## What a study would cost: GPU hours and disk: make budget [STUDY=…]
+	@snakemake --cores 1 --quiet all $(CONFIG) -- budget
 
 resume: $(RUN_TIME) ## Go on with a run on Slurm whose Snakemake was killed: make resume [STUDY=…]
 	@python scripts/resume.py $(CONFIG)
@@ -75,6 +78,7 @@ docs: $(RUN_TIME) ## Regenerate the documents that are generated from the code
 	snakemake --rulegraph mermaid-js --configfile experiments/smoke.yaml --nolock \
 		| python docs/rule_graph.py > docs/rule-graph.md
 	python docs/readme_findings.py
+	python -m docs.budgets
 
 # Versions in the locks stay unless pyproject.toml forbids them. The local suffix of torch
 # (+cpu, +cu130) names a build, which is the machine's choice.

@@ -24,6 +24,7 @@ from svdrift.tracking import code_digest
 from svdrift.training import sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.grpo import train_grpo
+from svdrift.training.snapshots import hand_over
 
 
 def main() -> None:
@@ -88,7 +89,7 @@ def main() -> None:
     if args.intermediate is not None:
         for update, kept in result.checkpoints.items():
             folder = Path(args.intermediate.format(update=update))
-            folders.append(shutil.copytree(kept, folder, dirs_exist_ok=True))
+            folders.append(hand_over(kept, folder))
     for folder in folders:
         write_provenance(
             folder,

@@ -21,6 +21,7 @@ from svdrift.settings import GameSettings, GenerationSettings, PPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
 from svdrift.training.ppo import make_accelerator, train_ppo
+from svdrift.training.snapshots import hand_over
 
 
 def main() -> None:
@@ -91,7 +92,7 @@ def main() -> None:
         if args.intermediate is not None:
             for update, kept in result.checkpoints.items():
                 folder = Path(args.intermediate.format(update=update))
-                folders.append(shutil.copytree(kept, folder, dirs_exist_ok=True))
+                folders.append(hand_over(kept, folder))
         for folder in folders:
             write_provenance(
                 folder,

@@ -29,6 +29,7 @@ from svdrift.tracking import code_digest
 from svdrift.training import sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.sft import train_sft
+from svdrift.training.snapshots import hand_over
 
 
 def main() -> None:
@@ -81,15 +82,8 @@ def main() -> None:
         return
     for step in args.settings.checkpoints:
         folder = Path(args.out.format(step=step))
-        # Without the pickle of arguments that transformers adds: it holds the path of the run.
-        shutil.copytree(
-            work / f"sft-{step}",
-            folder,
-            dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns("training_args.bin"),
-        )
         write_provenance(
-            folder,
+            hand_over(work / f"sft-{step}", folder),
             inputs=inputs,
             settings={"sft": args.settings, "task": args.task},
             seed=args.seed,

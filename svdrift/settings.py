@@ -545,6 +545,10 @@ class RLSettings(Section):
 EvaluatedSplit = Literal["demonstrated", "id_selection", "ood_selection", "id_test", "ood_test"]
 
 
+REPAIRED_SPLITS: tuple[EvaluatedSplit, ...] = ("demonstrated", "id_test", "ood_test")
+"""Splits that repaired models play."""
+
+
 class EvaluationSettings(Section):
     """How checkpoints are evaluated on the saved hands."""
 
@@ -1001,6 +1005,29 @@ class Settings(Section):
             if grid:
                 found[f"{repair.target}-with-{repair.anchor}"] = Repair(target, anchor, grid)
         return found
+
+    def candidates(self, *names: str) -> tuple[str, ...]:
+        """Checkpoints that names may stand for, each once; the anchor is chosen on the way."""
+        found = (self.sft_checkpoints if name == ANCHOR else (name,) for name in names)
+        return tuple(dict.fromkeys(name for group in found for name in group))
+
+    @property
+    def update_starts(self) -> tuple[int, ...]:
+        """SFT steps at which an update of SFT ends and one of RL begins that are compared."""
+        return self.rl_starts if self.pairs else ()
+
+    @property
+    def decomposed(self) -> tuple[str, ...]:
+        """Ids of the checkpoints whose factors drift, updates and repairs need."""
+        return self.candidates(
+            *(name for pair in self.pairs.values() for name in pair),
+            *(name for plan in self.repairs.values() for name in (plan.target, plan.anchor)),
+            *(
+                name
+                for step in self.update_starts
+                for name in ("base", f"sft-{step}", self.rl_result(step))
+            ),
+        )
 
     def _resolve(self, name: str) -> str:
         return self.sft_checkpoints[-1] if name == LAST else name

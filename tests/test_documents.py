@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.budgets import with_budgets
 from docs.readme_findings import with_findings
 from docs.rule_graph import pass_over, read, reduce
 from svdrift.findings.finding import read_findings
@@ -21,6 +22,12 @@ def test_the_readme_has_the_findings_of_the_gallery() -> None:
     table = compact(read_findings(ROOT / "docs/gallery/seeds/findings.csv"))
     assert with_findings(readme, table) == readme, "run: make docs"
     assert table.count("\n| ") > 20
+
+
+def test_the_cluster_guide_has_the_budgets_of_the_studies() -> None:
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    assert with_budgets(page) == page, "run: make docs"
+    assert page.count("| **one seed** |") == 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

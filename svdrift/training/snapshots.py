@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -44,6 +45,27 @@ def stopped(done: str, work: Path) -> UserError:
     return UserError(
         f"stopped by SIGTERM after {done}: the same command goes on from the snapshot in {work}"
     )
+
+
+def hand_over(kept: Path, folder: Path) -> Path:
+    """Put a checkpoint that was kept in the work folder in its place, and return that.
+
+    As links, since two copies of a large model take twice the room; as copies where the file
+    system has none. Without the pickle of arguments that DeepSpeed's trainer adds: it holds the
+    path of the run.
+    """
+    pickled = shutil.ignore_patterns("training_args.bin")
+    return shutil.copytree(
+        kept, folder, dirs_exist_ok=True, ignore=pickled, copy_function=_link_or_copy
+    )
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
 
 
 def train(trainer: Trainer, work: Path, *, every: int = 1) -> None:

@@ -3,7 +3,12 @@
 import re
 
 import pytest
+import yaml
 
+from scripts.budget import without_weights
+from svdrift.budget import Machine, items, shape_of
+from svdrift.settings import read_settings
+from tests.published import ROOT
 from tests.workflow.test_reruns import jobs
 
 pytestmark = pytest.mark.workflow
@@ -46,6 +51,35 @@ def test_a_published_study_has_its_graph(snakemake, study):
     assert plan.returncode == 0, plan.stderr[-2000:]
     planned = jobs(plan.stdout + plan.stderr)
     assert {rule: planned.get(rule, 0) for rule in GRAPHS[study]} == GRAPHS[study]
+    assert budgeted(study) == {what: sum(map(GRAPHS[study].get, r)) for what, r in BUDGET.items()}
+
+
+# Lines of the budget, and the rules whose jobs they count.
+BUDGET = {
+    "base model": ("import_model",),
+    "SFT": ("train_sft",),
+    "PPO": ("train_ppo",),
+    "SFT as a control of RL": ("continue_sft", "widen_sft"),
+    "evaluation": ("evaluate",),
+    "decomposition": ("decompose",),
+    "drift of a pair": ("measure_drift",),
+    "updates of SFT and RL": ("measure_updates",),
+    "repaired model, in memory": ("recover",),
+}
+
+
+def budgeted(study):
+    settings = read_settings(yaml.safe_load((ROOT / f"experiments/{study}.yaml").read_text()))
+    shape = shape_of(without_weights(settings, ROOT / "experiments/models"), settings)
+    return {item.what: item.jobs for item in items(settings, shape, Machine())}
+
+
+def test_the_budget_is_printed_each_time(snakemake):
+    arguments = ("--cores", "1", "--configfile", "experiments/qwen-2.5-7b.yaml", "--", "budget")
+    for _ in range(2):
+        done = snakemake(*arguments)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "Study `qwen-2.5-7b`, Qwen/Qwen2.5-7B-Instruct: 7.62·10⁹ parameters" in done.stdout
 
 
 @pytest.mark.parametrize("attempt", [1, 2])

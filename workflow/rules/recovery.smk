@@ -6,9 +6,10 @@ VARIANTS = [
     for repair, plan in REPAIRS.items()
     for intervention in plan.interventions
 ]
-REPAIRED_SPLITS = ["demonstrated", "id_test", "ood_test"]
 # Whose own accuracies stand beside those of the variants.
-REPAIRED = candidates(*(name for plan in REPAIRS.values() for name in (plan.target, plan.anchor)))
+REPAIRED = STUDY.candidates(
+    *(name for plan in REPAIRS.values() for name in (plan.target, plan.anchor))
+)
 
 
 def repaired(wildcards):

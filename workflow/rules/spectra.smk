@@ -1,11 +1,5 @@
 SPECTRA, PAIRS = STUDY.spectra, STUDY.pairs
-UPDATES = STUDY.rl_starts if PAIRS else ()  # SFT steps at which SFT's update ends and RL's begins
-
-
-def candidates(*names):
-    """Checkpoints that names may stand for, each once; the anchor is chosen on the way."""
-    found = [SFT_CHECKPOINTS if name == ANCHOR else (name,) for name in names]
-    return list(dict.fromkeys(sum(found, start=())))
+UPDATES, DECOMPOSED = STUDY.update_starts, STUDY.decomposed
 
 
 def decomposed(wildcards, *names):
@@ -32,12 +26,6 @@ FIND_CHECKPOINTS = (
 )
 # Of the candidates only the chosen one counts.
 COMPARED = "{input.checkpoints} --candidates {input.candidates} --choice {input.choice}"
-
-DECOMPOSED = candidates(
-    *(name for pair in PAIRS.values() for name in pair),
-    *(name for repair in STUDY.repairs.values() for name in (repair.target, repair.anchor)),
-    *(name for step in UPDATES for name in ("base", f"sft-{step}", STUDY.rl_result(step))),
-)
 
 
 rule decompose:
