@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, PreTrainedModel
@@ -53,8 +54,8 @@ def without_weights(settings: Settings, models: Path) -> PreTrainedModel:
     return model
 
 
-def _place(source: str, models: Path) -> dict[str, object]:
-    """Where transformers finds the configuration, without the network."""
+def _place(source: str, models: Path) -> dict[str, Any]:
+    """Arguments by which transformers finds the configuration, without the network."""
     found = find_source(source)
     if isinstance(found, HubModel):
         own = models / found.repository

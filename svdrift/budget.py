@@ -85,9 +85,10 @@ def shape_of(model: PreTrainedModel, settings: Settings) -> Shape:
     """The shape of a model, which may lie on PyTorch's meta device, where it has no weights."""
     labels = Labels(settings.spectra.patterns)
     freeze(model, embeddings=False)
-    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     touched = [p for p in model.parameters() if p.requires_grad]
-    looked_up = 0 if embedding is head else embedding.numel()
+    looked_up = sum(p.numel() for p in model.get_input_embeddings().parameters())
+    if model.config.get_text_config().tie_word_embeddings:
+        looked_up = 0  # and then multiplied, as the head
     freeze(model, embeddings=settings.sft.freeze_embeddings)
     labelled = {
         name: p for name, p in model.named_parameters() if labels.of_matrix(name) is not None
@@ -263,13 +264,13 @@ def table(settings: Settings, shape: Shape, m: Machine) -> str:
             "| --- | --- | --- | --- | --- | --- |",
             *(
                 f"| {line.what} | {line.jobs} "
-                f"| {line.gpu_seconds / HOUR:.2f} | {line.jobs * line.gpu_seconds / HOUR:.1f} "
+                f"| {line.gpu_seconds / HOUR:.2f} | {_hours(line.jobs * line.gpu_seconds / HOUR)} "
                 f"| {_size(line.kept)} | {_size(line.jobs * line.kept)} |"
                 for line in lines
                 if line.jobs
             ),
             *(
-                f"| **{name}** | | | **{n * hours:.0f}** | | **{_size(n * kept)}** |"
+                f"| **{name}** | | | **{_hours(n * hours)}** | | **{_size(n * kept)}** |"
                 for name, n in totals.items()
             ),
             "",
@@ -285,9 +286,9 @@ def assumptions(settings: Settings, shape: Shape, m: Machine) -> str:
     return (
         "Calculated, not measured. "
         f"Of each GPU (H100): {m.flops / 1e12:.0f} TFLOP/s in training and on prompts; a decoding "
-        f"step reads all weights at {m.memory / 1e12:.1f} TB/s and takes {1000 * m.step_s:.0f} ms "
-        f"at least; decompositions in float32 achieve {m.svd_flops / 1e12:.2f} TFLOP/s; files "
-        f"pass at {m.storage / 1e9:.0f} GB/s. "
+        f"step of the `batched` backend reads all weights at {m.memory / 1e12:.1f} TB/s and takes "
+        f"{1000 * m.step_s:.0f} ms at least; decompositions in float32 achieve "
+        f"{m.svd_flops / 1e12:.2f} TFLOP/s; files pass at {m.storage / 1e9:.0f} GB/s. "
         f"Of the text: prompts have {tokens.prompt} tokens, replies {tokens.reply}, feedback "
         f"{tokens.feedback}; decoding goes on to {settings.task.max_reply_tokens} tokens, and "
         "every try is used. "
@@ -298,6 +299,10 @@ def assumptions(settings: Settings, shape: Shape, m: Machine) -> str:
         "and two moments of what is trained); factors can be deleted once drift and repairs are "
         "done."
     )
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.0f}" if hours >= 10 else f"{hours:.1f}"
 
 
 def _billions(count: int) -> str:

@@ -774,7 +774,6 @@ class ComputeSettings(Section):
         True,
         description="False: jobs ask for their GPUs and compute on the CPU, to try out a cluster.",
     )
-
     resources: dict[SizedRule, JobSettings] = Field(
         default_factory=dict,
         description="By rule: {mem_mb, runtime} of its jobs at the first attempt, megabytes of "
