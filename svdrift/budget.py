@@ -153,10 +153,10 @@ def rl_s(
     length = tokens.prompt + rl.tries * tokens.reply + (rl.tries - 1) * tokens.feedback
     rows = rl.episodes / processes
     played = playing_s(shape, settings, rows, ROLLOUT_BATCH, rl.tries, "bfloat16", m)
-    evaluated = 2 * 2.0 * shape.active * length * rl.episodes  # by the policy and by the start
-    trained = training_flops(
-        shape.active, rl.epochs * length * rl.episodes, rl.gradient_checkpointing
-    )
+    read = length * rl.episodes
+    networks = 2 if isinstance(rl, PPOSettings) and rl.value_model == "separate" else 1
+    evaluated = 2.0 * shape.active * read * (networks + 1)  # and by the start
+    trained = networks * training_flops(shape.active, rl.epochs * read, rl.gradient_checkpointing)
     return rl.updates * (processes * played + (evaluated + trained) / m.flops)
 
 
@@ -216,7 +216,7 @@ def items(settings: Settings, shape: Shape, m: Machine) -> list[Item]:
     kept = len({*settings.sft.checkpoints, settings.sft.steps})
     of_rl = rl_s(shape, rl, tokens, settings, m)
     return [
-        Item("base model", 1, 0.0, BYTES["bfloat16"] * shape.parameters),
+        Item("base model", 1, 0.0, size),
         Item("SFT", 1, sft_s(shape, settings.sft, tokens, m), kept * size),
         Item(settings.rl.method.upper(), len(starts) + practised, of_rl, (1 + on_the_way) * size),
         Item(
