@@ -38,8 +38,8 @@ class Tokens(NamedTuple):
     feedback: int  # the user turn after a wrong reply
 
 
-TOKENS = {"compact": Tokens(16, 17, 4), "paper": Tokens(260, 50, 85)}
-"""By `task.prompt_style`; of `paper` as if a token held 2.5 characters."""
+TOKENS = {"compact": Tokens(16, 17, 4), "paper": Tokens(202, 56, 55)}
+"""By `task.prompt_style`; of `paper` as the tokenizer of SmolLM2 counts, on average."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The budget counts what is there: parameters, bytes, operations, tokens."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -91,9 +92,10 @@ def test_lengths_are_those_of_the_task():
             [prompt] = prompt_tokens(tokenizer, [turns[:1]])
             [whole] = conversation_tokens(tokenizer, [turns])
             assert lengths[:2] == (len(prompt), len(whole) - len(prompt))
-        else:  # with some ten tokens a turn, and thirty at the beginning, for the template
-            assert lengths.prompt == pytest.approx(len(turns[0]) / 2.5 + 30, rel=0.1)
-            assert lengths.reply == pytest.approx(len(turns[1]) / 2.5 + 10, rel=0.1)
+        else:  # a digit, a word, some marks, or an indent each a token; thirty for the template
+            words = [len(re.findall(r"\d|[A-Za-z]+|[^\w\s]+|\n", turn)) for turn in turns]
+            assert lengths.prompt == pytest.approx(words[0] + 30, rel=0.15)
+            assert lengths.reply == pytest.approx(words[1], rel=0.15)
 
 
 def test_what_a_study_does_more_often_costs_more_often():
