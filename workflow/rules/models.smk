@@ -128,7 +128,7 @@ rule keep_sft:
     benchmark:
         BENCHMARKS + "/seed-{seed}/keep_sft/sft-{step}.tsv"
     localrule: ALL_KEPT  # makes links; only if it must train it is for the cluster
-    threads: STUDY.compute.threads
+    threads: 1 if ALL_KEPT else STUDY.compute.threads
     resources:
         **needs("keep_sft", mem_mb=4000, runtime=60, **TRAINING),
         settings=lambda wildcards: keeping(int(wildcards.step)),
