@@ -11,7 +11,8 @@ from svdrift.models.checking import config_faults
 from svdrift.models.generation import generate
 from svdrift.models.loading import auto_class, load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_tokenizer
-from svdrift.recovery.apply import export, recovered
+from svdrift.recovery.apply import recovered
+from svdrift.recovery.folder import write_folder
 from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
 from svdrift.spectra.matrices import Labels, Weights
@@ -138,7 +139,7 @@ def test_weights_are_decomposed_and_recovered(folder, tmp_path, name):
     )
     assert target.weights.depth == 5
     repair = Intervention("directions", top=1.0, layers=(0.6, 0.8), embedding_and_head=False)
-    export(target, anchor, repair, tmp_path / "out")
+    write_folder(target, anchor, repair, tmp_path / "out")
     exported = load_model(tmp_path / "out")  # strictly, vision tower and all
     with recovered(model, target, anchor, repair):
         for key, value in model.state_dict().items():
