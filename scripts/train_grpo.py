@@ -15,7 +15,7 @@ from accelerate import PartialState
 
 from svdrift.errors import UserError
 from svdrift.models.arguments import DTYPES, dtype_argument
-from svdrift.models.backend import make_generate
+from svdrift.models.backend import MODULES, make_generate
 from svdrift.models.loading import load_tokenizer, save_checkpoint
 from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
 from svdrift.settings import GameSettings, GenerationSettings, GRPOSettings
@@ -58,7 +58,7 @@ def main() -> None:
 
     inputs = {"model": args.model, "hands": args.hands}
     key = run_key(
-        code_digest("scripts/train_grpo.py"),
+        code_digest("scripts/train_grpo.py", *MODULES[args.generation.backend]),
         inputs,
         [args.settings, args.task],
         seed=args.seed,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from svdrift.errors import UserError
 from svdrift.models.arguments import DTYPES, dtype_argument
-from svdrift.models.backend import make_generate
+from svdrift.models.backend import MODULES, make_generate
 from svdrift.models.loading import load_tokenizer, save_checkpoint
 from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
 from svdrift.settings import GameSettings, GenerationSettings, PPOSettings
@@ -61,7 +61,7 @@ def main() -> None:
 
     inputs = {"model": args.model, "hands": args.hands}
     key = run_key(
-        code_digest("scripts/train_ppo.py"),
+        code_digest("scripts/train_ppo.py", *MODULES[args.generation.backend]),
         inputs,
         [args.settings, args.task],
         seed=args.seed,

@@ -767,8 +767,8 @@ class ComputeSettings(Section):
     threads: int = Field(
         1,
         gt=0,
-        description="CPU threads of a training job, over all its processes. Another number gives "
-        "the same up to rounding.",
+        description="CPU threads of a training job on each of its nodes, shared by the processes "
+        "there. Another number gives the same up to rounding.",
     )
     use_gpus: bool = Field(
         True,
@@ -867,11 +867,6 @@ class Settings(Section):
                 "task.hands.pretraining_holdout: must be 0 when model.source is not 'tiny': "
                 "nobody knows what that model was pretrained on"
             )
-        if (self.model.dtype, self.compute.sharding) == ("bfloat16", "zero3"):
-            raise ValueError(  # its weights come back only through DeepSpeed's own way of saving
-                "model.dtype: 'bfloat16' cannot be saved with compute.sharding 'zero3' (allowed: "
-                "'float32'; any with 'none', 'fsdp2', 'zero2')"
-            )
         if self.sft.batch_size % self.compute.processes:
             raise ValueError(
                 f"compute.processes: {self.compute.processes} does not divide sft.batch_size "
@@ -887,6 +882,11 @@ class Settings(Section):
             raise ValueError(
                 f"compute.sharding: '{sharding}' cannot train with rl.method '{method}' "
                 "(allowed: 'fsdp2' to shard, 'none'; any in a study with rl.starts: [])"
+            )
+        if sharding.startswith("zero") and self.model.dtype != "bfloat16":
+            raise ValueError(
+                f"model.dtype: '{self.model.dtype}' is not what compute.sharding "
+                f"'{sharding}' saves (allowed: 'bfloat16'; any with 'none', 'fsdp2')"
             )
         if self.generation.backend == "vllm":
             if self.compute.device != "cuda":

@@ -90,11 +90,10 @@ def test_defaults_are_a_study():
         ),
         (
             {
-                "model": {"dtype": "bfloat16"},
                 "compute": {"gpus": 2, "processes": 2, "sharding": "zero3"},
                 "rl": {"starts": []},
             },
-            "model.dtype: 'bfloat16' cannot be saved with compute.sharding 'zero3'",
+            "model.dtype: 'float32' is not what compute.sharding 'zero3' saves",
         ),
         ({"model": {"architecture": {"heads": 5}}}, "5 does not divide hidden_size"),
         ({"task": {"hands": {"files": {"practice": "x.csv"}}}}, "'practice' is not a test split"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Collection, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 # Modules beyond those that a script imports, which decide what it generates.
 MODULES = {"batched": (), "vllm": ("svdrift/models/vllm_backend.py",)}
+
+
+def versions(settings: GenerationSettings) -> str:
+    """Version of the program that writes, which no import statement names; empty for our own."""
+    return f"vllm {version('vllm')}" if settings.backend == "vllm" else ""
 
 
 class Generate(Protocol):

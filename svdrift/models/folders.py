@@ -70,6 +70,22 @@ def weights_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def floating_types(folder: Path) -> set[str]:
+    """Floating types of a model folder's tensors in safetensors' notation, such as `BF16`.
+
+    Raises:
+        UserError: the folder has no readable safetensors.
+    """
+    found = set()
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                found |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise UserError(f"{path}: cannot be read: {one_line(error)}") from error
+    return {name for name in found if name.startswith(("F", "BF"))}
+
+
 def require_config(folder: Path) -> None:
     """Check that there is a Hugging Face model folder.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from httpx2 import HTTPError  # what the hub's library lets through when a connection breaks
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from svdrift.errors import UserError
 from svdrift.models.folders import one_line
@@ -42,6 +43,6 @@ def download(model: HubModel) -> Path:
             f"model.source: {model.repository} is not in the cache, and the hub was not reached; "
             f"where there is internet: hf download {model.repository}"
         ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (HTTPError, OSError, ValueError) as error:
         raise UserError(f"model.source: {model.repository}: {one_line(error)}") from error
     return Path(folder)

@@ -6,6 +6,7 @@ like a finding, so here every tensor must come from the file, or loading fails.
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ from svdrift.models.folders import listed, one_line, require_config, weight_file
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+DATE = '{%- set date_string = "26 Jul 2024" %}'  # what Llama 3's template falls back on
 
 
 def auto_class(config: PretrainedConfig) -> type[AutoModelForCausalLM]:
@@ -131,10 +135,27 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: tokenizer cannot be loaded: {one_line(error)}") from error
+    _fix_date(tokenizer, folder)
     # How it was loaded would be saved with it, and would tell equal tokenizers apart.
     for argument in ("is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(argument, None)
     return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def _fix_date(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Give a chat template that would write today's date into each prompt its own default date.
+
+    Llama 3's does, so that a checkpoint's prompts would differ from day to day.
+    """
+    template = tokenizer.chat_template
+    if not isinstance(template, str) or "strftime_now" not in template or template.startswith(DATE):
+        return
+    if "date_string is defined" not in template:
+        raise UserError(
+            f"{folder}: its chat template writes today's date (strftime_now), so that prompts "
+            "differ from day to day (allowed: a fixed date, or a template that takes date_string)"
+        )
+    tokenizer.chat_template = DATE + template
 
 
 def save_checkpoint(
@@ -188,14 +209,15 @@ def with_weights(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTr
     What was tied is tied. Buffers that are no part of a checkpoint have no values, so it is to be
     saved, not run.
     """
+    config = copy.deepcopy(model.config)  # saving writes the type into it
     with torch.device("meta"):
-        copy: PreTrainedModel = auto_class(model.config).from_config(model.config)
+        other: PreTrainedModel = auto_class(config).from_config(config)
     # Not strictly: tied weights have one name here.
-    copy.load_state_dict(weights, strict=False, assign=True)
-    copy.tie_weights()
-    copy.generation_config = model.generation_config
-    copy.eval()
-    return copy
+    other.load_state_dict(weights, strict=False, assign=True)
+    other.tie_weights()
+    other.generation_config = model.generation_config
+    other.eval()
+    return other
 
 
 @contextmanager

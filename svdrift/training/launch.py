@@ -59,6 +59,9 @@ def on_this_node(
         )
     command = ["accelerate", "launch", "--config_file", str(config)]
     command += ["--num_processes", str(compute.processes)]
+    # By itself accelerate gives each process all that the job has.
+    threads = int(environment.get("OMP_NUM_THREADS", compute.threads))
+    command += ["--num_cpu_threads_per_process", str(max(1, threads // each))]
     if compute.processes == 1:
         command.append("--quiet")  # of accelerate's own traceback after the script's
     if compute.nodes > 1:

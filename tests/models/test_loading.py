@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from svdrift.errors import UserError
-from svdrift.models.folders import weights_hash
+from svdrift.models.folders import floating_types, weights_hash
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 
 HEAD = "lm_head.weight"
@@ -215,3 +215,39 @@ def test_weights_hash_ignores_the_rest_of_the_folder(folder: Path, tmp_path: Pat
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "config.json").unlink()
     assert weights_hash(tmp_path / "copy") == weights_hash(folder)
+
+
+LLAMA_3 = """\
+{%- if not date_string is defined %}
+{%- if strftime_now is defined %}{%- set date_string = strftime_now("%d %b %Y") %}
+{%- else %}{%- set date_string = "26 Jul 2024" %}{%- endif %}
+{%- endif %}
+Today Date: {{ date_string }}
+{% for message in messages %}{{ message.content }}{% endfor %}"""
+
+
+def with_template(folder: Path, template: str) -> Path:
+    (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+def test_prompts_do_not_hold_todays_date(folder: Path, tmp_path: Path) -> None:
+    message = [{"role": "user", "content": "J"}]
+    fixed = load_tokenizer(with_template(folder, LLAMA_3))
+    assert "Date: 26 Jul 2024" in fixed.apply_chat_template(message, tokenize=False)
+    fixed.save_pretrained(folder)  # as checkpoints are
+    again = load_tokenizer(folder)
+    assert again.chat_template == fixed.chat_template
+    plain = AutoTokenizer.from_pretrained(folder)
+    assert "Date: 26 Jul 2024" in plain.apply_chat_template(message, tokenize=False)
+
+
+def test_a_template_that_always_writes_todays_date_is_refused(folder: Path) -> None:
+    message = _refusal(with_template(folder, "{{ strftime_now('%d') }}"), load_tokenizer)
+    assert "today's date" in message
+
+
+def test_the_types_of_a_folder(folder: Path) -> None:
+    assert floating_types(folder) == {"F32"}
+    save_checkpoint(load_model(folder), load_tokenizer(folder), folder, torch.bfloat16)
+    assert floating_types(folder) == {"BF16"}

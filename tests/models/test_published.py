@@ -104,6 +104,7 @@ def test_bfloat16_is_rounded_once_and_keeps_every_tensor(folder, tmp_path):
         assert (tmp_path / "b" / file).read_bytes() == (tmp_path / "half" / file).read_bytes()
     assert '"dtype": "bfloat16"' in (tmp_path / "half/config.json").read_text()
     assert model.dtype == torch.float32
+    assert model.config.dtype != torch.bfloat16
 
 
 def test_text_is_generated_as_the_whole_forward_would(folder):

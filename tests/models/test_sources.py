@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from httpx2 import RemoteProtocolError
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from svdrift.errors import UserError
@@ -76,6 +77,8 @@ def test_a_model_on_the_hub(source: str, found: HubModel) -> None:
         ("a/b/c", "'a/b/c' names no model"),
         ("models/there.gguf", "'models/there.gguf' names no model"),
         ("../x", "'../x' names no model"),
+        ("tests/nothing", "tests is a folder here, without nothing"),
+        ("package:", "package '' is not installed"),
         ("package:no-such-thing", "package 'no-such-thing' is not installed"),
         ("package:numpy", "package 'numpy' ships 0 GGUF files"),
     ],
@@ -109,9 +112,12 @@ def test_the_hubs_cache_is_enough(
         hub.download(HubModel("org/other", None))
 
 
-def test_what_the_hub_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError, RemoteProtocolError, LocalEntryNotFoundError])
+def test_what_the_hub_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
     def refuse(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("two\nlines")
+        raise error("two\nlines")
 
     monkeypatch.setattr(hub, "snapshot_download", refuse)
     with pytest.raises(UserError) as caught:

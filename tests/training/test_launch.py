@@ -137,11 +137,11 @@ def test_what_cannot_be_is_refused_before_any_job(compute, message):
 
 def test_deepspeed_is_for_sft_and_its_second_stage_for_grpo():
     zero = {"gpus": 2, "processes": 2, "sharding": "zero2"}
-    controls = {"continued": [], "wide": [], "demonstrated": []}
-    read_settings({"compute": zero, "rl": {"method": "grpo"}})
+    half = {"dtype": "bfloat16"}
+    read_settings({"compute": zero, "model": half, "rl": {"method": "grpo"}})
     for sharding in ("zero2", "zero3"):
         read_settings(
-            {"compute": zero | {"sharding": sharding}, "rl": {"starts": [], "controls": controls}}
+            {"compute": zero | {"sharding": sharding}, "model": half, "rl": {"starts": []}}
         )
     message = refused(
         read_settings, {"compute": zero | {"sharding": "zero3"}, "rl": {"method": "grpo"}}

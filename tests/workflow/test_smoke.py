@@ -162,6 +162,18 @@ def test_a_model_of_ones_own_is_linked_and_left_alone(smoke, snakemake, clone):
     assert json.loads((clone / target / "provenance.json").read_text())["inputs"]
 
 
+def test_a_model_of_ones_own_is_rounded_if_checkpoints_are(smoke, snakemake, clone):
+    source = copy_of_base(smoke, clone / "exact")
+    target = own_model(clone, "exact")
+    (clone / "half.yaml").write_text("model: {dtype: bfloat16}")
+    done = snakemake("--cores", "1", *SMOKE, "overlay.yaml", "half.yaml", "--", target)
+    assert done.returncode == 0, done.stderr[-3000:]
+    exact, half = (load_file(f / "model.safetensors") for f in (source, clone / target))
+    assert exact.keys() == half.keys()
+    for name, value in exact.items():
+        assert torch.equal(half[name], value.to(torch.bfloat16))
+
+
 def test_a_model_folder_with_a_missing_tensor_is_refused(smoke, snakemake, clone):
     source = copy_of_base(smoke, clone / "broken")
     tensors = load_file(source / "model.safetensors")

@@ -7,7 +7,7 @@ from typing import get_args
 
 from svdrift.checkpoints import ANCHOR
 from svdrift.errors import UserError
-from svdrift.models.backend import MODULES, require_installed
+from svdrift.models.backend import MODULES, require_installed, versions
 from svdrift.models.sources import HubModel, files_of, find_source
 from svdrift.recovery.grid import to_json
 from svdrift.settings import REPAIRED_SPLITS, EvaluatedSplit, read_settings
@@ -63,6 +63,7 @@ def generating(script):
     return {
         **code(script, *MODULES[STUDY.generation.backend]),
         "generation": as_json(STUDY.generation),
+        "writer": versions(STUDY.generation),
     }
 
 

@@ -47,11 +47,15 @@ else:
         params:
             **code("scripts/import_model.py"),
             source=STUDY.model.source,
+            dtype=STUDY.model.dtype,
         shell:
-            logged("python scripts/import_model.py --model {params.source:q} --out {output}")
+            logged(
+                "python scripts/import_model.py --model {params.source:q} --dtype {params.dtype}"
+                " --out {output}"
+            )
 
 
-# How training is launched decides its precision. Which of the files is taken is a resource.
+# How training is launched decides how it rounds. Which of the files is taken is a resource.
 LAUNCH = hashlib.sha256(
     repr(
         [yaml.safe_load(file.read_text()) for file in sorted(Path("workflow/accelerate").iterdir())]
