@@ -265,7 +265,7 @@ ROWS = [
         {"widen_sft": 1, "evaluate": 1} | AFTER_EVALUATE | OF_EFFECT,
         "rl: {controls: {wide: [4, 16]}}",
     ),
-    Row("processes", {}, "compute: {processes: 2}"),
+    Row("processes", {}, "compute: {processes: 2, threads: 2}"),
     Row("sharding", {}, "compute: {processes: 2, nodes: 2, sharding: fsdp2}"),
     Row("a GPU", {}, "compute: {gpus: 1}"),
     Row("what jobs ask for", {}, "compute: {resources: {train_sft: {mem_mb: 9000}}}"),
