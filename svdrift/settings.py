@@ -1076,8 +1076,10 @@ class Settings(Section):
 
     @property
     def trajectories(self) -> tuple[int, ...]:
-        """Starts whose intermediate RL checkpoints are evaluated; none in a study without RL."""
-        return self.rl.trajectories if self.rl_starts else ()
+        """Starts whose intermediate RL checkpoints are evaluated; none in a study without any."""
+        return (
+            self.rl.trajectories if self.rl_starts and self.rl.training.checkpoint_updates else ()
+        )
 
     @property
     def control_starts(self) -> dict[str, tuple[int, ...]]:

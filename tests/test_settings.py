@@ -185,3 +185,11 @@ def test_repairs_of_ones_own():
     assert len(main.interventions) > 10
     none = read_settings({"recovery": {"repairs": []}, "spectra": {"pairs": []}})
     assert none.repairs == none.pairs == {}
+
+
+def test_without_checkpoints_on_the_way_there_is_no_trajectory():
+    ppo = {"updates": 4, "checkpoint_every": 2}
+    some = read_settings({"rl": {"trajectories": [4], "ppo": ppo}})
+    assert some.trajectories == (4,)
+    none = read_settings({"rl": {"trajectories": [4], "ppo": ppo | {"checkpoint_every": 4}}})
+    assert none.trajectories == ()
