@@ -24,6 +24,7 @@ from svdrift.tracking import code_digest
 from svdrift.training import sharding
 from svdrift.training.device import on_gpu
 from svdrift.training.grpo import train_grpo
+from svdrift.training.processes import leave
 from svdrift.training.snapshots import hand_over
 
 
@@ -81,7 +82,6 @@ def main() -> None:
         progress=partial(progress, name=args.out.name),
         generate=make_generate(args.generation, args.model),
     )
-    state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
         return
     save_checkpoint(result.policy, load_tokenizer(args.model), args.out, DTYPES[args.dtype])
@@ -109,3 +109,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     run(main)
+    leave()

@@ -21,6 +21,7 @@ from svdrift.settings import GameSettings, GenerationSettings, PPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
 from svdrift.training.ppo import make_accelerator, train_ppo
+from svdrift.training.processes import leave
 from svdrift.training.snapshots import hand_over
 
 
@@ -111,8 +112,8 @@ def main() -> None:
         if args.timing is not None:
             result.timing.to_parquet(args.timing, index=False)
         shutil.rmtree(args.work, ignore_errors=True)
-    accelerator.end_training()
 
 
 if __name__ == "__main__":
     run(main)
+    leave()

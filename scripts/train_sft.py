@@ -28,6 +28,7 @@ from svdrift.tasks.base import demonstrations
 from svdrift.tracking import code_digest
 from svdrift.training import sharding
 from svdrift.training.device import on_gpu
+from svdrift.training.processes import leave
 from svdrift.training.sft import train_sft
 from svdrift.training.snapshots import hand_over
 
@@ -77,7 +78,6 @@ def main() -> None:
         dtype=DTYPES[args.dtype],
         progress=partial(progress, name=Path(args.out).name.removesuffix("-{step}")),
     )
-    state.destroy_process_group()  # a process that ends without may abort, and fail the job
     if not state.is_main_process:
         return
     for step in args.settings.checkpoints:
@@ -96,3 +96,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     run(main)
+    leave()

@@ -23,6 +23,7 @@ from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, GRPOSettings, Settings
 from svdrift.tasks.base import Verdict
 from svdrift.training import grpo, ppo
+from svdrift.training.processes import leave
 
 LETTERS = ("a", "b", "c", "d")
 HANDS = pd.DataFrame({"letter": [*LETTERS, "a", "b", "c"]})
@@ -326,7 +327,7 @@ def main(start, out, *then):
     if state.is_main_process:
         save_checkpoint(run.policy, load_tokenizer(start), out / "model")
         run.metrics.to_parquet(out / "metrics.parquet")
-    state.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

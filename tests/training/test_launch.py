@@ -166,11 +166,12 @@ SAYS_WHO_IT_IS = """
 import sys
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from svdrift.training.processes import leave
 state = PartialState(cpu=True)
 found = gather_object([f"{state.process_index} of {state.num_processes}"])
 if state.is_main_process:
     print(found, sys.argv[1:])
-state.destroy_process_group()
+leave()
 """
 
 # Stands in for Slurm's: starts the program once for each node, all on this machine.

@@ -30,6 +30,7 @@ from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, PPOSettings
 from svdrift.tasks.base import Verdict
 from svdrift.training import ppo, rollout
+from svdrift.training.processes import leave
 from svdrift.training.rollout import Episode, as_tensors, play_episodes
 
 LETTERS = ("a", "b", "c", "d")
@@ -589,7 +590,7 @@ def main(start, out, settings, *stop):
     if accelerator.is_main_process:
         save_checkpoint(run.policy, load_tokenizer(Path(start)), Path(out, "model"))
         run.metrics.to_parquet(Path(out, "metrics.parquet"))
-    accelerator.end_training()
+    leave()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from svdrift.settings import PPOSettings, SFTSettings, TaskSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.training import ppo, sharding
+from svdrift.training.processes import leave
 from svdrift.training.sft import train_sft
 from tests.published import LLAMA, QWEN, pico_model
 
@@ -166,7 +167,7 @@ def main(start, work):
     AcceleratorState._reset_state(reset_partial_state=True)
     practise(start, work, ppo.make_accelerator())
     fine_tune(start, work, torch.float32, processes=PartialState().num_processes)
-    PartialState().destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

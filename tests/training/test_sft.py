@@ -20,6 +20,7 @@ from svdrift.models.loading import load_model
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.settings import ArchitectureSettings, SFTSettings
 from svdrift.training import sharding
+from svdrift.training.processes import leave
 from svdrift.training.sft import train_sft
 
 WORDS = [str(number) for number in range(10)]
@@ -213,7 +214,7 @@ def main(work, kind, *then):
     _, losses = train(work, settings, processes=2, tied=KINDS[kind]["tied"])
     if state.is_main_process:
         (work / "losses.txt").write_text("\n".join(map(str, losses["train_loss"])))
-    state.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":
