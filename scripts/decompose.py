@@ -8,8 +8,9 @@ import pandas as pd
 
 from svdrift.scripting import run, settings_argument
 from svdrift.settings import SpectraSettings
-from svdrift.spectra.decomposition import FactorStore, decompose_checkpoint
+from svdrift.spectra.decomposition import Decomposed, FactorStore, decompose_checkpoint
 from svdrift.spectra.drift import matrix_rows, spectrum_rows
+from svdrift.spectra.matrices import Weights
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     )
     factors = FactorStore(args.factors)
     spectrum_rows(factors).to_parquet(args.spectrum, index=False)
-    matrices = matrix_rows(factors)
+    matrices = matrix_rows(Decomposed(Weights(args.model, factors.patterns), factors))
     matrices.to_parquet(args.matrices, index=False)
     if matrices["looks_random"].any():
         print(warning(args.checkpoint, matrices), file=sys.stderr)

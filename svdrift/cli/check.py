@@ -1,7 +1,7 @@
 """Is a model folder complete, finite and trained?
 
 Index, shards and config.json must agree on every tensor; no tensor may hold NaN or infinities;
-no matrix may have the spectrum of a random one (as after a head that was silently initialised).
+no matrix may look like a random one (as after a head that was silently initialised).
 Reads safetensors alone, one tensor at a time.
 """
 

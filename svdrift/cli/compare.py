@@ -111,7 +111,7 @@ def main(args: argparse.Namespace) -> int:
     )
     reading.finish()
     groups = grouped(changes := matrix_changes(drift))
-    spectra = {"anchor": matrix_rows(anchor.factors), "target": matrix_rows(target.factors)}
+    spectra = {"anchor": matrix_rows(anchor), "target": matrix_rows(target)}
     random = pd.concat(table[table["looks_random"]].assign(checkpoint=name)
                        for name, table in spectra.items())  # fmt: skip
     words = in_words(groups, args.ranks) + warnings(random)

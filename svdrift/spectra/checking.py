@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from svdrift.spectra.decomposition import is_finite
-from svdrift.spectra.nulls import fit_random
+from svdrift.spectra.nulls import fit_random, has_even_lengths
 
 LEAST_RANK = 16  # of the simulations behind `fit_random`; small matrices fit any law
 
@@ -14,8 +14,9 @@ LEAST_RANK = 16  # of the simulations behind `fit_random`; small matrices fit an
 def tensor_faults(name: str, tensor: Tensor, *, spectrum: bool) -> list[str]:
     """What is wrong with the values of one tensor, one line each.
 
-    NaN and infinite entries; and in matrices of rank 16 or more a spectrum that follows the law of
-    random matrices (`svdrift.spectra.nulls.fit_random`), as if it had never been trained.
+    NaN and infinite entries; and matrices of rank 16 or more that look as if never trained: their
+    spectrum follows the law of random matrices, their rows and columns have even lengths
+    (`svdrift.spectra.nulls`).
 
     Args:
         name: for the lines.
@@ -32,4 +33,6 @@ def tensor_faults(name: str, tensor: Tensor, *, spectrum: bool) -> list[str]:
         return []
     values = torch.linalg.svdvals(work.float())
     fit = fit_random(values, (tensor.shape[0], tensor.shape[1]))
-    return [f"{name}: looks random, as if never trained"] if fit.looks_random else []
+    if fit.follows_law and has_even_lengths(work):
+        return [f"{name}: looks random, as if never trained"]
+    return []

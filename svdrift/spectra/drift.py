@@ -52,6 +52,7 @@ from svdrift.spectra.nulls import (
     Excess,
     fit_random,
     generator,
+    has_even_lengths,
     isotropic_update,
     law_values,
     minus_null,
@@ -88,15 +89,17 @@ def spectrum_rows(factors: FactorStore) -> pd.DataFrame:
     return _with_nullable_layer(pd.concat(tables, ignore_index=True))
 
 
-def matrix_rows(factors: FactorStore) -> pd.DataFrame:
+def matrix_rows(checkpoint: Decomposed) -> pd.DataFrame:
     """One row per matrix: its size, and null (a), whether it looks freshly initialised.
 
     Columns: `rows`, `columns`, `rank`, `frobenius_norm`, `spectral_norm`, `stable_rank` (their
-    squared ratio), `sigma`, `distance`, `edge_ratio`, `looks_random` (see `RandomFit`).
+    squared ratio), `sigma`, `distance`, `edge_ratio`, `follows_law` (see `RandomFit`), and
+    `looks_random`: its spectrum follows the law, and rows and columns have even lengths.
     """
     rows = []
-    for matrix in factors.matrices.values():
-        values = factors.singular_values(matrix.key).double()
+    for matrix in checkpoint.factors.matrices.values():
+        values = checkpoint.factors.singular_values(matrix.key).double()
+        fit = fit_random(values, matrix.shape)
         frobenius, spectral = values.norm().item(), values[0].item()
         rows.append(
             {
@@ -104,7 +107,8 @@ def matrix_rows(factors: FactorStore) -> pd.DataFrame:
                 "frobenius_norm": frobenius,
                 "spectral_norm": spectral,
                 "stable_rank": (frobenius / spectral) ** 2 if spectral else math.nan,
-                **fit_random(values, matrix.shape)._asdict(),
+                **fit._asdict(),
+                "looks_random": fit.follows_law and has_even_lengths(checkpoint.weight(matrix.key)),
             }
         )
     return _with_nullable_layer(pd.DataFrame(rows))

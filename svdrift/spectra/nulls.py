@@ -62,13 +62,13 @@ class RandomFit(NamedTuple):
     sigma: float  # fitted standard deviation of the entries, ||W||_F / sqrt(m n)
     distance: float  # Kolmogorov-Smirnov distance to the law with that scale, 0 to 1
     edge_ratio: float  # largest singular value / (sigma (sqrt m + sqrt n))
-    looks_random: bool
+    follows_law: bool
 
 
 def fit_random(values: Tensor, shape: tuple[int, int]) -> RandomFit:
     """Fit the Marchenko-Pastur law to a spectrum by its second moment, and judge the fit.
 
-    A matrix looks random when both its whole spectrum follows the law (distance at most
+    A spectrum follows the law when both the whole of it is near (distance at most
     `largest_random_distance`) and its largest singular value keeps to the edge: s² stays below
     sigma² (mu + 5 tau) with mu = (sqrt m + sqrt n)² and tau = (sqrt m + sqrt n)
     (1/sqrt m + 1/sqrt n)^(1/3) (Johnstone 2001); 5 Tracy-Widom deviations are more than a random
@@ -95,6 +95,26 @@ def fit_random(values: Tensor, shape: tuple[int, int]) -> RandomFit:
     at_edge = largest**2 <= root**2 + EDGE_DEVIATIONS * deviation
     follows = distance <= largest_random_distance(rank)
     return RandomFit(sigma, distance, largest / root, bool(at_edge and follows))
+
+
+def has_even_lengths(matrix: Tensor) -> bool:
+    """Whether rows, and columns, are as nearly of one length as those of independent entries.
+
+    A trained matrix may happen to have a random spectrum; its rows and columns hardly ever have
+    one length. The squared length of n independent entries varies by (kurtosis - 1) / n of its
+    mean squared, at most 2 / n for the Gaussian, uniform and truncated initialisations; that
+    variance, measured on m rows, itself by sqrt((2 + 12 / n) / m) of it, of which up to 6 pass.
+    Rows and columns of zeros (padding) are left out.
+    """
+    for across in (0, 1):
+        lengths = torch.linalg.vector_norm(matrix, dim=across, dtype=torch.float64).square()
+        lengths = lengths[lengths > 0]
+        relative = lengths / lengths.mean()
+        entries = matrix.shape[across]
+        tolerance = 6 * math.sqrt((2 + 12 / entries) / len(lengths))
+        if relative.var() > 2 / entries * (1 + tolerance):
+            return False
+    return True
 
 
 def law_values(sigma: float, shape: tuple[int, int]) -> FloatArray:

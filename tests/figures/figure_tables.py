@@ -297,7 +297,8 @@ def _spectral_tables(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
         for key in sorted(set(weights) - {"model.embed_tokens.weight"}):
             noise = torch.randn(weights[key].shape, generator=rng)
             weights[key] = weights[key] + 0.02 * noise
-    tables: dict[str, list[pd.DataFrame]] = {"drift": [], "value_changes": []}
+    names = ("drift", "value_changes", "spectrum", "matrices")
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
     sizes = {"shares": (0.2, 0.5), "draws": 2, "seed": seed}
     pairs = {"base-to-sft-4": ("base", "sft-4"), "base-to-sft-8": ("base", "sft-8")}
     for pair, (before, after) in {**pairs, "anchor-to-last": ("sft-4", "sft-8")}.items():
@@ -312,8 +313,9 @@ def _spectral_tables(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
         )
         for start in ("sft-4", "sft-8")
     ]
-    for table, rows in (("spectrum", spectrum_rows), ("matrices", matrix_rows)):
-        tables[table] = [rows(c.factors).assign(checkpoint=name) for name, c in opened.items()]
+    for name, c in opened.items():
+        tables["spectrum"].append(spectrum_rows(c.factors).assign(checkpoint=name))
+        tables["matrices"].append(matrix_rows(c).assign(checkpoint=name))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 

@@ -172,7 +172,7 @@ def test_tables_of_spectra(three: Three) -> None:
     assert (changes["value_after"] - changes["value_before"]).to_numpy() == pytest.approx(
         changes["change"].to_numpy(), abs=1e-6
     )
-    matrices = matrix_rows(three[0].factors)
+    matrices = matrix_rows(three[0])
     assert len(matrices) == 30
     assert matrices["looks_random"].all()
     assert matrices["sigma"].to_numpy() == pytest.approx(0.2, rel=0.2)

@@ -11,6 +11,7 @@ from svdrift.spectra.decomposition import decompose
 from svdrift.spectra.nulls import (
     fit_random,
     generator,
+    has_even_lengths,
     isotropic_update,
     law_values,
     marchenko_pastur,
@@ -24,7 +25,7 @@ SHAPES = [(64, 64), (128, 128), (336, 128), (88, 128), (32, 256)]
 
 def look(matrix: torch.Tensor) -> bool:
     shape = (matrix.shape[0], matrix.shape[1])
-    return fit_random(torch.linalg.svdvals(matrix), shape).looks_random
+    return fit_random(torch.linalg.svdvals(matrix), shape).follows_law and has_even_lengths(matrix)
 
 
 @pytest.mark.parametrize("shape", [(50, 50), (200, 50)])
@@ -81,6 +82,25 @@ def test_trained_like_matrices_are_not(shape: tuple[int, int]) -> None:
     assert not look(u @ vh)  # orthogonal
     assert not look(torch.randn(shape) * torch.logspace(-1, 0, shape[1]))  # uneven columns
     assert not look(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_random_spectrum_is_not_enough(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(torch.randn(shape))
+    u, _, vh = torch.linalg.svd(torch.randn(shape) * torch.logspace(-1, 0, shape[0])[:, None])
+    # The values of a random matrix, the vectors of one whose rows are uneven.
+    matrix = u[:, : len(values)] * values @ vh[: len(values)]
+    assert fit_random(torch.linalg.svdvals(matrix), shape).follows_law
+    for turned in (matrix, matrix.T):
+        assert not has_even_lengths(turned)
+
+
+def test_padding_leaves_a_matrix_random() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(1024, 64)
+    matrix[-5:] = 0
+    assert look(matrix)
 
 
 def test_random_basis_is_haar() -> None:
