@@ -59,10 +59,13 @@ def rl_run(table: pd.DataFrame) -> str:
     return str(run)
 
 
-def main_pair(table: pd.DataFrame) -> str:
-    """The pair that figures of spectra show: anchor to last, else base to last, else any."""
-    steps = table["pair"].str.extract(r"^base-to-sft-(\d+)$")[0].dropna().astype(int)
-    return order(table["pair"], ["anchor-to-last", f"base-to-sft-{steps.max()}"])[0]
+def main_pair(moved: pd.DataFrame) -> str:
+    """The pair that figures of spectra show: anchor to last, else base to last, else any.
+
+    Of rows that moved: where the anchor is the last checkpoint itself there is nothing to show.
+    """
+    steps = moved["pair"].str.extract(r"^base-to-sft-(\d+)$")[0].dropna().astype(int)
+    return order(moved["pair"], ["anchor-to-last", f"base-to-sft-{steps.max()}"])[0]
 
 
 def main_repair(recovery: pd.DataFrame) -> str:
@@ -70,10 +73,10 @@ def main_repair(recovery: pd.DataFrame) -> str:
     return order(recovery["repair"], ["last-with-anchor"])[0]
 
 
-def spectral_pairs(drift: pd.DataFrame) -> list[str]:
+def spectral_pairs(moved: pd.DataFrame) -> list[str]:
     """The main pair, and where it was measured base to the last SFT step."""
-    steps = drift["pair"].str.extract(r"^base-to-sft-(\d+)$")[0].dropna().astype(int)
-    pairs = [main_pair(drift)] + ([f"base-to-sft-{steps.max()}"] if len(steps) else [])
+    steps = moved["pair"].str.extract(r"^base-to-sft-(\d+)$")[0].dropna().astype(int)
+    pairs = [main_pair(moved)] + ([f"base-to-sft-{steps.max()}"] if len(steps) else [])
     return list(dict.fromkeys(pairs))
 
 

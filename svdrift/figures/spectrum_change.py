@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from svdrift.figures import style
-from svdrift.figures.aggregate import ANY, main_pair, order, summary
+from svdrift.figures.aggregate import ANY, main_pair, moved, order, summary
 
 PUBLISHED_MODULES = ("q", "k", "v", "down")
 PLACE = ["layer", "module", "index"]
@@ -26,11 +26,11 @@ def draw(
 
     Args:
         value_changes: `value_change_rows` with `pair`, `seed`, `before`, `after`.
-        drift: `drift_rows` with `pair`, `seed`; of it the measure `value_change`.
+        drift: `drift_rows` with `pair`, `seed`; of it what moved, and the measure `value_change`.
         spectrum: `spectrum_rows` with `checkpoint`, `seed`; of it `law`, at the checkpoint before.
         matrices: `matrix_rows` with `checkpoint`, `seed`.
     """
-    pair = main_pair(value_changes)
+    pair = main_pair(moved(drift))
     changes = value_changes[(value_changes["pair"] == pair) & value_changes["layer"].notna()]
     modules = order(changes["module"], [*PUBLISHED_MODULES, *style.MODULES])[:4]
     layers = sorted({int(changes["layer"].min()), int(changes["layer"].max())})

@@ -279,6 +279,21 @@ def test_heatmap_puts_in_brackets_what_the_null_explains() -> None:
     assert unclear.sum() > 0
 
 
+def test_spectra_are_of_base_to_last_where_the_anchor_is_last() -> None:
+    tables = spectral_tables(1)
+    drift = tables["drift"].copy()
+    still = (drift["pair"] == "anchor-to-last") & (drift["measure"] == "update_norm")
+    drift.loc[still, "observed"] = 0.0
+    drawing = spectrum_change.draw(
+        tables["value_changes"], drift, tables["spectrum"], tables["matrices"]
+    )
+    change = drawing.data.query("series == 'change' and seed == 'mean'")
+    expected = tables["value_changes"].query("pair == 'base-to-sft-8'")
+    joined = change.merge(expected, on=["layer", "module", "index"])
+    assert len(joined) == len(change) > 0
+    assert joined["value"].tolist() == pytest.approx(joined["change"].tolist())
+
+
 # ---------------------------------------------------------------------- recovery
 
 
