@@ -100,6 +100,7 @@ rule train_sft:
     benchmark:
         BENCHMARKS + "/seed-{seed}/train_sft.tsv"
     threads: STUDY.compute.threads
+    priority: 1  # most other jobs wait for training
     resources:
         **needs("train_sft", mem_mb=4000, runtime=60, **TRAINING),
         kept=" ".join(map(str, KEPT)),

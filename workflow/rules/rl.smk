@@ -19,6 +19,7 @@ rule train_ppo:
     benchmark:
         BENCHMARKS + "/seed-{seed}/ppo-from-{step}.tsv"
     threads: STUDY.compute.threads
+    priority: 1  # most other jobs wait for training
     resources:
         **needs("train_ppo", mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
@@ -92,6 +93,7 @@ rule train_grpo:
     benchmark:
         BENCHMARKS + "/seed-{seed}/grpo-from-{step}.tsv"
     threads: STUDY.compute.threads
+    priority: 1  # most other jobs wait for training
     resources:
         **needs("train_grpo", mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
@@ -160,6 +162,7 @@ rule continue_sft:
     benchmark:
         BENCHMARKS + "/seed-{seed}/continued-from-{step}.tsv"
     threads: STUDY.compute.threads
+    priority: 1  # most other jobs wait for training
     resources:
         **needs("continue_sft", mem_mb=4000, runtime=60, **TRAINING),
         settings=untracked(STUDY.matched_sft),
