@@ -99,8 +99,8 @@ rule train_sft:
         LOGS + "/seed-{seed}/train_sft.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/train_sft.tsv"
-    threads: STUDY.compute.threads
     priority: 1  # most other jobs wait for training
+    threads: STUDY.compute.threads
     resources:
         **needs("train_sft", mem_mb=4000, runtime=60, **TRAINING),
         kept=" ".join(map(str, KEPT)),

@@ -18,8 +18,8 @@ rule train_ppo:
         LOGS + "/seed-{seed}/ppo-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/ppo-from-{step}.tsv"
-    threads: STUDY.compute.threads
     priority: 1  # most other jobs wait for training
+    threads: STUDY.compute.threads
     resources:
         **needs("train_ppo", mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(PPO),
@@ -92,8 +92,8 @@ rule train_grpo:
         LOGS + "/seed-{seed}/grpo-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/grpo-from-{step}.tsv"
-    threads: STUDY.compute.threads
     priority: 1  # most other jobs wait for training
+    threads: STUDY.compute.threads
     resources:
         **needs("train_grpo", mem_mb=4000, runtime=120, **TRAINING),
         settings=untracked(GRPO),
@@ -161,8 +161,8 @@ rule continue_sft:
         LOGS + "/seed-{seed}/continued-from-{step}.log",
     benchmark:
         BENCHMARKS + "/seed-{seed}/continued-from-{step}.tsv"
-    threads: STUDY.compute.threads
     priority: 1  # most other jobs wait for training
+    threads: STUDY.compute.threads
     resources:
         **needs("continue_sft", mem_mb=4000, runtime=60, **TRAINING),
         settings=untracked(STUDY.matched_sft),
