@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from scripts.budget import budget
-from svdrift.settings import read_settings
+from svdrift.settings.study import read_settings
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ("llama-3.2-11b", "qwen-2.5-7b")

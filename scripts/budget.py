@@ -14,7 +14,7 @@ from svdrift.models.loading import auto_class, quiet_transformers
 from svdrift.models.sources import HubModel, find_source
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.scripting import run, settings_argument
-from svdrift.settings import Settings
+from svdrift.settings.study import Settings
 from svdrift.tasks import task_class
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.scripting import run, settings_argument
-from svdrift.settings import GameSettings
+from svdrift.settings.task import GameSettings
 from svdrift.tasks import make_task
 
 

@@ -11,7 +11,9 @@ from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.scripting import progress, run, settings_argument
-from svdrift.settings import EvaluationSettings, GameSettings, GenerationSettings
+from svdrift.settings.evaluation import EvaluationSettings
+from svdrift.settings.models import GenerationSettings
+from svdrift.settings.task import GameSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.scripting import PROVENANCE, run, settings_argument, write_provenance
-from svdrift.settings import DealSettings
+from svdrift.settings.task import DealSettings
 from svdrift.tasks import task_class
 
 

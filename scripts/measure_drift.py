@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from svdrift.scripting import run, settings_argument
-from svdrift.settings import SpectraSettings
+from svdrift.settings.spectra import SpectraSettings
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.drift import drift_rows, value_change_rows
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from svdrift.checkpoints import Checkpoint
 from svdrift.scripting import run, settings_argument
-from svdrift.settings import SpectraSettings
+from svdrift.settings.spectra import SpectraSettings
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.drift import update_rows
 

@@ -10,7 +10,9 @@ from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.loading import save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.scripting import progress, run, settings_argument, write_provenance
-from svdrift.settings import ArchitectureSettings, PretrainSettings, SkillsSettings
+from svdrift.settings.models import ArchitectureSettings
+from svdrift.settings.task import SkillsSettings
+from svdrift.settings.training import PretrainSettings
 from svdrift.tasks import task_class
 from svdrift.training.pretrain import pretrain
 

@@ -13,7 +13,9 @@ from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.grid import from_json
 from svdrift.scripting import run, settings_argument
-from svdrift.settings import EvaluationSettings, GameSettings, GenerationSettings
+from svdrift.settings.evaluation import EvaluationSettings
+from svdrift.settings.models import GenerationSettings
+from svdrift.settings.task import GameSettings
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.tasks import make_task
 

@@ -18,7 +18,9 @@ from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import MODULES, make_generate
 from svdrift.models.loading import load_tokenizer, save_checkpoint
 from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
-from svdrift.settings import GameSettings, GenerationSettings, GRPOSettings
+from svdrift.settings.models import GenerationSettings
+from svdrift.settings.task import GameSettings
+from svdrift.settings.training import GRPOSettings
 from svdrift.tasks import make_task
 from svdrift.tracking import code_digest
 from svdrift.training import sharding

@@ -22,7 +22,8 @@ from svdrift.scripting import (
     settings_argument,
     write_provenance,
 )
-from svdrift.settings import GameSettings, SFTSettings
+from svdrift.settings.task import GameSettings
+from svdrift.settings.training import SFTSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.tracking import code_digest

@@ -13,14 +13,9 @@ from typing import NamedTuple, get_args
 
 from transformers import PreTrainedModel
 
-from svdrift.settings import (
-    REPAIRED_SPLITS,
-    EvaluatedSplit,
-    GRPOSettings,
-    PPOSettings,
-    Settings,
-    SFTSettings,
-)
+from svdrift.settings.evaluation import REPAIRED_SPLITS, EvaluatedSplit
+from svdrift.settings.study import Settings
+from svdrift.settings.training import GRPOSettings, PPOSettings, SFTSettings
 from svdrift.spectra.matrices import Labels
 from svdrift.tasks.general_points.splits import SIZE_KEYS
 from svdrift.training.parameters import freeze

@@ -16,7 +16,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from svdrift.errors import UserError
-from svdrift.settings import Settings, read_settings
+from svdrift.settings.study import Settings, read_settings
 
 SECTIONS = ("task", "model", "pretrain", "sft", "rl", "evaluation")
 """Sections whose settings an accuracy depends on: what a sweep may vary."""

@@ -17,12 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "svdrift"
-# Carries values and messages to where they are used, and decides no result: a rule is given the
-# values of the settings themselves. What it imports is not followed either. The package's own
+# They carry values and messages to where they are used, and decide no result: a rule is given the
+# values of the settings themselves. What they import is not followed either. The package's own
 # `__init__` holds its version.
-PLUMBING = {
-    f"svdrift/{name}.py" for name in ("__init__", "settings", "scripting", "errors", "tracking")
-}
+PLUMBING = {"__init__.py", "settings", "scripting.py", "errors.py", "tracking.py"}
 
 
 def code_digest(*scripts: str) -> str:
@@ -78,7 +76,8 @@ def imported_modules(*paths: Path) -> list[Path]:
 
 
 def _is_plumbing(path: Path) -> bool:
-    return path.relative_to(ROOT).as_posix() in PLUMBING
+    parts = path.relative_to(ROOT).parts
+    return parts[0] == PACKAGE and parts[1] in PLUMBING
 
 
 def _direct_imports(path: Path) -> list[Path]:

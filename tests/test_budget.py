@@ -24,7 +24,8 @@ from svdrift.errors import UserError
 from svdrift.models.chat import conversation_tokens, prompt_tokens
 from svdrift.models.loading import save_checkpoint
 from svdrift.models.tiny import make_tokenizer
-from svdrift.settings import Settings, TaskSettings, read_settings
+from svdrift.settings.study import Settings, read_settings
+from svdrift.settings.task import TaskSettings
 from svdrift.spectra.decomposition import decompose_checkpoint
 from svdrift.tasks import make_task
 from tests.published import LLAMA, QWEN, ROOT, pico_model

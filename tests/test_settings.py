@@ -5,7 +5,9 @@ import pytest
 import yaml
 
 from svdrift.errors import UserError
-from svdrift.settings import PAPER_PPO, PPOSettings, Settings, read_settings, reference_page
+from svdrift.settings.reference import reference_page
+from svdrift.settings.study import Settings, read_settings
+from svdrift.settings.training import PAPER_PPO, PPOSettings
 
 ROOT = Path(__file__).parents[1]
 

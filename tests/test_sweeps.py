@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from svdrift.errors import UserError
-from svdrift.settings import read_settings
+from svdrift.settings.study import read_settings
 from svdrift.sweeps import read_sweep
 
 ROOT = Path(__file__).parents[1]

@@ -84,8 +84,9 @@ def test_scripts_are_tracked_apart():
 
 
 def test_what_plumbing_imports_is_not_followed(project):
-    (project / "svdrift/settings.py").write_text("from svdrift.rooms import c\n")
-    (project / "script.py").write_text("from svdrift import settings\n")
+    (project / "svdrift/settings").mkdir()
+    (project / "svdrift/settings/training.py").write_text("from svdrift.rooms import c\n")
+    (project / "script.py").write_text("from svdrift.settings import training\n")
     before = digest()
     (project / "svdrift/rooms/c.py").write_text("x = 2\n")
     assert digest() == before

@@ -20,7 +20,7 @@ from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned
 from svdrift.errors import UserError
-from svdrift.settings import SpectraSettings
+from svdrift.settings.spectra import SpectraSettings
 from svdrift.spectra.comparison import (
     degrees,
     grouped,

@@ -12,7 +12,7 @@ from svdrift.models.backend import Generate
 from svdrift.models.chat import prompt_tokens, reply_texts, stop_tokens
 from svdrift.models.generation import generate as batched
 from svdrift.models.losses import IGNORED, pad, summed_loss, tokenise
-from svdrift.settings import EvaluationSettings
+from svdrift.settings.evaluation import EvaluationSettings
 from svdrift.tasks import Task
 
 LOGITS = 2**28  # of one forward for losses, at most: 1 GiB in float32

@@ -7,7 +7,7 @@ from typing import get_args
 
 import torch
 
-from svdrift.settings import Dtype
+from svdrift.settings.models import Dtype
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(Dtype)}
 

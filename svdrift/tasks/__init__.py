@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from svdrift.tasks.base import Problem, Task, Verdict
 
 if TYPE_CHECKING:
-    from svdrift.settings import GameSettings
+    from svdrift.settings.task import GameSettings
     from svdrift.tasks.general_points.task import GeneralPoints
 
 __all__ = ["Problem", "Task", "Verdict", "make_task", "task_class"]

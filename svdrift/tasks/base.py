@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 if TYPE_CHECKING:
     import pandas
 
-    from svdrift.settings import DealSettings, SkillsSettings
+    from svdrift.settings.task import DealSettings, SkillsSettings
 
 Problem: TypeAlias = Any
 """One problem of a task; only the task itself looks inside."""

@@ -33,7 +33,7 @@ from svdrift.models import loading
 from svdrift.models.backend import Generate
 from svdrift.models.generation import generate as batched
 from svdrift.scripting import Progress
-from svdrift.settings import GRPOSettings, PPOSettings
+from svdrift.settings.training import GRPOSettings, PPOSettings
 from svdrift.tasks.base import Problem, Task
 from svdrift.training import ppo, ppo_math, sharding, snapshots
 from svdrift.training.device import in_bfloat16, on_gpu

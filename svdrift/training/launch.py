@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from svdrift.errors import UserError
-from svdrift.settings import ComputeSettings
+from svdrift.settings.compute import ComputeSettings
 
 FIRST_PORT, PORTS = 20000, 10000  # below the ports that systems hand out by themselves
 

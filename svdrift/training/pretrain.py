@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from svdrift.models.chat import Turns
 from svdrift.models.losses import Example, pad, summed_loss, tokenise
 from svdrift.scripting import Progress
-from svdrift.settings import PretrainSettings
+from svdrift.settings.training import PretrainSettings
 
 BETAS = (0.9, 0.98)
 MAX_GRAD_NORM = 1.0

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from svdrift.models.backend import Generate
 from svdrift.models.chat import as_messages, prompt_tokens, reply_texts, stop_tokens
 from svdrift.models.generation import generate as batched
-from svdrift.settings import PPOSettings
+from svdrift.settings.training import PPOSettings
 from svdrift.tasks.base import Problem, Task
 
 REPLY = "<<the reply>>"  # stands for any reply while a template is rendered around it

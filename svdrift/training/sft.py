@@ -28,7 +28,7 @@ from trl import SFTConfig, SFTTrainer
 from svdrift.models import loading
 from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
-from svdrift.settings import SFTSettings
+from svdrift.settings.training import SFTSettings
 from svdrift.training import sharding, snapshots
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.parameters import freeze

@@ -9,7 +9,8 @@ import torch
 from svdrift.evaluation import episodes as room
 from svdrift.evaluation.episodes import reply_loss, run_episodes
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings import ArchitectureSettings, EvaluationSettings
+from svdrift.settings.evaluation import EvaluationSettings
+from svdrift.settings.models import ArchitectureSettings
 from svdrift.tasks.base import Verdict
 
 WORDS = ["say", "wrong", "again", *map(str, range(10))]

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from svdrift.evaluation.accuracy import wilson_interval
 from svdrift.recovery.grid import expand
 from svdrift.recovery.interventions import Intervention
-from svdrift.settings import RecoverySettings
+from svdrift.settings.recovery import RecoverySettings
 from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
 from svdrift.spectra.drift import (
     drift_rows,

@@ -20,7 +20,9 @@ from transformers import TrainerCallback
 from svdrift.errors import UserError
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings import ArchitectureSettings, GRPOSettings, Settings
+from svdrift.settings.models import ArchitectureSettings
+from svdrift.settings.study import Settings
+from svdrift.settings.training import GRPOSettings
 from svdrift.tasks.base import Verdict
 from svdrift.training import grpo, ppo
 from svdrift.training.processes import leave

@@ -14,7 +14,8 @@ from accelerate.utils import DistributedType
 from pydantic import ValidationError
 
 from svdrift.errors import UserError
-from svdrift.settings import ComputeSettings, read_settings
+from svdrift.settings.compute import ComputeSettings
+from svdrift.settings.study import read_settings
 from svdrift.training import launch
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,8 @@ from svdrift.models.chat import prompt_tokens
 from svdrift.models.generation import generate
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings import ArchitectureSettings, PPOSettings
+from svdrift.settings.models import ArchitectureSettings
+from svdrift.settings.training import PPOSettings
 from svdrift.tasks.base import Verdict
 from svdrift.training import ppo, rollout
 from svdrift.training.processes import leave

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings import ArchitectureSettings, PretrainSettings
+from svdrift.settings.models import ArchitectureSettings
+from svdrift.settings.training import PretrainSettings
 from svdrift.training import pretrain as room
 
 PICO = ArchitectureSettings(hidden_size=16, layers=1, heads=2, intermediate_size=16)

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_tokenizer
-from svdrift.settings import PPOSettings, SFTSettings, TaskSettings
+from svdrift.settings.task import TaskSettings
+from svdrift.settings.training import PPOSettings, SFTSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.training import ppo, sharding

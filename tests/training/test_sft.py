@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from svdrift.errors import UserError
 from svdrift.models.loading import load_model
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings import ArchitectureSettings, SFTSettings
+from svdrift.settings.models import ArchitectureSettings
+from svdrift.settings.training import SFTSettings
 from svdrift.training import sharding
 from svdrift.training.processes import leave
 from svdrift.training.sft import train_sft

@@ -7,7 +7,7 @@ import yaml
 
 from scripts.budget import without_weights
 from svdrift.budget import Machine, items, shape_of
-from svdrift.settings import read_settings
+from svdrift.settings.study import read_settings
 from tests.published import ROOT
 from tests.workflow.test_reruns import jobs
 

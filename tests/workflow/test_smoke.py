@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from docs import rule_graph
 from svdrift.models.folders import weights_hash
-from svdrift.settings import read_settings
+from svdrift.settings.study import read_settings
 from tests.packages import install
 from tests.workflow.clones import snakemake_in
 from tests.workflow.test_reruns import SMOKE, jobs

@@ -10,7 +10,8 @@ from svdrift.errors import UserError
 from svdrift.models.backend import MODULES, require_installed, versions
 from svdrift.models.sources import HubModel, files_of, find_source
 from svdrift.recovery.grid import to_json
-from svdrift.settings import REPAIRED_SPLITS, EvaluatedSplit, read_settings
+from svdrift.settings.evaluation import REPAIRED_SPLITS, EvaluatedSplit
+from svdrift.settings.study import read_settings
 from svdrift.tasks.general_points.files import read_own_hands
 from svdrift.tracking import code_digest, software
 from svdrift.training.launch import require_software

@@ -12,7 +12,7 @@ from svdrift.tasks.general_points.game import FACES, Rule, parse_cards, values
 from svdrift.tasks.general_points.solver import canonical_solution
 
 if TYPE_CHECKING:
-    from svdrift.settings import TaskSettings
+    from svdrift.settings.task import TaskSettings
 
 
 def read_own_hands(settings: TaskSettings) -> dict[str, list[tuple[str, ...]]]:

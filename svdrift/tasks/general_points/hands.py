@@ -35,7 +35,7 @@ from svdrift.tasks.general_points.solver import canonical_solution, solutions
 from svdrift.tasks.general_points.splits import OOD_SPLITS, SIZE_KEYS, SPLITS, TRAINING_SPLITS
 
 if TYPE_CHECKING:
-    from svdrift.settings import DealSettings, DecksSettings
+    from svdrift.settings.task import DealSettings, DecksSettings
 
 OOD_SELECTION_SHARE = 0.2
 """Share of the OOD value multisets that goes to selection; the test has the rest."""

@@ -15,7 +15,7 @@ from svdrift.tasks.general_points.pretraining import Mixture
 from svdrift.tasks.general_points.solver import canonical_solution
 
 if TYPE_CHECKING:
-    from svdrift.settings import DealSettings, GameSettings, SkillsSettings
+    from svdrift.settings.task import DealSettings, GameSettings, SkillsSettings
 
 
 class GeneralPoints:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from svdrift.settings import TaskSettings
+from svdrift.settings.task import TaskSettings
 from svdrift.tasks.general_points.hands import make_split
 from svdrift.tasks.general_points.splits import DEALT_BEFORE, SIZE_KEYS, SPLITS
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from svdrift.errors import UserError
-from svdrift.settings import HandsSettings, TaskSettings
+from svdrift.settings.task import HandsSettings, TaskSettings
 from svdrift.tasks.general_points import game
 from svdrift.tasks.general_points.hands import (
     check_splits,

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from svdrift.settings import HandsSettings, TaskSettings
+from svdrift.settings.task import HandsSettings, TaskSettings
 from svdrift.tasks import Task, make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.tasks.general_points import prompts, task, verifier
