@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 
+from svdrift.errors import UserError
 from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.checking import require_complete
 from svdrift.models.folders import floating_types
@@ -30,6 +31,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the model folder to make")
     args = parser.parse_args()
     started = time.time()
+    if args.out.exists():
+        raise UserError(f"--out: {args.out} is there already; nothing is overwritten")
 
     found = find_source(args.model)
     source = download(found) if isinstance(found, HubModel) else found

@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from svdrift.cli import PROBLEM
-from svdrift.models.checking import config_faults, file_faults
-from svdrift.models.folders import require_config
+from svdrift.models.checking import config_faults
+from svdrift.models.folders import file_faults, require_config
 from svdrift.scripting import progress
 from svdrift.spectra.checking import tensor_faults
 from svdrift.spectra.matrices import Weights

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from svdrift.errors import UserError
-from svdrift.models.folders import listed, one_line, require_config, weight_files
+from svdrift.models.folders import file_faults, listed, one_line, require_config
 from svdrift.models.loading import auto_class, quiet_transformers
-
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def require_complete(folder: Path) -> None:
@@ -26,51 +23,6 @@ def require_complete(folder: Path) -> None:
     require_config(folder)
     if faults := file_faults(folder) or config_faults(folder):
         raise UserError(f"{folder}: {'; '.join(faults)}")
-
-
-def file_faults(folder: Path) -> list[str]:
-    """What is wrong with the files of weights, one line each: unreadable, stale, not as indexed.
-
-    Args:
-        folder: with a config.json.
-    """
-    try:
-        files = weight_files(folder)
-    except UserError as error:
-        return [str(error)]
-    faults = []
-    if files[0].name == SINGLE and (folder / INDEX).exists():
-        faults.append(f"{SINGLE} and {INDEX} are both there, and may hold different weights")
-    stray = sorted(
-        {path.name for path in folder.glob("model*.safetensors")} - {f.name for f in files}
-    )
-    faults += listed("not in the index", stray)
-    found: dict[str, str] = {}
-    for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                names = list(file.keys())
-        except SafetensorError as error:
-            faults.append(f"{path.name} cannot be read: {one_line(error)}")
-            continue
-        faults += listed(f"in {path.name} and another shard", [n for n in names if n in found])
-        found |= dict.fromkeys(names, path.name)
-    if files[0].name != SINGLE:
-        faults += _index_faults(folder / INDEX, found)
-    return faults
-
-
-def _index_faults(index: Path, found: dict[str, str]) -> list[str]:
-    """Where the index and the tensors that files hold (name to file) disagree."""
-    said: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    return [
-        *listed("indexed but in no shard", [name for name in said if name not in found]),
-        *listed("in a shard but not indexed", [name for name in found if name not in said]),
-        *listed(
-            "in another shard than indexed",
-            [name for name, file in found.items() if said.get(name, file) != file],
-        ),
-    ]
 
 
 def config_faults(folder: Path) -> list[str]:

@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from svdrift.errors import UserError
 
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
 
 def weight_files(folder: Path) -> list[Path]:
     """List the safetensors files that hold the weights of a model folder, as transformers does.
@@ -22,10 +24,10 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none, or the index is unreadable or names a file that is missing.
     """
-    single = folder / "model.safetensors"
+    single = folder / SINGLE
     if single.is_file():
         return [single]
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if not index.is_file():
         raise UserError(
             f"{folder}: no model.safetensors or model.safetensors.index.json "
@@ -35,10 +37,57 @@ def weight_files(folder: Path) -> list[Path]:
         shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index}: not a safetensors index: {one_line(error)}") from error
+    if not shards or not all(isinstance(shard, str) for shard in shards):
+        raise UserError(f"{index}: not a safetensors index: weight_map names no files")
     for shard in shards:
         if not (folder / shard).is_file():
             raise UserError(f"{folder}: shard {shard} named in {index.name} is missing")
     return [folder / shard for shard in shards]
+
+
+def file_faults(folder: Path) -> list[str]:
+    """What is wrong with the files of weights, one line each: unreadable, stale, not as indexed.
+
+    Args:
+        folder: with a config.json.
+    """
+    try:
+        files = weight_files(folder)
+    except UserError as error:
+        return [str(error)]
+    faults = []
+    if files[0].name == SINGLE and (folder / INDEX).exists():
+        faults.append(f"{SINGLE} and {INDEX} are both there, and may hold different weights")
+    stray = sorted(
+        {path.name for path in folder.glob("model*.safetensors")} - {f.name for f in files}
+    )
+    faults += listed("not in the index", stray)
+    found: dict[str, str] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = list(file.keys())
+        except SafetensorError as error:
+            faults.append(f"{path.name} cannot be read: {one_line(error)}")
+            continue
+        faults += listed(f"in {path.name} and another shard", [n for n in names if n in found])
+        found |= dict.fromkeys(names, path.name)
+    if files[0].name != SINGLE:
+        faults += _index_faults(folder / INDEX, found)
+    return faults
+
+
+def _index_faults(index: Path, found: dict[str, str]) -> list[str]:
+    """Where the index and the tensors that files hold (name to file) disagree."""
+    said: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    return [
+        *listed("indexed but in no shard", [name for name in said if name not in found]),
+        *listed("in a shard but not indexed", [name for name in found if name not in said]),
+        *listed(
+            "in another shard than indexed",
+            [name for name, file in found.items() if said.get(name, file) != file],
+        ),
+    ]
 
 
 def weights_hash(folder: Path) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -85,7 +86,7 @@ def write_folder(
             raise UserError(f"{target.weights.folder}: {name} is of type {dtype}, not written here")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as room:
+        with tempfile.TemporaryDirectory(prefix=_room(out), dir=out.parent) as room:
             made = Path(room) / "model"
             made.mkdir()
             largest = max(path.stat().st_size for path in files)
@@ -123,8 +124,13 @@ def remove_leftovers(out: Path) -> None:
 
     Only for who knows that no other process is making `out`.
     """
-    for room in out.parent.glob(f".{out.name}.*"):
+    for room in out.parent.glob(f"{glob.escape(_room(out))}*"):
         shutil.rmtree(room)
+
+
+def _room(out: Path) -> str:
+    """How the name of the folder begins in which `out` is made."""
+    return f".{out.name}.svdrift-partial-"
 
 
 def require_space(out: Path, files: Iterable[Path]) -> None:
@@ -148,7 +154,11 @@ def model_card(target: Decomposed, anchor: Decomposed, intervention: Interventio
     Folders are named without their paths, because cards are published.
     """
     dtypes = {target.weights.dtype(name) for name in target.weights.names}
-    fields = {k: v for k, v in asdict(intervention).items() if v not in (None, False, 0)}
+    recipe = {
+        field.name: value
+        for field in fields(intervention)
+        if (value := getattr(intervention, field.name)) != field.default
+    }
     rows = [
         f"| {role} | {checkpoint.weights.folder.absolute().name} "
         f"| `{checkpoint.factors.content_hash}` |"
@@ -174,7 +184,7 @@ def model_card(target: Decomposed, anchor: Decomposed, intervention: Interventio
             "their defaults):",
             "",
             "```json",
-            json.dumps(fields),
+            json.dumps(recipe),
             "```",
             "",
             _rounding(intervention, dtypes),

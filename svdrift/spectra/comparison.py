@@ -40,18 +40,20 @@ def matrix_changes(drift: pd.DataFrame) -> pd.DataFrame:
     rows["excess"] = rows["angle"] - rows["noise"]
     rows["more"] = (sides["minus_isotropic_low"].min() > 0).astype(int)
     rows["less"] = (sides["minus_isotropic_high"].max() < 0).astype(int)
+    rows = rows.reset_index()
     for measure, names in {
         "value_change": {"observed": "value_change", "isotropic": "value_noise"},
         "update_norm": {"observed": "update"},
     }.items():
-        part = drift[drift["measure"] == measure].set_index(keys)
-        rows = rows.join(part[list(names)].rename(columns=names))
+        part = drift.loc[drift["measure"] == measure, [*keys, *names]].rename(columns=names)
+        # On columns: an index with the empty layer of embedding and head matches nothing.
+        rows = rows.merge(part, on=keys, how="left", validate="1:1")
     rows["matrices"] = 1
     rows["moved"] = (rows["update"] > 0).astype(int)
     still = rows["moved"] == 0
     rows[MEANS] = rows[MEANS].mask(still)
     rows[["more", "less"]] = rows[["more", "less"]].mask(still, 0)
-    return rows[COUNTS + MEANS].reset_index()
+    return rows[keys + COUNTS + MEANS]
 
 
 def grouped(changes: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from svdrift.errors import UserError
-from svdrift.models.folders import one_line, require_config, weights_hash
+from svdrift.models.folders import file_faults, one_line, require_config, weights_hash
 from svdrift.spectra.decomposition import Decomposed, Factors, FactorStore, decompose, is_finite
 from svdrift.spectra.matrices import Key, Weights
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
@@ -130,8 +130,11 @@ def open_on_demand(
         on_first_read: see `ReportingWeights`.
 
     Raises:
-        UserError: no model folder, or see `ReportingWeights` and `FactorsOnDemand`.
+        UserError: no model folder, or `file_faults` finds something; or see `ReportingWeights` and
+            `FactorsOnDemand`.
     """
     require_config(folder)
+    if faults := file_faults(folder):
+        raise UserError(f"{folder}: {'; '.join(faults)}")
     weights = ReportingWeights(folder, modules, on_first_read)
     return Decomposed(weights, FactorsOnDemand(weights, device))

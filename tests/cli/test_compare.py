@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -155,12 +156,30 @@ def test_random_matrices_are_a_problem(pair, monkeypatch, capsys, tmp_path):
     assert "WARNING: 28 matrices of the target look never trained" in capsys.readouterr().out
 
 
-def test_outside_layers_if_named(pair, monkeypatch, capsys):
+def test_outside_layers_if_named(monkeypatch, capsys, tmp_path):
+    pair = tmp_path / "anchor", tmp_path / "target"
+    models = trained(), moved(trained(), 1)
+    for folder, model in zip(pair, models, strict=True):
+        model.save_pretrained(folder)
     assert run(monkeypatch, "compare", *pair, "--json", "--modules", "embedding", "q") == 0
     said = report(capsys)
     assert {row["module"] for row in said["matrices"]} == {"embedding", "q"}
+    (embedding,) = (row for row in said["matrices"] if row["module"] == "embedding")
+    before, after = (model.get_input_embeddings().weight.detach() for model in models)
+    assert embedding["moved"] == 1
+    assert embedding["update"] == pytest.approx(((after - before).norm() / before.norm()).item())
     assert "outside layers" in {row["group"] for row in said["groups"]}
     assert "lm_head.weight" in said["not_compared"]
+
+
+def test_files_are_read_strictly(pair, monkeypatch, capsys, tmp_path):
+    folder = shutil.copytree(pair[0], tmp_path / "anchor")
+    first, last = (sorted(folder.glob("*.safetensors"))[i] for i in (0, -1))
+    name, tensor = next(iter(load_file(first).items()))
+    save_file(load_file(last) | {name: torch.zeros_like(tensor)}, last)
+    assert run(monkeypatch, "compare", folder, pair[1]) == 2
+    said = capsys.readouterr().err
+    assert f"in {last.name} and another shard: {name}" in said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from svdrift.models.tiny import make_tokenizer
+from svdrift.recovery.grid import from_json
 from tests.cli.checkpoints import files, run, trained
 from tests.spectra.synthetic import moved
 
@@ -55,6 +57,9 @@ def test_directions_in_a_block_of_layers(pair, monkeypatch, capsys, tmp_path):
     assert "tensors repaired: 7/7" in said.err
     assert "not taken over from" in said.err
     assert "modeling.py" in said.err
+    (recipe,) = re.findall(r"^\{.*\}$", (out / "README.md").read_text(), re.MULTILINE)
+    done = json.loads((out / "provenance.json").read_text())["settings"]["intervention"]
+    assert from_json(recipe) == from_json(json.dumps(done))
     anchor, target, made = state(pair[0]), state(pair[1]), state(out)
     assert {tensor.dtype for tensor in made.values()} == {torch.bfloat16}
     changed = {name for name in target if not torch.equal(made[name], target[name])}

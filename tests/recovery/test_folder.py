@@ -81,7 +81,13 @@ def test_a_write_that_fails_leaves_nothing(two, tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    for name in (".model.x1/model", "model", ".models.x2", "other"):
+    for name in (".model.svdrift-partial-x1/model", "model", ".model.backup", "other"):
         (tmp_path / name).mkdir(parents=True)
+    (tmp_path / ".model.env").touch()
     remove_leftovers(tmp_path / "model")
-    assert {path.name for path in tmp_path.iterdir()} == {"model", ".models.x2", "other"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model",
+        ".model.backup",
+        ".model.env",
+        "other",
+    }
