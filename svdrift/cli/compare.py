@@ -192,8 +192,9 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _draw(path: Path, drift: pd.DataFrame, spectra: dict[str, pd.DataFrame]) -> None:
-    if not (drift.loc[drift["measure"] == "update_norm", "observed"] > 0).any():
-        print(f"{path}: not drawn, because nothing changed", file=sys.stderr)
+    layers = drift[drift["layer"].notna()]
+    if not (layers.loc[layers["measure"] == "update_norm", "observed"] > 0).any():
+        print(f"{path}: not drawn, because nothing in the layers changed", file=sys.stderr)
         return
     from svdrift.figures import rotation_heatmap, style  # takes a second to import
 

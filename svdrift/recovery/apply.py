@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from svdrift.errors import UserError
 from svdrift.recovery.interventions import RANKED, Intervention
 from svdrift.recovery.kinds import changed, chosen_ranks, interpolated
-from svdrift.spectra.decomposition import Decomposed, require_same_matrices
+from svdrift.spectra.decomposition import Decomposed, is_finite, require_same_matrices
 from svdrift.spectra.matrices import Key
 from svdrift.spectra.nulls import generator
 from svdrift.spectra.patterns import PREFIX
@@ -36,8 +36,25 @@ def recover_tensors(
         device: where the products run.
 
     Raises:
-        UserError: different architectures, an unknown module, or a block without layers.
+        UserError: different architectures, an unknown module, or a block without layers; or a new
+            value is NaN or infinite, as after one in a checkpoint or beyond the target's type.
     """
+    for name, tensor in _new_tensors(target, anchor, intervention, device):
+        if not is_finite(tensor):
+            raise UserError(
+                f"{name}: would hold NaN or infinities; does {target.weights.folder} or "
+                f"{anchor.weights.folder} hold some (svdrift check), or is a value too large "
+                "for its type?"
+            )
+        yield name, tensor
+
+
+def _new_tensors(
+    target: Decomposed,
+    anchor: Decomposed,
+    intervention: Intervention,
+    device: torch.device | str,
+) -> Iterator[tuple[str, Tensor]]:
     require_same_matrices(target, anchor)
     for key in _chosen(target, intervention):
         matrix, weight = target.factors.matrices[key], target.weight(key)
@@ -62,8 +79,13 @@ def recover_tensors(
     for name in _other_names(target, intervention):
         if _bare(name) not in theirs:
             raise UserError(f"{anchor.weights.folder}: has no tensor {name}")
-        new = anchor.weights.read(theirs[_bare(name)])
-        yield name, interpolated(target.weights.read(name), new, share)
+        old, new = target.weights.read(name), anchor.weights.read(theirs[_bare(name)])
+        if old.shape != new.shape:
+            raise UserError(
+                f"{anchor.weights.folder}: {name} has shape {tuple(new.shape)}, "
+                f"in {target.weights.folder} {tuple(old.shape)}"
+            )
+        yield name, interpolated(old, new, share)
 
 
 @contextmanager

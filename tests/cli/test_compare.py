@@ -170,6 +170,9 @@ def test_outside_layers_if_named(monkeypatch, capsys, tmp_path):
     assert embedding["update"] == pytest.approx(((after - before).norm() / before.norm()).item())
     assert "outside layers" in {row["group"] for row in said["groups"]}
     assert "lm_head.weight" in said["not_compared"]
+    figure = tmp_path / "figure.png"
+    assert run(monkeypatch, "compare", *pair, "--modules", "embedding", "--figure", figure) == 0
+    assert "not drawn, because nothing in the layers changed" in capsys.readouterr().err
 
 
 def test_files_are_read_strictly(pair, monkeypatch, capsys, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from svdrift.models.tiny import make_tokenizer
@@ -94,6 +94,24 @@ def test_the_folder_is_complete(pair, monkeypatch, tmp_path):
     assert "BF16: at most 0.39 % of an entry" in card
     assert "the target's own card" not in card
     assert str(tmp_path.parent) not in card  # cards are published; paths are not
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (torch.full((16,), torch.inf), "would hold NaN or infinities"),
+        (torch.ones(1), "model.norm.weight has shape (1,), in"),
+    ],
+)
+def test_refuses_what_would_break_the_model(pair, monkeypatch, capsys, tmp_path, broken, says):
+    anchor = shutil.copytree(pair[0], tmp_path / "anchor")
+    file = anchor / "model.safetensors"
+    save_file(load_file(file) | {"model.norm.weight": broken}, file)
+    assert recover(monkeypatch, (anchor, pair[1]), tmp_path / "out", "--kind", "reset") == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_file_stays_one_file(pair, monkeypatch, tmp_path):

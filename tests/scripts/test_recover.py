@@ -89,7 +89,7 @@ def test_a_variant_plays_as_what_it_is(study, run, tmp_path, fields, same_as):
 
 
 def test_a_variant_can_be_exported(study, run, tmp_path):
-    (tmp_path / ".model.killed").mkdir()
+    (tmp_path / ".model.svdrift-partial-killed").mkdir()
     run(export_recovered, *REPAIR, '{"kind": "reset"}', "--out", tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     anchor, exported = load_model(study / "models/sft-8"), load_model(tmp_path / "model")
