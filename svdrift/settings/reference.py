@@ -16,7 +16,9 @@ def reference_page() -> str:
         "# Configuration reference",
         "",
         "Written from `svdrift/settings/` by `make docs`; do not edit. A study names only "
-        "what differs from these defaults, in `config.yaml` or an overlay in `experiments/`.",
+        "what differs from these defaults. Overlays in `experiments/` are laid over `config.yaml`, "
+        "the default study, which sets `rl.starts`, `rl.trajectories` and `rl.controls`: an "
+        "overlay that changes `sft.checkpoints` or `rl.starts` must name these too.",
     ]
     for path, section in _sections(Settings, ""):
         lines += ["", f"## {f'`{path}`' if path else 'Top level'}", ""]

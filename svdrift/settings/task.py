@@ -74,7 +74,7 @@ class GameSettings(Section):
     prompt_style: Literal["compact", "paper"] = Field(
         "compact",
         description="`compact`: one word per token, for the tiny model. "
-        "`paper`: the published instruction form, for real language models.",
+        "`paper`: an instruction prompt for real language models, with the published reply form.",
     )
     rules: dict[str, tuple[Face, Face, Face]] = Field(
         default_factory=lambda: {"tens": (10, 10, 10), "faces": (11, 12, 13)},

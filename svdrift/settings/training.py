@@ -36,7 +36,7 @@ class SFTSettings(Section):
     )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
     schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="Learning rate after warm-up."
+        "constant", description="Learning rate after warm-up: `constant` or `cosine`."
     )
     warmup_steps: int = Field(20, ge=0, description="Steps of linear warm-up.")
     freeze_embeddings: bool = Field(
