@@ -29,10 +29,7 @@ def weight_files(folder: Path) -> list[Path]:
         return [single]
     index = folder / INDEX
     if not index.is_file():
-        raise UserError(
-            f"{folder}: no model.safetensors or model.safetensors.index.json "
-            "(pickled weights are refused)"
-        )
+        raise UserError(f"{folder}: no {SINGLE} or {INDEX} (pickled weights are refused)")
     try:
         shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

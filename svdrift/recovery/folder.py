@@ -17,7 +17,7 @@ from torch import Tensor
 
 import svdrift
 from svdrift.errors import UserError
-from svdrift.models.folders import weight_files
+from svdrift.models.folders import INDEX, SINGLE, weight_files
 from svdrift.recovery.apply import chosen_names, recover_tensors
 from svdrift.recovery.interventions import RANKED, Intervention
 from svdrift.scripting import PROVENANCE, write_provenance
@@ -25,7 +25,6 @@ from svdrift.spectra.decomposition import Decomposed, require_same_matrices
 from svdrift.spectra.on_demand import FLOATING
 from svdrift.spectra.tensor_file import BYTES, TYPES, TensorFile
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 # Configuration, tokenizer and licence; no code.
 KEPT = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
 SHARD_BYTES = 5 * 10**9
