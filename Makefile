@@ -74,7 +74,7 @@ format: $(DEV) ## Format the code and mend what ruff can mend
 	snakefmt Snakefile workflow
 
 docs: $(RUN_TIME) ## Regenerate the documents that are generated from the code
-	python -m svdrift.settings.reference
+	python -m svdrift.study.reference
 	snakemake --rulegraph mermaid-js --configfile experiments/smoke.yaml --nolock \
 		| python docs/rule_graph.py > docs/rule-graph.md
 	python docs/readme_findings.py

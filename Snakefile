@@ -10,28 +10,28 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/running.smk"
-include: "workflow/rules/common.smk"
-include: "workflow/rules/resources.smk"
+include: "workflow/rules/study.smk"  # names that all later files use
+include: "workflow/rules/resources.smk"  # and what their jobs ask for
 include: "workflow/rules/budget.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/models.smk"
-include: "workflow/rules/rl.smk"
+include: "workflow/rules/task.smk"
+include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
-include: "workflow/rules/spectra.smk"
+include: "workflow/rules/weights.smk"
 include: "workflow/rules/recovery.smk"
-include: "workflow/rules/figures.smk"
-include: "workflow/rules/findings.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
-        rules.data.input,
-        rules.spectra.input,
-        rules.recovery.input,
+        rules.configuration.output,
+        rules.problems.input,
+        rules.models.input,
+        rules.tables.input,
         rules.figures.input,
         rules.findings.input,
 
 
 onsuccess:
-    print(where_to_look())
+    print(f"\nFindings: {RESULTS}/report/README.md\nFigures:  {FIGURES}/\nTables:   {TABLES}/")

@@ -17,8 +17,8 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from svdrift.models import generation
 from svdrift.models.generation import generate
+from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model
-from svdrift.settings.models import ArchitectureSettings
 
 VOCABULARY, NEW_TOKENS, PAD = 88, 32, 0
 STOPS = [4, 5, 6, 7, 8, 9, 10, 11]  # many, so that random replies stop early

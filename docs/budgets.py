@@ -1,13 +1,12 @@
-"""Put the budgets of the published studies into docs/cluster.md, between its two markers."""
+"""Write the budgets of the published studies into docs/cluster.md, between its two markers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from scripts.budget import budget
-from svdrift.settings.study import read_settings
+from svdrift.study.overlays import read_config
+from svdrift.study.settings import read_settings
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ("llama-3.2-11b", "qwen-2.5-7b")
@@ -15,7 +14,7 @@ BEGIN, END = "<!-- budgets: written by `make docs` -->\n", "<!-- end of budgets 
 
 
 def with_budgets(page: str) -> str:
-    """The page with what stands between the markers replaced by the budgets."""
+    """The page with the budgets between its markers."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}{budgets()}{END}{after}"
@@ -25,7 +24,7 @@ def budgets() -> str:
     """The budgets of all published studies; what they assume follows each."""
     sections = []
     for study in STUDIES:
-        config = yaml.safe_load((ROOT / "experiments" / f"{study}.yaml").read_text())
+        config = read_config(ROOT / "experiments" / f"{study}.yaml", ROOT / "config.yaml")
         sections.append(budget(read_settings(config), ROOT / "experiments" / "models"))
     return "\n\n".join(sections) + "\n"
 

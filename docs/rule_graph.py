@@ -1,7 +1,7 @@
 """Simplify Snakemake's rule graph: from `snakemake --rulegraph mermaid-js` to a page for people.
 
-Rules that only collect tables are passed over, all figures are one node, and an edge that a longer
-path implies is left out.
+Rules that only join tables or link checkpoints are passed over, all figures are one node, and an
+edge that a longer path implies is left out.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import re
 import sys
 from collections.abc import Iterable
 
-LEFT_OUT = re.compile(r"all|collect_\w+")
+LEFT_OUT = re.compile(r"all|(collect|keep)_\w+")
 FIGURES = "plot_figures"
 PAGE = """# The rule graph
 
 Written by `make docs` from the workflow itself; do not edit. Every arrow is a file; `{figures}`
-stands for one rule a figure, and rules that only collect tables over seeds are passed over.
+stands for one rule a figure. Rules that only join tables over seeds (`collect_…`) or link
+checkpoints (`keep_…`) are passed over. The stages are those of `experiments/smoke.yaml`; a study
+has a rule `train_…` for each of its own.
 
 ```mermaid
 flowchart TB
@@ -31,7 +33,7 @@ def read(text: str) -> set[Edge]:
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", text))
     names = {key: FIGURES if name.startswith("plot_") else name for key, name in names.items()}
     edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", text)}
-    return {(a, b) for a, b in edges if a != b}  # of hands, some are dealt after others
+    return {(a, b) for a, b in edges if a != b}  # some problems are dealt after others
 
 
 def pass_over(edges: set[Edge], node: str) -> set[Edge]:

@@ -1,4 +1,4 @@
-"""Choose the anchor: the SFT checkpoint with the best OOD accuracy on the selection hands."""
+"""Choose the anchor: the path's checkpoint with the best OOD accuracy on selection problems."""
 
 import argparse
 import json
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from svdrift.checkpoints import Checkpoint
+from svdrift.checkpoints import labels
 from svdrift.scripting import run
-
-SPLIT = "ood_selection"  # never a test set
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accuracy", type=Path, nargs="+", required=True, help="SFT's tables")
+    parser.add_argument(
+        "--accuracy", type=Path, nargs="+", required=True, help="of the path, in its order"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the choice (JSON)")
     args = parser.parse_args()
 
@@ -23,16 +23,15 @@ def main() -> None:
 
 
 def choose(accuracy: pd.DataFrame) -> dict[str, object]:
-    """The best row of the accuracy table on the selection split; the earlier step on a tie."""
+    """The best row on the OOD selection split, never a test split; the first one on a tie."""
     rows = accuracy.query(
-        "split == @SPLIT and subset == 'all' and measure == 'solved_first_try'"
-    ).copy()
-    rows["step"] = rows["checkpoint"].map(lambda text: Checkpoint.parse(text).sft_step)
-    best = rows.sort_values(["value", "step"], ascending=[False, True]).iloc[0]
+        "role == 'selection' and shift == 'ood' and subset == 'all' "
+        "and measure == 'solved_first_try'"
+    ).reset_index(drop=True)
+    best = rows.iloc[int(rows["value"].argmax())]  # the first of equals
     return {
-        "checkpoint": best["checkpoint"],
-        "sft_step": int(best["step"]),
-        "split": SPLIT,
+        **labels(best["checkpoint"]),
+        "split": best["split"],
         "accuracy": float(best["value"]),
         "n": int(best["n"]),
     }

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from svdrift.errors import UserError
-from svdrift.evaluation.studies import same_hands, study_differences
-from svdrift.figures import compare_accuracy, compare_difference, style
+from svdrift.evaluation.studies import parts_of, same_problems, study_differences
+from svdrift.figures import compare_accuracy, compare_difference, labels, style
 from svdrift.scripting import run
+from svdrift.story import Story
 from svdrift.tables import join_tables
 
-SPLITS = ["id_test", "ood_test"]
 MOST = 4  # studies that fit side by side
 
 
@@ -34,10 +34,13 @@ def main() -> None:
         name: pd.read_parquet(made(folder / "tables/accuracy.parquet", name))
         for name, folder in folders.items()
     }
+    stories = {name: read_story(folder, name) for name, folder in folders.items()}
     reference = names[0]
     differences = pd.concat(
         [
-            compare(folders, accuracies, reference, name).assign(study=name, reference=reference)
+            compare(folders, accuracies, stories, reference, name).assign(
+                study=name, reference=reference
+            )
             for name in names[1:]
         ],
         ignore_index=True,
@@ -45,7 +48,7 @@ def main() -> None:
     slug = "-".join(name.replace("/", "-") for name in names)
     out: Path = args.out or args.results / "compare" / slug
     together = pd.concat([table.assign(study=name) for name, table in accuracies.items()])
-    style.save(compare_accuracy.draw(together), out / "accuracy")
+    style.save(compare_accuracy.draw(together, stories), out / "accuracy")
     style.save(compare_difference.draw(differences), out / "difference")
     (out / "README.md").write_text(page(names, differences), encoding="utf-8")
     print(f"Comparison: {out}/README.md")
@@ -75,6 +78,12 @@ def made(path: Path, study: str) -> Path:
     return path
 
 
+def read_story(folder: Path, study: str) -> Story:
+    """The story of a study."""
+    path = made(folder / "story.json", study)
+    return Story.model_validate_json(path.read_text(encoding="utf-8"))
+
+
 def command(study: str) -> str:
     """What runs a study, whose configuration has its name; a point runs with its sweep."""
     name, *point = study.split("/")
@@ -84,21 +93,36 @@ def command(study: str) -> str:
 
 
 def compare(
-    folders: dict[str, Path], accuracies: dict[str, pd.DataFrame], reference: str, study: str
+    folders: dict[str, Path],
+    accuracies: dict[str, pd.DataFrame],
+    stories: dict[str, Story],
+    reference: str,
+    study: str,
 ) -> pd.DataFrame:
     """Study minus reference at every checkpoint of both, for the seeds that both have.
 
-    Raises: UserError if they have no seed in common, or files are missing.
+    Only test splits that both have are compared.
+
+    Raises: UserError if they have no seed or no test split in common, or files are missing.
     """
     seeds = sorted(set(accuracies[study]["seed"]) & set(accuracies[reference]["seed"]))
     if not seeds:
         raise UserError(f"{study} and {reference} have no seed in common")
+    tests = [
+        table.loc[table["role"] == "test", "split"].unique()
+        for table in (accuracies[study], accuracies[reference])
+    ]
+    splits = [split for split in tests[0] if split in tests[1]]
+    if not splits:
+        raise UserError(f"{study} and {reference} have no test split in common")
     paired = {
         split: all(
-            same_hands(*(hands(folders[name], name, seed, split) for name in (study, reference)))
+            same_problems(
+                *(problems(folders[name], name, seed, split) for name in (study, reference))
+            )
             for seed in seeds
         )
-        for split in SPLITS
+        for split in splits
     }
     ours, theirs = (
         join_tables(
@@ -110,12 +134,13 @@ def compare(
         )
         for name in (study, reference)
     )
-    return study_differences(ours, theirs, paired)
+    parts = parts_of(stories[study]), parts_of(stories[reference])
+    return study_differences(ours, theirs, paired, parts)
 
 
-def hands(folder: Path, study: str, seed: int, split: str) -> pd.DataFrame:
-    """The hands of one split."""
-    return pd.read_parquet(made(folder / f"seed-{seed}/hands/{split}.parquet", study))
+def problems(folder: Path, study: str, seed: int, split: str) -> pd.DataFrame:
+    """The problems of one split."""
+    return pd.read_parquet(made(folder / f"seed-{seed}/problems/{split}.parquet", study))
 
 
 def page(names: Sequence[str], differences: pd.DataFrame) -> str:
@@ -123,7 +148,7 @@ def page(names: Sequence[str], differences: pd.DataFrame) -> str:
     lines = [
         f"# {' and '.join(names)}",
         "",
-        "![Accuracy along SFT and after RL](accuracy.png)",
+        "![Accuracy along the path and after RL](accuracy.png)",
         "",
         "![Differences with 95 % intervals](difference.png)",
     ]
@@ -133,11 +158,11 @@ def page(names: Sequence[str], differences: pd.DataFrame) -> str:
             "",
             f"## {study} minus {names[0]}",
             "",
-            f"Points of accuracy with 95 % intervals, clustered by multiset; {style.seeds(rows)} "
+            f"Points of accuracy with 95 % intervals, clustered by group; {labels.seeds(rows)} "
             f"({', '.join(map(str, seeds))}), together where there are several. "
-            "All seeds one by one: `difference.csv`. [0.0, 0.0]: both solved the same hands.",
+            "All seeds one by one: `difference.csv`. [0.0, 0.0]: both solved the same problems.",
             "",
-            f"| checkpoint | hands | n | {names[0]} | {study} | difference [95 %] | |",
+            f"| checkpoint | split | n | {names[0]} | {study} | difference [95 %] | |",
             "|---|---|---|---|---|---|---|",
         ]
         shown = rows[rows["seed"].isna()] if rows["seed"].isna().any() else rows
@@ -151,9 +176,9 @@ def table_row(row: dict[Hashable, Any]) -> str:
         100 * row[name] for name in ("value_a", "value_b", "difference", "low", "high")
     )
     return (
-        f"| {row['checkpoint']} | {style.SPLIT_LABELS[row['split']]} | {row['n']:,} "
+        f"| {row['checkpoint']} | {labels.split(row['role'], row['shift'])} | {row['n']:,} "
         f"| {reference:.1f} % | {value:.1f} % | {difference:+.1f} [{low:.1f}, {high:.1f}] "
-        f"| {'paired' if row['paired'] else 'not paired: other hands'} |"
+        f"| {'paired' if row['paired'] else 'not paired: other problems'} |"
     )
 
 

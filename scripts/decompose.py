@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.scripting import run, settings_argument
-from svdrift.settings.spectra import SpectraSettings
 from svdrift.spectra.decomposition import Decomposed, FactorStore, decompose_checkpoint
 from svdrift.spectra.drift import matrix_rows, spectrum_rows
 from svdrift.spectra.matrices import Weights
+from svdrift.spectra.settings import SpectraSettings
 
 
 def main() -> None:

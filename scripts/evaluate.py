@@ -1,4 +1,4 @@
-"""Let a checkpoint play saved hands: tables of episodes, accuracies and training objectives."""
+"""Evaluate a checkpoint on saved problems: episodes, accuracies and training objectives."""
 
 import argparse
 from pathlib import Path
@@ -6,33 +6,34 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.evaluation.accuracy import accuracy_table
-from svdrift.evaluation.episodes import reply_loss, run_episodes
+from svdrift.evaluation.episodes import label, reply_loss, run_episodes
+from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_model, load_tokenizer
+from svdrift.models.settings import GenerationSettings
 from svdrift.scripting import progress, run, settings_argument
-from svdrift.settings.evaluation import EvaluationSettings
-from svdrift.settings.models import GenerationSettings
-from svdrift.settings.task import GameSettings
-from svdrift.tasks import make_task
+from svdrift.tasks import make_task, task_argument
 from svdrift.tasks.base import demonstrations
+from svdrift.tasks.splits import splits_argument
 
-# On the first SFT minimises the loss and RL is rewarded; the others tell what that does elsewhere.
-LOSS_SPLITS = ("demonstrated", "id_selection", "ood_selection")
+# SFT and RL train on the first one's distribution; the other measures transfer.
+LOSS_ROLES = ("fit", "selection")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, EvaluationSettings)
-    settings_argument(parser, GameSettings, "--task")
+    task_argument(parser)
+    splits_argument(parser)
     settings_argument(parser, GenerationSettings, "--generation")
     parser.add_argument(
         "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
     )
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--checkpoint", required=True, help="its id, such as sft-140")
+    parser.add_argument("--checkpoint", required=True, help="its id, such as sft-64")
     parser.add_argument(
-        "--hands", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
+        "--problems", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
     )
     parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
     dtype_argument(parser)
@@ -48,29 +49,30 @@ def main() -> None:
     model = load_model(args.model, dtype=DTYPES[args.dtype]).to(args.device)
     tokenizer = load_tokenizer(args.model)
     tables, objectives = [], []
-    for path in progress(args.hands, len(args.hands), f"evaluating {args.checkpoint}"):
-        hands = pd.read_parquet(path)
+    splits = {split.name: split for split in args.splits}
+    for path in progress(args.problems, len(args.problems), f"evaluating {args.checkpoint}"):
+        problems, split = pd.read_parquet(path), splits[path.stem]
         played = run_episodes(
             model,
             tokenizer,
             task,
-            hands,
+            problems,
             tries=args.settings.tries if path.stem in args.settings.multi_try_splits else 1,
             max_new_tokens=args.max_reply_tokens,
             settings=args.settings,
             seed=args.seed,
             generate=generate,
         )
-        played.insert(0, "checkpoint", args.checkpoint)
-        played.insert(1, "split", path.stem)
+        label(played, args.checkpoint, split)
         tables.append(played)
-        if path.stem in LOSS_SPLITS:
-            pairs = demonstrations(task, hands)
+        if split.role in LOSS_ROLES:
+            pairs = demonstrations(task, problems)
             loss = reply_loss(model, tokenizer, pairs, args.settings.batch_size)
             reward = played.loc[played["try_number"] == 1, "reward"].mean()
+            place = {"split": split.name, "role": split.role, "shift": split.shift}
             objectives += [
-                {"split": path.stem, "measure": "sft_loss", "n": len(hands), "value": loss},
-                {"split": path.stem, "measure": "reward", "n": len(hands), "value": reward},
+                {**place, "measure": "sft_loss", "n": len(problems), "value": loss},
+                {**place, "measure": "reward", "n": len(problems), "value": reward},
             ]
     episodes = pd.concat(tables, ignore_index=True)
     episodes.to_parquet(args.episodes, index=False)

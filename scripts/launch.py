@@ -16,8 +16,8 @@ import psutil
 import torch
 from accelerate.commands.launch import launch_command, launch_command_parser
 
+from svdrift.compute import ComputeSettings
 from svdrift.scripting import run, settings_argument
-from svdrift.settings.compute import ComputeSettings
 from svdrift.training.launch import on_every_node, on_this_node, require_software
 
 CONFIGS = Path(__file__).resolve().parents[1] / "workflow" / "accelerate"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.evaluation.contrasts import (
-    SPLITS,
+    PLACES,
     Played,
     Study,
     equal_id,
@@ -18,6 +18,7 @@ from svdrift.evaluation.contrasts import (
     window,
 )
 from svdrift.scripting import run
+from svdrift.story import Story
 from svdrift.tables import join_tables
 
 
@@ -25,12 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=Path, nargs="+", required=True, help="parquet tables")
     parser.add_argument("--anchors", type=Path, required=True, help="table of OOD peaks (parquet)")
-    parser.add_argument("--last", required=True, help="id of the last SFT checkpoint")
-    parser.add_argument("--method", default="ppo", help="of RL: ppo or grpo (default: ppo)")
-    parser.add_argument("--starts", type=int, nargs="*", default=[], help="SFT steps of RL")
-    parser.add_argument("--moderate", type=int, help="the start that others are compared with")
     parser.add_argument(
-        "--others", type=int, nargs="*", default=[], help="starts to compare with --moderate"
+        "--story", type=Story.model_validate_json, required=True, help="the study's story (JSON)"
     )
     parser.add_argument("--intervention", help="id of a repair to compare at equal cost")
     parser.add_argument(
@@ -41,10 +38,20 @@ def main() -> None:
 
     episodes = join_tables(args.episodes)
     anchors = pd.read_parquet(args.anchors).set_index("seed")["checkpoint"]
-    study = by_seed(episodes, anchors, args.last)
+    story: Story = args.story
+    study = by_seed(episodes, anchors, story.last)
     tables = [forgetting(study)]
-    tables += [restored(study, args.method, start) for start in args.starts]
-    tables += [window(study, args.method, args.moderate, other) for other in args.others]
+    if story.rl is not None and story.moderate is not None:
+        moderate, results = story.moderate, story.rl.results
+        tables.append(restored(study, moderate, results[moderate]))
+        # The first control is the matched one that RL's gain is measured against.
+        control = story.controls[0].results if story.controls else {}
+        if moderate in control:
+            tables += [
+                window(study, moderate, other, results, control)
+                for other in story.named_starts.values()
+                if other != moderate and other in control
+            ]
     if args.intervention:
         path = {float(weight): name for weight, name in (item.split("=", 1) for item in args.path)}
         tables.append(equal_id(study, args.intervention, path))
@@ -52,8 +59,8 @@ def main() -> None:
 
 
 def by_seed(episodes: pd.DataFrame, anchors: pd.Series, last: str) -> Study:
-    """First tries on the test splits, by seed, name (checkpoint or intervention) and split."""
-    first = episodes[(episodes["try_number"] == 1) & episodes["split"].isin(SPLITS)]
+    """First tries, by seed, name (checkpoint or intervention) and place (role and shift)."""
+    first = episodes[episodes["try_number"] == 1]
     if "intervention" in first:  # a repaired checkpoint goes by its intervention's name
         first = first.assign(checkpoint=first["checkpoint"].fillna(first["intervention"]))
     return {
@@ -61,8 +68,9 @@ def by_seed(episodes: pd.DataFrame, anchors: pd.Series, last: str) -> Study:
             anchors[seed],
             last,
             {
-                (str(name), str(split)): part
-                for (name, split), part in own.groupby(["checkpoint", "split"])
+                (str(name), (str(role), str(shift))): part
+                for (name, role, shift), part in own.groupby(["checkpoint", "role", "shift"])
+                if (role, shift) in PLACES
             },
         )
         for seed, own in ((int(seed), first[first["seed"] == seed]) for seed in anchors.index)

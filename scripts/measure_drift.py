@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from svdrift.scripting import run, settings_argument
-from svdrift.settings.spectra import SpectraSettings
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.drift import drift_rows, value_change_rows
+from svdrift.spectra.settings import SpectraSettings
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Tables of recovery: accuracies of every variant, and what each regained or lost.
 
 Reads tables of variants (under recovery/) and of the checkpoints that they were made from (under
-evaluation/), told apart by their paths.
+evaluation/), which their paths distinguish.
 """
 
 import argparse
@@ -20,8 +20,9 @@ from svdrift.scripting import run
 from svdrift.tables import join_tables
 
 REPAIR = ["repair", "target", "anchor"]  # the last two are ids, and may differ between seeds
-LABELS = [*REPAIR, "intervention"]  # of variants
-PLACE = ["checkpoint", "run", "sft_step", "update"]  # of checkpoints
+LABELS = [*REPAIR, "intervention", "kind"]  # of variants
+PLACE = ["checkpoint", "stage", "step", "start"]  # of checkpoints
+SPLIT = ["split", "role", "shift"]
 
 
 def main() -> None:
@@ -50,19 +51,19 @@ def recovery_table(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.Data
     """
     tables = [variants]
     kept = ["checkpoint", *checkpoints.columns.intersection(variants.columns)]
-    alike = variants[["split", "measure"]].drop_duplicates()
+    alike = variants[[*SPLIT, "measure"]].drop_duplicates()
     repairs = variants[["seed", *REPAIR]].drop_duplicates()
     for name in ("target", "anchor"):
         own = repairs.assign(checkpoint=repairs[name], intervention=name)
         own = own.merge(checkpoints[kept], on=["seed", "checkpoint"])
-        tables.append(own.merge(alike, on=["split", "measure"]).drop(columns="checkpoint"))
+        tables.append(own.merge(alike, on=[*SPLIT, "measure"]).drop(columns="checkpoint"))
     return pd.concat(tables, ignore_index=True)
 
 
 def measure_effects(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.DataFrame:
     """One row per repair, intervention and split: of each seed, and over all seeds.
 
-    `difference` is the variant minus its target, paired on the same hands; `recovered` the share
+    `difference` is the variant minus its target, paired on the same problems; `recovered` the share
     of the target's loss against the anchor that it makes up for (`recovered_share`, empty where
     there is no clear loss). First tries only. Rows over all seeds, where there are several, have
     no `seed`.
@@ -70,8 +71,10 @@ def measure_effects(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.Dat
     checkpoints = checkpoints[checkpoints["try_number"] == 1]
     own = {key: part for key, part in checkpoints.groupby(["seed", "checkpoint", "split"])}
     rows = []
-    for key, all_seeds in variants.groupby(["repair", "intervention", "split"], sort=False):
-        labels = dict(zip(["repair", "intervention", "split"], key, strict=True))
+    for key, all_seeds in variants.groupby(["repair", "intervention", *SPLIT], sort=False):
+        labels = {"kind": all_seeds["kind"].iloc[0]} | dict(
+            zip(["repair", "intervention", *SPLIT], key, strict=True)
+        )
         triples = []
         for seed, played in all_seeds.groupby("seed"):
             target, anchor = played["target"].iloc[0], played["anchor"].iloc[0]

@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-from svdrift.checkpoints import Checkpoint
 from svdrift.scripting import run, settings_argument
-from svdrift.settings.spectra import SpectraSettings
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.drift import update_rows
+from svdrift.spectra.settings import SpectraSettings
 
 
 def main() -> None:
@@ -29,9 +28,7 @@ def main() -> None:
         draws=args.settings.draws,
         seed=args.seed,
         device=args.device,
-    ).assign(sft_step=Checkpoint.parse(args.start).sft_step, result=args.result).to_parquet(
-        args.out, index=False
-    )
+    ).assign(result=args.result).to_parquet(args.out, index=False)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 import argparse
 import importlib
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from svdrift.errors import UserError
 from svdrift.figures import style
 from svdrift.scripting import run
+from svdrift.story import Story
 
 
 def main() -> None:
@@ -17,20 +20,18 @@ def main() -> None:
     parser.add_argument(
         "tables", nargs="+", metavar="NAME=TABLE", help="its tables (parquet or csv) by argument"
     )
-    parser.add_argument(
-        "--number", nargs="*", default=[], metavar="NAME=NUMBER", help="whole numbers by argument"
-    )
+    parser.add_argument("--story", type=Story.model_validate_json, help="the study's story (JSON)")
     parser.add_argument("--out", type=Path, required=True, help="the figure's path; any suffix")
     args = parser.parse_args()
 
     module = importlib.import_module(f"svdrift.figures.{args.figure}")
-    tables = dict(item.split("=", 1) for item in args.tables)
-    numbers = dict(item.split("=", 1) for item in args.number)
-    drawing = module.draw(
-        **{name: read(Path(path)) for name, path in tables.items()},
-        **{name: int(number) for name, number in numbers.items()},
-    )
-    style.save(drawing, args.out)
+    given = dict(item.split("=", 1) for item in args.tables)
+    arguments: dict[str, Any] = {name: read(Path(path)) for name, path in given.items()}
+    if "story" in inspect.signature(module.draw).parameters:
+        if args.story is None:
+            raise UserError(f"{args.figure}: needs the study's story (--story)")
+        arguments["story"] = args.story
+    style.save(module.draw(**arguments), args.out)
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Repair a checkpoint from another one, in memory, and let the result play saved hands once."""
+"""Repair a checkpoint from another one, in memory, and evaluate the result once."""
 
 import argparse
 from pathlib import Path
@@ -6,24 +6,25 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.evaluation.accuracy import accuracy_table
-from svdrift.evaluation.episodes import run_episodes
+from svdrift.evaluation.episodes import label, run_episodes
+from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_model, load_tokenizer
+from svdrift.models.settings import GenerationSettings
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.grid import from_json
 from svdrift.scripting import run, settings_argument
-from svdrift.settings.evaluation import EvaluationSettings
-from svdrift.settings.models import GenerationSettings
-from svdrift.settings.task import GameSettings
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
-from svdrift.tasks import make_task
+from svdrift.tasks import make_task, task_argument
+from svdrift.tasks.splits import splits_argument
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     settings_argument(parser, EvaluationSettings)
-    settings_argument(parser, GameSettings, "--task")
+    task_argument(parser)
+    splits_argument(parser)
     settings_argument(parser, GenerationSettings, "--generation")
     parser.add_argument(
         "--max-reply-tokens", type=int, required=True, help="longest reply, in tokens"
@@ -34,13 +35,13 @@ def main() -> None:
     parser.add_argument("--repair", required=True, help="name of the repair in the tables")
     parser.add_argument("--intervention", type=from_json, required=True, help="its fields as JSON")
     parser.add_argument(
-        "--hands", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
+        "--problems", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
     )
     parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
     dtype_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
     parser.add_argument(
-        "--episodes", type=Path, required=True, help="out: one row a hand (parquet)"
+        "--episodes", type=Path, required=True, help="out: one row a problem (parquet)"
     )
     parser.add_argument("--accuracy", type=Path, required=True, help="out: accuracies (parquet)")
     args = parser.parse_args()
@@ -52,9 +53,9 @@ def main() -> None:
     generate = make_generate(args.generation, folder)
     model = load_model(folder, dtype=DTYPES[args.dtype]).to(args.device)
     tokenizer = load_tokenizer(folder)
-    tables = []
+    tables, splits = [], {split.name: split for split in args.splits}
     with recovered(model, target, anchor, args.intervention, args.device):
-        for path in args.hands:
+        for path in args.problems:
             played = run_episodes(
                 model,
                 tokenizer,
@@ -66,19 +67,21 @@ def main() -> None:
                 seed=args.seed,
                 generate=generate,
             )
-            tables.append(played.assign(checkpoint=args.intervention.id, split=path.stem))
-    labels = {
+            label(played, args.intervention.id, splits[path.stem])
+            tables.append(played)
+    ids = {
         "repair": args.repair,
         "target": target_id,
         "anchor": anchor_id,
         "intervention": args.intervention.id,
+        "kind": args.intervention.kind,
     }
     episodes = pd.concat(tables, ignore_index=True)
     accuracy = accuracy_table(episodes, task.faults).drop(columns="checkpoint")
     accuracy = accuracy[accuracy["measure"] != "solved_within_tries"]  # there was one try
-    episodes.assign(**labels).to_parquet(args.episodes, index=False)
+    episodes.assign(**ids).to_parquet(args.episodes, index=False)
     columns = args.intervention.columns()
-    accuracy.assign(**labels, **columns).to_parquet(args.accuracy, index=False)
+    accuracy.assign(**(ids | columns)).to_parquet(args.accuracy, index=False)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Go on with a run on a Slurm cluster after its Snakemake was killed.
+"""Resume a run on a Slurm cluster whose Snakemake was killed.
 
-The jobs of a Snakemake that was killed go on without it, and the next one would submit them again.
-This cancels them first, waits until they have ended (training saves a snapshot, from which it goes
-on), takes away the lock, and runs `snakemake --profile slurm` with the arguments given.
+The jobs of a killed Snakemake keep running, and the next Snakemake would submit them again. This
+cancels them first, waits until they have ended (training saves a snapshot and resumes from it),
+removes the lock, and runs `snakemake --profile slurm` with the arguments given.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def run_ids(logs: Path) -> list[str]:
-    """Names that the runs so far gave their Slurm jobs, out of Snakemake's logs."""
+    """Names that earlier runs gave their Slurm jobs, from Snakemake's logs."""
     texts = (file.read_text(encoding="utf-8", errors="replace") for file in logs.glob("*.log"))
     found = (re.search(r"^SLURM run ID: (\S+)$", text, re.MULTILINE) for text in texts)
     return [match[1] for match in found if match]
@@ -44,7 +44,8 @@ def run_ids(logs: Path) -> list[str]:
 def cancel_jobs(names: list[str]) -> None:
     """Cancel all Slurm jobs of these names and wait until they have ended.
 
-    Raises: UserError if Slurm does not answer.
+    Raises:
+        UserError: Slurm does not answer.
     """
     if not names:
         return
@@ -64,7 +65,11 @@ def jobs_of(names: list[str]) -> list[str]:
 
 
 def slurm(*command: str) -> str:
-    """What one of Slurm's programs prints. Raises: UserError with what it says if it fails."""
+    """What one of Slurm's programs prints.
+
+    Raises:
+        UserError: the program is missing, does not answer or fails, with what it says.
+    """
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     except FileNotFoundError:

@@ -9,35 +9,34 @@ from svdrift.findings import claims
 from svdrift.findings.finding import findings_table
 from svdrift.findings.page import page
 from svdrift.scripting import run
+from svdrift.story import Story
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contrasts", type=Path, required=True, help="of measure_contrasts.py")
     parser.add_argument("--accuracy", type=Path, required=True, help="of all checkpoints")
-    parser.add_argument("--rl-effect", type=Path, help="of measure_rl_effect.py")
+    parser.add_argument("--comparisons", type=Path, help="of compare_checkpoints.py")
     parser.add_argument("--drift", type=Path, help="of measure_drift.py")
     parser.add_argument("--recovery-effect", type=Path, help="of measure_recovery.py")
     parser.add_argument(
-        "--starts", nargs="*", default=[], metavar="NAME=STEP", help="short, moderate, long"
+        "--story", type=Story.model_validate_json, required=True, help="the study's story (JSON)"
     )
     parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--findings", type=Path, required=True, help="out: one row a finding (csv)")
     parser.add_argument("--page", type=Path, required=True, help="out: the same to read (html)")
     args = parser.parse_args()
 
+    story: Story = args.story
     contrasts, accuracy = pd.read_parquet(args.contrasts), pd.read_parquet(args.accuracy)
-    starts = {name: int(step) for name, step in (item.split("=", 1) for item in args.starts)}
-    effect = pd.read_parquet(args.rl_effect) if args.rl_effect else None
-    found = claims.forgetting(contrasts)
-    if effect is not None:
-        found += claims.rl_effect(effect, contrasts, starts)
+    found = claims.forgetting(contrasts, story)
+    comparisons = pd.read_parquet(args.comparisons) if args.comparisons else None
+    found += claims.rl_effect(comparisons, contrasts, story)
     if args.drift:
         found += claims.rotation(pd.read_parquet(args.drift))
     if args.recovery_effect:
-        found += claims.recovery(pd.read_parquet(args.recovery_effect), contrasts)
-    if effect is not None:
-        found += claims.strength(accuracy, effect)
+        found += claims.recovery(pd.read_parquet(args.recovery_effect), contrasts, story)
+    found += claims.strength(accuracy, comparisons, story)
     table = findings_table(found)
     table.to_csv(args.findings, index=False, lineterminator="\n")
     args.page.write_text(page(table, args.study), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shutil
 import time
 from pathlib import Path, PurePath
@@ -9,23 +10,28 @@ from pathlib import Path, PurePath
 import pandas as pd
 from jinja2 import Template
 
-from svdrift.findings.claims import FORGOT, MEASURES
+from svdrift.checkpoints import ANCHOR, LAST
 from svdrift.findings.finding import read_findings
 from svdrift.findings.page import markdown
 from svdrift.scripting import run, write_provenance
 
+FORGOT = f"{ANCHOR}-to-{LAST}"  # the pair of checkpoints between which the path forgets
+MEASURES = ("value_change", "mean_angle", "window_angle")
+FINDINGS = "1. Findings"
 NULLS = ["observed", "isotropic", "minus_isotropic", "minus_isotropic_low", "minus_isotropic_high"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--findings", type=Path, required=True, help="table of findings (csv)")
-    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="their evidence")
+    parser.add_argument(
+        "--tables", type=Path, nargs="+", required=True, help="tables behind the findings"
+    )
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="PNGs")
-    parser.add_argument("--captions", type=Path, nargs="+", required=True, help="theirs (rst)")
+    parser.add_argument("--captions", type=Path, nargs="+", required=True, help="captions (rst)")
     parser.add_argument("--chapters", type=json.loads, required=True, help="figure -> chapter")
     parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--made-of", required=True, help="its seeds, hands and settings, in words")
+    parser.add_argument("--made-of", required=True, help="its seeds, problems and settings")
     parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     args = parser.parse_args()
     started = time.time()
@@ -41,9 +47,12 @@ def main() -> None:
     chapters: dict[str, list[str]] = {}
     for figure, chapter in args.chapters.items():
         chapters.setdefault(chapter, []).append(figure)
-    lines = [f"# What came out: study `{args.study}`", "", args.made_of, ""]
+    contents = " · ".join(f"[{name}](#{anchor(name)})" for name in (FINDINGS, *chapters))
+    lines = [f"# Results of study `{args.study}`", "", args.made_of, "", contents, ""]
     lines += [
-        "## 1. Findings ([as a table](findings.csv))",
+        f"## {FINDINGS}",
+        "",
+        "[As a table](findings.csv); [settings, versions, commit and duration](provenance.json).",
         "",
         markdown(read_findings(args.findings), beside),
     ]
@@ -58,20 +67,25 @@ def main() -> None:
 
 
 def evidence(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table that findings come from: of drift, what moved while SFT forgot."""
+    """The rows of a table that findings come from; of drift, those from the anchor to the last."""
     if "pair" not in table:
         return table
     rows = table[(table["pair"] == FORGOT) & table["measure"].isin(MEASURES)]
     return rows[["seed", "layer", "module", "measure", "side", "region", "start", "stop", *NULLS]]
 
 
+def anchor(heading: str) -> str:
+    """The link target that GitHub makes of a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def beside(path: str) -> str:
-    """Where a figure or table of the study lies in the report's folder."""
+    """Name of a figure or table of the study in the report's folder."""
     return PurePath(path).with_suffix(".csv" if path.endswith(".parquet") else ".png").name
 
 
 def render(caption: Path) -> str:
-    """A caption of the workflow's report as Markdown; what the study is made of stands on top."""
+    """A caption of the workflow's report as Markdown, without what the report says on top."""
     text: str = Template(caption.read_text(encoding="utf-8")).render(
         snakemake={"config": {"made_of": ""}}
     )

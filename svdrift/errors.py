@@ -4,7 +4,7 @@ import difflib
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 
 class UserError(Exception):
@@ -15,14 +15,28 @@ class UserError(Exception):
     """
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line for a user: each wrong key of `model` by its path, the problem, what is allowed."""
-    return "; ".join(_explain_one(detail, model) for detail in error.errors())
+EXPLAINED = "explained"
 
 
-def _explain_one(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def explained(text: str) -> PydanticCustomError:
+    """For validators: an error that names its keys in full already."""
+    return PydanticCustomError(EXPLAINED, "{text}", {"text": text})
+
+
+def explain(error: ValidationError, model: type[BaseModel], at: str = "") -> str:
+    """One line for a user: each wrong key of `model` by its path, the problem, what is allowed.
+
+    Args:
+        at: path of the model itself within the whole configuration.
+    """
+    return "; ".join(_explain_one(detail, model, at) for detail in error.errors())
+
+
+def _explain_one(detail: ErrorDetails, model: type[BaseModel], at: str) -> str:
     path = detail["loc"]
-    key = ".".join(map(str, path))
+    key = ".".join(map(str, (*([at] if at else []), *path)))
+    if detail["type"] == EXPLAINED:
+        return detail["msg"]
     if detail["type"] == "extra_forbidden":
         allowed = _allowed_keys(model, path[:-1])
         near = difflib.get_close_matches(str(path[-1]), allowed, n=1)

@@ -2,7 +2,7 @@
 
 The configuration of a sweep is that of a study with one key more:
 
-    sweep: {rl.ppo.learning_rate: [3.0e-5, 1.0e-4, 3.0e-4]}
+    sweep: {stages.ppo.learning_rate: [3.0e-5, 1.0e-4, 3.0e-4]}
 
 Importing this module is cheap, because a Snakefile does it on every start.
 """
@@ -16,11 +16,12 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from svdrift.errors import UserError
-from svdrift.settings.study import Settings, read_settings
+from svdrift.study.settings import Settings, read_settings
 
-SECTIONS = ("task", "model", "pretrain", "sft", "rl", "evaluation")
+SECTIONS = ("task", "model", "data", "stages", "evaluation")
 """Sections whose settings an accuracy depends on: what a sweep may vary."""
-EXAMPLE = "sweep: {sft.learning_rate: [3.0e-4, 1.0e-3]}"
+EXAMPLE = "sweep: {stages.sft.learning_rate: [3.0e-4, 1.0e-3]}"
+DEFAULT_NAME: str = Settings.model_fields["study"].default
 
 
 class Point(NamedTuple):
@@ -46,8 +47,8 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     """
     values = _swept_values(config.get("sweep"))
     shared = {key: value for key, value in config.items() if key != "sweep"}
-    name = str(config.get("study", Settings().study))
-    if name == Settings().study or "/" in name:
+    name = str(config.get("study", DEFAULT_NAME))
+    if name == DEFAULT_NAME or "/" in name:
         raise UserError(f"study: a sweep needs a name of its own, without a slash, not {name!r}")
     points = tuple(
         _point(name, shared, dict(zip(values, chosen, strict=True)))
@@ -79,11 +80,11 @@ def _point(name: str, shared: Mapping[str, Any], chosen: Mapping[str, Any]) -> P
     for key, value in chosen.items():
         config = _replaced(config, key.split("."), value)
     try:
-        settings = read_settings(config).model_dump(mode="json")
+        settings = read_settings(config)
     except UserError as error:
         where = ", ".join(f"{key} = {value}" for key, value in chosen.items())
         raise UserError(f"sweep: at {where}: {error}") from None
-    values = {key: _found(settings, key.split(".")) for key in chosen}
+    values = {key: _value(settings, key.split(".")) for key in chosen}
     study = f"{name}/" + ",".join(f"{key}={_label(value)}" for key, value in values.items())
     return Point(study, values, config | {"study": study})
 
@@ -96,10 +97,18 @@ def _replaced(config: Any, path: Sequence[str], value: Any) -> Any:
     return {**inner, path[0]: _replaced(inner.get(path[0]), path[1:], value)}
 
 
-def _found(settings: Any, path: Sequence[str]) -> Any:
+def _value(settings: Settings, path: Sequence[str]) -> Any:
+    """A setting as the study holds it, and not as YAML happened to read it."""
+    first, *rest = path
+    found: Any = settings.model_dump(mode="json")
+    if first == "stages" and rest and rest[0] in settings.graph.stages:
+        stage, *own = rest
+        method = settings.graph.stages[stage].settings.model_dump(mode="json")
+        if own and own[0] in method:
+            found, path = method, own
     for part in path:
-        settings = settings[part]
-    return settings
+        found = found[part]
+    return found
 
 
 def _label(value: Any) -> str:

@@ -9,21 +9,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from svdrift.checkpoints import Checkpoint
+from svdrift.checkpoints import BASE, labels
 from svdrift.errors import UserError
 
-# .../seed-0/evaluation/sft-140/accuracy.parquet, or of a whole seed .../seed-0/training/sft.parquet
+# .../seed-0/evaluation/sft-64/accuracy.parquet, or of a whole seed .../seed-0/selection/anchor.json
 _PLACE = re.compile(
     r"/seed-(?P<seed>\d+)/(?P<stage>[^/]+)/(?:(?P<inner>.+)/)?[^/]+\.(?:parquet|json)$"
 )
-COMPARISONS = {"drift", "recovery"}  # stages of several checkpoints, which their tables name
+TRAINING = "training"
+COMPARISONS = {"drift", "recovery", "updates"}  # of several checkpoints, which their tables name
 
 
 def join_tables(paths: Iterable[Path]) -> pd.DataFrame:
     """All tables under one another, with columns for what their paths say.
 
-    Adds `seed`, and for the table of one checkpoint `checkpoint`, `run`, `sft_step`, `update`
-    (missing at the end of a run). Tables of `COMPARISONS` name their checkpoints themselves.
+    Adds `seed`; for the table of one checkpoint `svdrift.checkpoints.labels`; for that of a
+    training run `run`, `stage`, `start`. Tables of `COMPARISONS` name their checkpoints themselves.
 
     Raises:
         UserError: a path does not lie where a study has its tables.
@@ -35,20 +36,19 @@ def _labelled(path: Path) -> pd.DataFrame:
     place = _PLACE.search(f"/{path.as_posix()}")
     if place is None:
         raise UserError(f"{path}: not a table below a folder seed-{{number}}")
-    labels: dict[str, object] = {"seed": int(place["seed"])}
-    if place["inner"] is not None and place["stage"] not in COMPARISONS:
-        checkpoint = Checkpoint.parse(place["inner"])
-        labels |= {
-            "checkpoint": place["inner"],
-            "run": checkpoint.run,
-            "sft_step": checkpoint.sft_step,
-            "update": float("nan") if checkpoint.update is None else float(checkpoint.update),
-        }
+    added: dict[str, object] = {"seed": int(place["seed"])}
+    inner = place["inner"]
+    if inner is not None and place["stage"] == TRAINING:
+        before, _, stage = inner.rpartition(".")
+        start = before or ("" if stage == BASE else BASE)
+        added |= {"run": inner, "stage": stage, "start": start}
+    elif inner is not None and place["stage"] not in COMPARISONS:
+        added |= labels(inner)
     table = _read(path)
     return pd.DataFrame(
         {
-            **{name: pd.Series(value, index=table.index) for name, value in labels.items()},
-            **{name: table[name] for name in table.columns if name not in labels},
+            **{name: pd.Series(value, index=table.index) for name, value in added.items()},
+            **{name: table[name] for name in table.columns if name not in added},
         }
     )
 

@@ -20,7 +20,18 @@ PACKAGE = "svdrift"
 # They carry values and messages to where they are used, and decide no result: a rule is given the
 # values of the settings themselves. What they import is not followed either. The package's own
 # `__init__` holds its version.
-PLUMBING = {"__init__.py", "settings", "scripting.py", "errors.py", "tracking.py"}
+PLUMBING = {
+    "__init__.py",
+    "compute.py",
+    "errors.py",
+    "plugins.py",
+    "scripting.py",
+    "section.py",
+    "story.py",
+    "study",
+    "tracking.py",
+}
+SETTINGS = {"settings.py", "method.py"}  # in any room
 
 
 def code_digest(*scripts: str) -> str:
@@ -31,7 +42,7 @@ def code_digest(*scripts: str) -> str:
     """
     digest = hashlib.sha256()
     for path in _deciding(scripts):
-        digest.update(f"{path.relative_to(ROOT)}\n{_parsed(path)}\n".encode())
+        digest.update(f"{_name(path)}\n{_parsed(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -59,7 +70,7 @@ def _distributions() -> dict[str, list[str]]:
 
 def _deciding(scripts: tuple[str, ...]) -> list[Path]:
     """The modules that decide what the scripts compute."""
-    modules = imported_modules(*(ROOT / script for script in scripts))
+    modules = imported_modules(*((ROOT / script).resolve() for script in scripts))
     return [path for path in modules if not _is_plumbing(path)]
 
 
@@ -75,9 +86,15 @@ def imported_modules(*paths: Path) -> list[Path]:
     return sorted(found)
 
 
+def _name(path: Path) -> str:
+    """How the digest names a file: by its place in the repository, or else by its name."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+
+
 def _is_plumbing(path: Path) -> bool:
-    parts = path.relative_to(ROOT).parts
-    return parts[0] == PACKAGE and parts[1] in PLUMBING
+    if not path.is_relative_to(ROOT / PACKAGE):  # a script, or a file of the user's own
+        return False
+    return path.relative_to(ROOT / PACKAGE).parts[0] in PLUMBING or path.name in SETTINGS
 
 
 def _direct_imports(path: Path) -> list[Path]:

@@ -2,40 +2,47 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.budget import budget, without_weights
-from svdrift.budget import (
-    TOKENS,
-    Item,
+from scripts.budget import budget
+from svdrift.budget.costs import (
     Machine,
+    data_s,
     factor_bytes,
-    items,
-    shape_of,
+    problems,
     svd_flops,
     training_flops,
+    training_s,
 )
+from svdrift.budget.shape import shape_of, without_weights
+from svdrift.budget.table import Item, items
 from svdrift.errors import UserError
 from svdrift.models.chat import conversation_tokens, prompt_tokens
 from svdrift.models.loading import save_checkpoint
 from svdrift.models.tiny import make_tokenizer
-from svdrift.settings.study import Settings, read_settings
-from svdrift.settings.task import TaskSettings
 from svdrift.spectra.decomposition import decompose_checkpoint
+from svdrift.study.settings import Settings, read_settings
+from svdrift.tasks import load_settings as load_task
 from svdrift.tasks import make_task
+from svdrift.tasks.general_points.settings import TOKENS
+from svdrift.training.method import Work
 from tests.published import LLAMA, QWEN, ROOT, pico_model
+from tests.study.studies import overlay
+from tests.study.studies import study as default
 
 MODELS = ROOT / "experiments" / "models"
 
 
-def study(name: str, **changes) -> Settings:
-    config = yaml.safe_load((ROOT / "experiments" / f"{name}.yaml").read_text())
-    return read_settings(config | changes)
+SHAPE = shape_of(without_weights(default(), MODELS), default())
+
+
+def study(name: str, **changes: Any) -> Settings:
+    return read_settings(overlay(name, changes))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +77,7 @@ def test_bytes_are_those_on_disk(name, tmp_path):
     model = pico_model(name, len(tokenizer), tokenizer.eos_token_id)
     save_checkpoint(model, tokenizer, tmp_path / "model", torch.bfloat16)
     decompose_checkpoint(tmp_path / "model", tmp_path / "factors")
-    shape = shape_of(model, Settings())
+    shape = shape_of(model, default())
     assert tensor_bytes(tmp_path / "model" / "model.safetensors") == 2 * shape.parameters
     assert tensor_bytes(tmp_path / "factors") == factor_bytes(shape.matrices)
 
@@ -83,11 +90,14 @@ def tensor_bytes(file: Path) -> int:
 
 
 def test_lengths_are_those_of_the_task():
+    general_points = load_task("general_points").Settings
     table = pd.DataFrame({"cards": ["J 2 3 9"], "rule": ["tens"], "target": [24]})
     for style, lengths in TOKENS.items():
-        task = make_task(TaskSettings(prompt_style=style, max_reply_tokens=200))
-        [hand] = task.read(table)
-        turns = [task.first_turn(hand), task.gold_reply(hand)]
+        settings = general_points(prompt_style=style, max_reply_tokens=200)
+        assert settings.tokens == lengths
+        task = make_task(settings.play("practice"))
+        [problem] = task.read(table)
+        turns = [task.first_turn(problem), task.gold_reply(problem)]
         if style == "compact":
             tokenizer = make_tokenizer(task.words)
             [prompt] = prompt_tokens(tokenizer, [turns[:1]])
@@ -99,18 +109,79 @@ def test_lengths_are_those_of_the_task():
             assert lengths.reply == pytest.approx(words[1], rel=0.15)
 
 
-def test_what_a_study_does_more_often_costs_more_often():
-    few, many = (
-        {item.what: item for item in items(settings, SHAPE, Machine())}
-        for settings in (Settings(), read_settings({"seeds": [1], "rl": {"starts": [16, 64]}}))
-    )
-    assert few["PPO"].jobs == 7 + 7  # the control `demonstrated` is PPO too
-    assert many["PPO"] == Item("PPO", 2 + 2, *few["PPO"][2:])
-    assert few["SFT"] == many["SFT"]
-    assert few["base model"].gpu_seconds == 0
+def lines(settings: Settings) -> dict[str, Item]:
+    return {item.what: item for item in items(settings, SHAPE, Machine())}
 
 
-SHAPE = shape_of(without_weights(Settings(), MODELS), Settings())
+def test_a_stage_is_a_job_for_each_start_and_leaves_what_it_keeps():
+    found = lines(default())
+    assert found["stage `ppo`"].jobs == found["stage `continued`"].jobs == 3
+    assert found["stage `wide`"].jobs == 1
+    model = found["stage `base`"].kept
+    assert model == 4 * SHAPE.parameters
+    assert found["stage `sft`"].kept == 7 * model
+    assert found["stage `ppo`"].kept == pytest.approx(model * 5 / 3)  # two on the way from one
+    assert found["evaluation"].jobs == len(default().checkpoints)
+    few = lines(default({"stages": {"ppo": {"from": ["sft@64"]}}}))
+    assert few["stage `ppo`"].jobs == 1
+    assert few["stage `ppo`"].gpu_seconds == found["stage `ppo`"].gpu_seconds
+    assert few["stage `sft`"] == found["stage `sft`"]
+
+
+def test_training_costs_what_it_reads_and_plays():
+    def seconds(stage: str, **changes: Any) -> float:
+        settings = default({"stages": {stage: changes}})
+        return training_s(SHAPE, settings.graph.stages[stage], settings, Machine())
+
+    assert seconds("sft", steps=512) == 2 * seconds("sft")
+    assert seconds("sft", gradient_checkpointing=True) == pytest.approx(seconds("sft") * 8 / 6)
+    assert seconds("ppo", updates=120) == pytest.approx(2 * seconds("ppo"))
+    assert seconds("ppo", tries=2) == pytest.approx(2 * seconds("ppo"), rel=1e-3)  # decoding
+    assert seconds("ppo", epochs=4) > seconds("ppo")
+    stages = default().graph.stages
+    assert stages["sft"].settings.work == Work(samples=256 * 64)
+    assert stages["ppo"].settings.work == Work(samples=60 * 128 * 2, episodes=60 * 128)
+    # A control reads as many samples as the stage that it matches.
+    assert stages["continued"].settings.work.samples == stages["ppo"].settings.work.samples
+
+
+def test_an_imported_model_is_not_trained():
+    settings = study("qwen-2.5-7b")
+    base = settings.graph.stages["base"]
+    assert training_s(SHAPE, base, settings, Machine()) == 0
+
+
+def test_data_that_a_checkpoint_makes_costs_what_it_plays():
+    replies = {"replies_of": "sft@64", "on": "practice"}
+    data = {
+        "once": replies,
+        "often": replies | {"samples": 4, "temperature": 1.0, "per_problem": 2},
+        "few": replies | {"count": 100},
+        "rated": {"on": "practice", "pass_rate": {"of": "sft@64", "samples": 4}},
+        "turned": {"on": "practice", "rule": "faces"},
+        "mixed": {"mix": {"once": 0.5, "often": 0.5}},
+    }
+    settings = default({"data": data})
+    many = settings.task.count("practice")
+    counts = {name: problems(settings, name) for name in data}
+    assert counts == {
+        "once": many,
+        "often": 2 * many,
+        "few": 100,
+        "rated": many,
+        "turned": many,
+        "mixed": 3 * many,
+    }
+    costs = {name: data_s(SHAPE, settings, name, Machine()) for name in data}
+    assert costs["rated"] == costs["often"] > 3 * costs["once"] > 0
+    assert costs["few"] == costs["once"]
+    assert costs["turned"] == costs["mixed"] == 0
+    assert {what for what in lines(settings) if what.startswith("data")} == {
+        "data `once`",
+        "data `often`",
+        "data `few`",
+        "data `rated`",
+    }
 
 
 def test_seeds_multiply_the_whole():
@@ -131,9 +202,16 @@ def test_a_thin_svd_costs_what_it_costs():
 
 def test_a_model_without_a_configuration_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    settings = read_settings(
-        {"model": {"source": "nobody/nothing"}, "task": {"hands": {"pretraining_holdout": 0}}}
+    settings = default(
+        {
+            "stages": {
+                "base": None,
+                "other": {"method": "import_model", "source": "nobody/nothing"},
+                "sft": {"from": "other"},
+            },
+            "task": {"hands": {"pretraining_holdout": 0}},
+        }
     )
-    with pytest.raises(UserError, match="put at experiments/models/nobody") as caught:
+    with pytest.raises(UserError, match="put it at experiments/models/nobody") as caught:
         without_weights(settings, Path("experiments/models"))
     assert "\n" not in str(caught.value)

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,15 +79,74 @@ def test_comments_docstrings_and_other_modules_do_not(project, file, text):
 def test_scripts_are_tracked_apart():
     """Editing the figures must not retrain: no training script imports them."""
     root = Path(tracking.__file__).parents[1]
-    sft = {path.name for path in tracking.imported_modules(root / "scripts/train_sft.py")}
-    assert "sft.py" in sft
-    assert not sft & {"style.py", "statistics.py", "angles.py"}
+    scripts = (root / "scripts/train.py", root / "svdrift/training/sft/train.py")
+    names = {path.name for path in tracking.imported_modules(*scripts)}
+    assert "trainer.py" in names
+    assert not names & {"style.py", "statistics.py", "angles.py"}
 
 
-def test_what_plumbing_imports_is_not_followed(project):
-    (project / "svdrift/settings").mkdir()
-    (project / "svdrift/settings/training.py").write_text("from svdrift.rooms import c\n")
-    (project / "script.py").write_text("from svdrift.settings import training\n")
+METHODS = ("pretrain", "import_model", "sft", "ppo", "grpo")
+
+
+def run_code(method):
+    """Digest of the code that a run by this method runs."""
+    forget()
+    return tracking.code_digest("scripts/train.py", f"svdrift/training/{method}/train.py")
+
+
+@pytest.mark.parametrize(
+    ("edited", "changed"),
+    [
+        ("svdrift/training/ppo/train.py", {"ppo"}),
+        ("svdrift/training/ppo/math.py", {"ppo"}),
+        ("svdrift/training/sft/train.py", {"sft"}),
+        ("svdrift/training/trainer.py", {"sft", "grpo"}),
+        ("svdrift/training/rollout.py", {"ppo", "grpo"}),
+        ("svdrift/training/snapshots.py", set(METHODS)),  # which the script imports itself
+        ("svdrift/training/ppo/settings.py", set()),
+        ("svdrift/training/method.py", set()),
+        ("svdrift/plugins.py", set()),
+        ("svdrift/study/settings.py", set()),
+        ("svdrift/story.py", set()),
+    ],
+)
+def test_an_edited_method_trains_again_and_no_other(tmp_path, monkeypatch, edited, changed):
+    for folder in ("scripts", "svdrift"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(tracking.ROOT / folder, tmp_path / folder, ignore=ignored)
+    monkeypatch.setattr(tracking, "ROOT", tmp_path)
+    before = {method: run_code(method) for method in METHODS}
+    with (tmp_path / edited).open("a") as file:
+        file.write("\nedited = True\n")
+    after = {method: run_code(method) for method in METHODS}
+    assert {method for method in METHODS if after[method] != before[method]} == changed
+
+
+def test_a_file_outside_the_repository_is_digested_by_its_name_and_code(project, tmp_path_factory):
+    elsewhere = [tmp_path_factory.mktemp("own") / "settings.py" for _ in range(2)]
+    for own in elsewhere:
+        own.write_text("from svdrift.rooms import b\n")
+
+    def digest_of(own):
+        forget()
+        return tracking.code_digest("script.py", str(own))
+
+    before = digest_of(elsewhere[0])
+    assert before not in (digest(), digest_of(elsewhere[0].rename(elsewhere[0].with_name("x.py"))))
+    assert digest_of(elsewhere[1]) == before  # wherever it lies
+    (project / "svdrift/rooms/b.py").write_text("def g():\n    return 2\n")
+    edited_import = digest_of(elsewhere[1])
+    elsewhere[1].write_text("from svdrift.rooms import b\nx = 1\n")
+    assert len({before, edited_import, digest_of(elsewhere[1])}) == 3
+
+
+@pytest.mark.parametrize(
+    "module", ["svdrift/rooms/settings", "svdrift/rooms/method", "svdrift/study/stages"]
+)
+def test_what_plumbing_imports_is_not_followed(project, module):
+    (project / f"{module}.py").parent.mkdir(exist_ok=True)
+    (project / f"{module}.py").write_text("from svdrift.rooms import c\n")
+    (project / "script.py").write_text(f"import {module.replace('/', '.')}\n")
     before = digest()
     (project / "svdrift/rooms/c.py").write_text("x = 2\n")
     assert digest() == before
@@ -107,7 +167,7 @@ def test_an_import_within_a_function_counts_and_one_for_types_does_not(project):
     assert digest() != lazy
 
 
-def test_the_versions_of_imported_libraries_are_told(project, monkeypatch):
+def test_the_versions_of_imported_libraries_are_named(project, monkeypatch):
     monkeypatch.setattr(tracking, "version", lambda name: {"torch": "2.1.0+cpu"}.get(name, "1.0"))
     forget()
     assert tracking.software("script.py") == ""

@@ -10,6 +10,7 @@ import sys
 from snakemake.utils import min_version
 
 from svdrift.errors import UserError
+from svdrift.study.settings import read_settings
 from svdrift.sweeps import read_sweep
 from svdrift.tracking import code_digest, software
 
@@ -87,8 +88,10 @@ rule plot_sweep:
     params:
         code=code_digest("scripts/plot.py", "svdrift/figures/sweep.py"),
         software=software("scripts/plot.py", "svdrift/figures/sweep.py"),
+        story=read_settings(SWEEP.points[0].config).resolved_story.model_dump_json(),
     shell:
-        "python scripts/plot.py sweep sweep={input} --out {output.png} 2>&1 | tee {log}"
+        "python scripts/plot.py sweep sweep={input} --story {params.story:q} --out {output.png}"
+        " 2>&1 | tee {log}"
 
 
 rule sweep:

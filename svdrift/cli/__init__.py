@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "which layers and kinds of module turned between two checkpoints",
     "recover": "a repaired model: a checkpoint with singular directions of another one",
     "check": "is a model folder complete, finite and trained?",
+    "stages": "the stages of a study as a tree, what they cost and what is done",
     "status": "what of a study is done, what would run and why",
 }
 PROBLEM = 1  # the exit code of a command that found one
@@ -28,7 +29,7 @@ exit codes:
 
 
 def main() -> None:
-    """Entry point: one line and status 2 for what the user can mend."""
+    """Entry point: mistakes of the user end it with one line and exit code 2."""
     run(_dispatch)
 
 
@@ -38,7 +39,7 @@ def _dispatch() -> None:
     parser = argparse.ArgumentParser(
         prog="svdrift",
         description="Ask about checkpoints and studies.",
-        epilog=f"commands:\n{listed}\n\n`svdrift COMMAND --help` tells more.\n\n{EXIT_CODES}",
+        epilog=f"commands:\n{listed}\n\nOptions of each: `svdrift COMMAND --help`.\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="see below")

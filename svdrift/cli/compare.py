@@ -20,7 +20,6 @@ from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned
 from svdrift.errors import UserError
-from svdrift.settings.spectra import SpectraSettings
 from svdrift.spectra.comparison import (
     degrees,
     grouped,
@@ -33,6 +32,7 @@ from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.drift import drift_rows, matrix_rows
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
+from svdrift.spectra.settings import SpectraSettings
 
 DEFAULTS = SpectraSettings()
 INSIDE = tuple(module for module in DEFAULT_PATTERNS if module not in (EMBEDDING, HEAD))

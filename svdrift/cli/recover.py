@@ -11,12 +11,14 @@ import re
 import sys
 from pathlib import Path
 
+from svdrift import plugins
 from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.errors import UserError
+from svdrift.recovery import kind as kinds
 from svdrift.recovery.apply import chosen_names
 from svdrift.recovery.folder import write_folder
-from svdrift.recovery.interventions import KINDS, RANKED, Intervention
+from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.on_demand import open_on_demand
 
 
@@ -26,7 +28,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", type=Path, required=True, help="folder: what is repaired")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist")
     parser.add_argument(
-        "--kind", choices=KINDS, default="directions", help="(default: %(default)s)"
+        "--kind",
+        default="directions",
+        help=f"{', '.join(plugins.names(kinds.ROOM))}, or the path of your own .py file "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--ranks",
@@ -96,7 +101,7 @@ def recipe(args: argparse.Namespace) -> Intervention:
     Raises:
         UserError: a value is out of range, does not belong to the kind, or leaves nothing to do.
     """
-    if args.kind in RANKED and not (args.ranks or args.bottom_ranks):
+    if kinds.kind(args.kind).ranked and not (args.ranks or args.bottom_ranks):
         raise UserError(f"--ranks: {args.kind} needs a share of the ranks, such as 0.2")
     return Intervention(
         args.kind,

@@ -1,8 +1,10 @@
-"""Plain text for a terminal."""
+"""Plain text for a terminal, and the times that it shows."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def aligned(lines: Sequence[tuple[str, ...]]) -> str:
@@ -15,3 +17,22 @@ def aligned(lines: Sequence[tuple[str, ...]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def duration(seconds: Sequence[float]) -> str:
+    """A sum of seconds as `42 s`, `3 min`, `1 h 05 min`; `-` if none are known."""
+    if not seconds:
+        return "-"
+    total = sum(seconds)
+    if total < 100:
+        return f"{total:.0f} s"
+    hours, minutes = divmod(round(total / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def last_time(benchmark: Path) -> list[float]:
+    """Seconds that a job took when it last ran, by Snakemake's benchmark; empty if it never did."""
+    if not benchmark.is_file():
+        return []
+    with benchmark.open(encoding="utf-8", newline="") as file:
+        return [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]

@@ -1,1 +1,1 @@
-"""Episodes of a model on saved hands; accuracies with intervals and paired comparisons."""
+"""Episodes of a model on saved problems; accuracies with intervals and paired comparisons."""

@@ -1,10 +1,10 @@
 """Accuracies with intervals.
 
-Hands that deal the same multiset of values are nearly the same problem, so they are not
-independent observations: a model that knows one solution solves them all. Every interval here
-therefore treats the multiset as the unit of sampling (the *cluster*). The tests check the coverage
-by simulation; a plain Wilson interval covers as little as half the time under strong clustering,
-which is why the table's `low` and `high` are not that.
+Problems of one group are nearly the same problem, so they are not independent observations: a
+model that knows one solution solves them all. Every interval here therefore treats the group as
+the unit of sampling (the *cluster*). The tests check the coverage by simulation; a plain Wilson
+interval covers as little as half the time under strong clustering, which is why the table's `low`
+and `high` are not that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from scipy import stats
 
 Floats = NDArray[np.float64]
 
-HAND = ["checkpoint", "split", "hand_id"]
+PLACE = ["checkpoint", "split", "role", "shift"]
+PROBLEM = [*PLACE, "problem"]
 FIXED_MEASURES = ["solved_first_try", "solved_within_tries", "translated"]
 
 
@@ -89,55 +90,53 @@ def clustered_interval(
     return float(low), float(high)
 
 
-def hands_of(episodes: pd.DataFrame) -> pd.DataFrame:
-    """One row a hand from the episode table's one row a try.
+def problems_of(episodes: pd.DataFrame) -> pd.DataFrame:
+    """One row a problem from the episode table's one row a try.
 
-    Columns: `checkpoint`, `split`, `hand_id`, `multiset`, `exposure`, `pretrained`, `fault` and
+    Columns: `checkpoint`, `split`, `role`, `shift`, `problem`, `group`, `subsets`, `fault` and
     `translated` of the first try, `solved_first_try`, `solved_within_tries`. Raises `ValueError`
-    if a try is recorded twice or a hand has no first try.
+    if a try is recorded twice or a problem has no first try.
     """
-    if episodes.duplicated([*HAND, "try_number"]).any():
-        raise ValueError("the episode table holds one try of a hand more than once")
+    if episodes.duplicated([*PROBLEM, "try_number"]).any():
+        raise ValueError("the episode table has one try of a problem more than once")
     first = episodes[episodes["try_number"] == 1]
-    within = episodes.groupby(HAND)["solved"].any().rename("solved_within_tries").reset_index()
+    within = episodes.groupby(PROBLEM)["solved"].any().rename("solved_within_tries").reset_index()
     if len(first) != len(within):
-        raise ValueError("the episode table has hands without a first try")
-    columns = [*HAND, "multiset", "exposure", "pretrained", "fault", "translated", "solved"]
-    hands = first[columns].rename(columns={"solved": "solved_first_try"})
-    return hands.merge(within, on=HAND, validate="one_to_one")
+        raise ValueError("the episode table has problems without a first try")
+    columns = [*PROBLEM, "group", "subsets", "fault", "translated", "solved"]
+    problems = first[columns].rename(columns={"solved": "solved_first_try"})
+    return problems.merge(within, on=PROBLEM, validate="one_to_one")
 
 
-def by_subset(hands: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Named parts of a table of hands or tries: `all`, `seen`, `heldout`, and each exposure.
-
-    `seen` and `heldout` say whether the multiset was in the base model's pretraining. Empty
-    parts are left out.
-    """
-    pretrained = hands["pretrained"].astype(bool)
-    parts = {"all": hands, "seen": hands[pretrained], "heldout": hands[~pretrained]}
-    for exposure in sorted(hands["exposure"].unique()):
-        parts[str(exposure)] = hands[hands["exposure"] == exposure]
-    return {name: part for name, part in parts.items() if len(part)}
+def by_subset(problems: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Named parts of a table of problems or tries: `all`, then each of `subsets`, by name."""
+    members = {text: str(text).split(",") for text in problems["subsets"].unique()}
+    names = sorted({name for own in members.values() for name in own if name})
+    parts = {"all": problems} if len(problems) else {}
+    for name in names:
+        texts = [text for text, own in members.items() if name in own]
+        parts[name] = problems[problems["subsets"].isin(texts)]
+    return parts
 
 
 def accuracy_table(episodes: pd.DataFrame, faults: Sequence[str] = ()) -> pd.DataFrame:
-    """Shares of hands by checkpoint, split, subset and measure, with 95 % intervals.
+    """Shares of problems by checkpoint, split, subset and measure, with 95 % intervals.
 
     Measures: `solved_first_try`, `solved_within_tries`, `translated` (first try) and
     `fault:<kind>` (first try) for every kind in `faults` or in the table (`none` aside).
     Subsets: see `by_subset`; one that is the whole split is left out.
 
-    Columns: `checkpoint`, `split`, `subset`, `measure`, `n` (hands), `clusters` (distinct
-    multisets), `value` (share of hands, 0 to 1), `low` and `high` (95 %, clustered by multiset as
-    in `clustered_interval`), `wilson_low` and `wilson_high` (95 %, as if hands were independent).
+    Columns: `checkpoint`, `split`, `role`, `shift`, `subset`, `measure`, `n` (problems), `groups`,
+    `value` (share of problems, 0 to 1), `low` and `high` (95 %, clustered by group as in
+    `clustered_interval`), `wilson_low` and `wilson_high` (95 %, as if problems were independent).
     """
-    hands = hands_of(episodes)
-    kinds = list(dict.fromkeys([*faults, *sorted(hands["fault"].unique())]))
-    shares = hands.assign(
-        **{f"fault:{kind}": hands["fault"] == kind for kind in kinds if kind != "none"}
+    problems = problems_of(episodes)
+    kinds = list(dict.fromkeys([*faults, *sorted(problems["fault"].unique())]))
+    shares = problems.assign(
+        **{f"fault:{kind}": problems["fault"] == kind for kind in kinds if kind != "none"}
     )
     measures = [*FIXED_MEASURES, *(c for c in shares.columns if c.startswith("fault:"))]
-    whole = hands.groupby(["checkpoint", "split"]).size()
+    whole = problems.groupby(["checkpoint", "split"]).size()
 
     tables = []
     for subset, part in by_subset(shares).items():
@@ -146,23 +145,23 @@ def accuracy_table(episodes: pd.DataFrame, faults: Sequence[str] = ()) -> pd.Dat
             split_size = whole.loc[pd.MultiIndex.from_frame(table[["checkpoint", "split"]])]
             table = table[table["n"].to_numpy() < split_size.to_numpy()]
         tables.append(table.assign(subset=subset))
-    columns = ["checkpoint", "split", "subset", "measure", "n", "clusters"]
+    columns = [*PLACE, "subset", "measure", "n", "groups"]
     columns += ["value", "low", "high", "wilson_low", "wilson_high"]
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _shares(hands: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """Share and intervals of each Boolean column of `hands`, by checkpoint and split."""
-    keys = ["checkpoint", "split"]
-    grouped = hands.astype(dict.fromkeys(measures, float)).groupby([*keys, "multiset"])
-    clusters = grouped[list(measures)].sum().assign(m=grouped.size().astype(float)).reset_index()
-    long = clusters.melt([*keys, "multiset", "m"], measures, "measure", "y")
-    long = long.assign(yy=long["y"] ** 2, ym=long["y"] * long["m"], mm=long["m"] ** 2, clusters=1)
-    sums = ["y", "m", "yy", "ym", "mm", "clusters"]
+def _shares(problems: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """Share and intervals of each Boolean column of `problems`, by checkpoint and split."""
+    keys = PLACE
+    grouped = problems.astype(dict.fromkeys(measures, float)).groupby([*keys, "group"])
+    counts = grouped[list(measures)].sum().assign(m=grouped.size().astype(float)).reset_index()
+    long = counts.melt([*keys, "group", "m"], measures, "measure", "y")
+    long = long.assign(yy=long["y"] ** 2, ym=long["y"] * long["m"], mm=long["m"] ** 2, groups=1)
+    sums = ["y", "m", "yy", "ym", "mm", "groups"]
     table = long.groupby([*keys, "measure"], sort=False)[sums].sum().reset_index()
 
     y, m = table["y"].to_numpy(), table["m"].to_numpy()
-    size = effective_size(y, m, table["clusters"], table["yy"], table["ym"], table["mm"])
+    size = effective_size(y, m, table["groups"], table["yy"], table["ym"], table["mm"])
     low, high = wilson_interval(y / m * size, size)
     wilson_low, wilson_high = wilson_interval(y, m)
     return table.assign(

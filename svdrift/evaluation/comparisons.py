@@ -1,6 +1,6 @@
-"""Paired comparisons of two checkpoints on the same hands.
+"""Paired comparisons of two checkpoints on the same problems.
 
-As in `svdrift.evaluation.accuracy` the multiset is the unit of sampling (the *cluster*), and the
+As in `svdrift.evaluation.accuracy` the group is the unit of sampling (the *cluster*), and the
 tests check the coverage of each interval by simulation.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from svdrift.evaluation.accuracy import Floats, by_subset, hands_of
+from svdrift.evaluation.accuracy import Floats, by_subset, problems_of
 
 Solved = Literal["solved_first_try", "solved_within_tries"]
 
@@ -39,7 +39,7 @@ def half_width_over_seeds(differences: Floats, errors: Floats) -> float:
     """Half-width of the 95 % interval of the mean over seeds; both of shape (seeds,), seeds >= 2.
 
     Student's t over the seeds' differences, and never narrower than what their standard errors
-    over hands alone would give, which a few seeds that agree by luck would otherwise undercut.
+    over problems alone would give, which a few seeds that agree by luck would otherwise undercut.
     """
     seeds = len(differences)
     between = float(np.std(differences, ddof=1) / np.sqrt(seeds))
@@ -49,15 +49,15 @@ def half_width_over_seeds(differences: Floats, errors: Floats) -> float:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Solved share of checkpoint a minus that of b, on the same hands.
+    """Solved share of checkpoint a minus that of b, on the same problems.
 
-    `low` and `high` are 95 %. `only_a` and `only_b` count the hands that one checkpoint alone
-    solved. `p_mcnemar` is exact but takes hands as independent; `p_clustered` flips the signs of
-    whole multisets' differences, and is the one to quote where multisets repeat.
+    `low` and `high` are 95 %. `only_a` and `only_b` count the problems that one checkpoint alone
+    solved. `p_mcnemar` is exact but takes problems as independent; `p_clustered` flips the signs of
+    whole groups' differences, and is the one to quote where groups repeat.
     """
 
     n: int
-    clusters: int
+    groups: int
     value_a: float
     value_b: float
     difference: float
@@ -89,19 +89,19 @@ def paired_difference(
     resamples: int = 2000,
     seed: int = 0,
 ) -> PairedDifference:
-    """Compare two checkpoints on the same hands; `a` and `b` are episode tables of one each.
+    """Compare two checkpoints on the same problems; `a` and `b` are episode tables of one each.
 
     The interval is the difference plus or minus t (clusters - 1 degrees of freedom) bootstrap
-    standard errors, resampling multisets with all their hands. Resampling hands within multisets
-    as well would count the spread between hands twice (simulated coverage up to 0.985), and plain
-    percentiles are a little short (0.90 to 0.95); this covers 0.93 to 0.96.
+    standard errors, resampling groups with all their problems. Resampling problems within groups
+    as well would count the spread between problems twice (simulated coverage up to 0.985), and
+    plain percentiles are a little short (0.90 to 0.95); this covers 0.93 to 0.96.
 
     The effect of a method is `paired_difference(method, control)` of the two runs' ends from one
-    start. Raises `ValueError` where the hands of `a` and `b` differ or there is but one multiset.
+    start. Raises `ValueError` where the problems of `a` and `b` differ or there is but one group.
     """
     pairs = _pairs(a, b, measure)
     gain = pairs["a"] - pairs["b"]
-    sums, sizes = _by_multiset(gain, pairs["multiset"])
+    sums, sizes = _by_group(gain, pairs["group"])
     rng = np.random.default_rng(seed)
     half = _t(len(sums) - 1) * cluster_bootstrap_error(sums, sizes, resamples, rng)
     difference = float(gain.mean())
@@ -113,7 +113,7 @@ def paired_difference(
     )  # fmt: skip
     return PairedDifference(
         n=len(pairs),
-        clusters=len(sums),
+        groups=len(sums),
         value_a=float(pairs["a"].mean()),
         value_b=float(pairs["b"].mean()),
         difference=difference,
@@ -135,8 +135,8 @@ def paired_difference_over_seeds(
 ) -> SeedsDifference:
     """Mean paired difference over training seeds; episode tables with a column `seed` besides.
 
-    The interval (`half_width_over_seeds`) speaks of new seeds and new hands. A hierarchical
-    bootstrap over seeds, multisets and hands covers only 0.80 with three seeds that differ, because
+    The interval (`half_width_over_seeds`) speaks of new seeds and new problems. A hierarchical
+    bootstrap over seeds, groups and problems covers only 0.80 with three seeds that differ, because
     three seeds resampled never spread as wide as their population.
 
     Raises `ValueError` as `paired_difference` does, and where there are fewer than two seeds or
@@ -180,22 +180,22 @@ def contrast(
 ) -> Contrast:
     """Sum of weight x solved share, from (weight, episodes of one checkpoint) terms of each seed.
 
-    Terms of one seed are paired on the same hands: `[(1, a), (-1, b)]` is a paired difference,
+    Terms of one seed are paired on the same problems: `[(1, a), (-1, b)]` is a paired difference,
     `[(1, a), (-1, b), (-1, c), (1, d)]` a difference of two of them. One seed's interval is that of
     `paired_difference`, several seeds' is `half_width_over_seeds`.
 
     Raises:
-        ValueError: the hands of one seed differ, or have but one multiset.
+        ValueError: the problems of one seed differ, or have but one group.
     """
     rng = np.random.default_rng(seed)
-    values, errors, hands, clusters = [], [], 0, 0
+    values, errors, problems, clusters = [], [], 0, 0
     for terms in seeds:
         weights, tables = zip(*terms, strict=True)
-        multisets, solved = _outcomes(tables, measure)
-        sums, sizes = _by_multiset(pd.Series(solved @ np.array(weights)), multisets)
+        groups, solved = _outcomes(tables, measure)
+        sums, sizes = _by_group(pd.Series(solved @ np.array(weights)), groups)
         values.append(float(sums.sum() / sizes.sum()))
         errors.append(cluster_bootstrap_error(sums, sizes, resamples, rng))
-        hands, clusters = hands + len(multisets), len(sums)
+        problems, clusters = problems + len(groups), len(sums)
     several = len(values) > 1
     half = (
         half_width_over_seeds(np.array(values), np.array(errors))
@@ -203,26 +203,29 @@ def contrast(
         else _t(clusters - 1) * errors[0]
     )
     value = float(np.mean(values))
-    return Contrast(len(values), hands, value, value - half, value + half)
+    return Contrast(len(values), problems, value, value - half, value + half)
 
 
 def paired_difference_table(
     a: pd.DataFrame, b: pd.DataFrame, measure: Solved = "solved_first_try"
 ) -> pd.DataFrame:
-    """`paired_difference` for each split and each subset that has at least two multisets.
+    """`paired_difference` for each split and each subset that has at least two groups.
 
-    Columns: `split`, `subset` and the fields of `PairedDifference`.
+    Columns: `split`, `role`, `shift`, `subset` and the fields of `PairedDifference`.
     """
     rows = []
-    for split in sorted(set(a["split"]) | set(b["split"])):
+    places = pd.concat([a, b])[["split", "role", "shift"]].drop_duplicates().sort_values("split")
+    for split, role, shift in places.itertuples(index=False):
         parts_a, parts_b = (by_subset(t[t["split"] == split]) for t in (a, b))
         for subset, part in parts_a.items():
             whole = subset != "all" and len(part) == len(parts_a["all"])
-            if whole or part["multiset"].nunique() < 2:
+            if whole or part["group"].nunique() < 2:
                 continue
             other = parts_b.get(subset, b.iloc[:0])
             result = paired_difference(part, other, measure)
-            rows.append({"split": split, "subset": subset, **asdict(result)})
+            rows.append(
+                {"split": split, "role": role, "shift": shift, "subset": subset} | asdict(result)
+            )
     return pd.DataFrame(rows)
 
 
@@ -249,13 +252,13 @@ def recovered_share(
     """Share of a loss that is recovered, from the episodes of (variant, target, anchor) per seed.
 
     Raises:
-        ValueError: the hands of one seed differ, or have but one multiset.
+        ValueError: the problems of one seed differ, or have but one group.
     """
     clusters = []
     for variant, target, anchor in seeds:
-        multisets, solved = _outcomes((variant, target, anchor), measure)
-        gain, sizes = _by_multiset(pd.Series(solved[:, 0] - solved[:, 1]), multisets)
-        loss, _ = _by_multiset(pd.Series(solved[:, 2] - solved[:, 1]), multisets)
+        groups, solved = _outcomes((variant, target, anchor), measure)
+        gain, sizes = _by_group(pd.Series(solved[:, 0] - solved[:, 1]), groups)
+        loss, _ = _by_group(pd.Series(solved[:, 2] - solved[:, 1]), groups)
         clusters.append((gain, loss, sizes))
     return share_over_clusters(clusters, resamples, np.random.default_rng(seed))
 
@@ -308,30 +311,30 @@ def fieller_interval(mean: Floats, covariance: Floats, quantile: float) -> tuple
 
 
 def _outcomes(tables: Sequence[pd.DataFrame], measure: Solved) -> tuple[pd.Series, Floats]:
-    """The multiset of each hand, and each checkpoint's outcome on it: shape (hands, tables)."""
+    """The group of each problem, and each checkpoint's outcome on it: shape (problems, tables)."""
     for table in tables:
         if table["checkpoint"].nunique() != 1:
             raise ValueError("each table must hold the episodes of exactly one checkpoint")
-    key = ["split", "hand_id"]
-    hands = [hands_of(table).set_index(key).sort_index() for table in tables]
-    if not all(other.index.equals(hands[0].index) for other in hands):
-        raise ValueError("the checkpoints were not evaluated on the same hands")
-    multisets = hands[0]["multiset"].reset_index(drop=True)
-    if multisets.nunique() < 2:
-        raise ValueError("a paired comparison needs hands of at least two multisets")
-    return multisets, np.stack([one[measure].to_numpy(dtype=float) for one in hands], axis=1)
+    key = ["split", "problem"]
+    problems = [problems_of(table).set_index(key).sort_index() for table in tables]
+    if not all(other.index.equals(problems[0].index) for other in problems):
+        raise ValueError("the checkpoints were not evaluated on the same problems")
+    groups = problems[0]["group"].reset_index(drop=True)
+    if groups.nunique() < 2:
+        raise ValueError("a paired comparison needs problems of at least two groups")
+    return groups, np.stack([one[measure].to_numpy(dtype=float) for one in problems], axis=1)
 
 
 def _pairs(a: pd.DataFrame, b: pd.DataFrame, measure: Solved) -> pd.DataFrame:
-    """Both checkpoints' outcome (0 or 1) on each hand: columns multiset, a, b."""
-    multisets, solved = _outcomes((a, b), measure)
+    """Both checkpoints' outcome (0 or 1) on each problem: columns group, a, b."""
+    groups, solved = _outcomes((a, b), measure)
     one, two = solved.astype(int).T
-    return pd.DataFrame({"multiset": multisets, "a": one, "b": two})
+    return pd.DataFrame({"group": groups, "a": one, "b": two})
 
 
-def _by_multiset(gain: pd.Series, multisets: pd.Series) -> tuple[Floats, Floats]:
-    """Sum of the hands' gains, and number of hands, of each multiset."""
-    grouped = gain.groupby(multisets)
+def _by_group(gain: pd.Series, groups: pd.Series) -> tuple[Floats, Floats]:
+    """Sum of the problems' gains, and number of problems, of each group."""
+    grouped = gain.groupby(groups)
     return np.asarray(grouped.sum(), dtype=float), np.asarray(grouped.size(), dtype=float)
 
 

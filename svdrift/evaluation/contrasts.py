@@ -1,6 +1,6 @@
 """Differences between checkpoints that the claims are about and no other table holds.
 
-Each is paired on the same test hands, first tries only: of every seed, and over all seeds.
+Each is paired on the same problems, first tries only: of every seed, and over all seeds.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ import pandas as pd
 from svdrift.evaluation.accuracy import Floats
 from svdrift.evaluation.comparisons import contrast, recovered_share
 
-FIT, ID, OOD = "demonstrated", "id_test", "ood_test"
-SPLITS = (FIT, ID, OOD)
+Place = tuple[str, str]  # role and shift of a split
+FIT, ID, OOD = ("fit", "id"), ("test", "id"), ("test", "ood")
+PLACES = (FIT, ID, OOD)
 
 Terms = list[tuple[float, pd.DataFrame]]  # weights, and the episodes of one checkpoint each
 
 
 @dataclass(frozen=True)
 class Played:
-    """One seed: the first tries of its checkpoints, by name and split.
+    """One seed: the first tries of its checkpoints, by name and place.
 
-    `anchor` is the id of the OOD peak, `last` that of the end of SFT.
+    `anchor` is the id of the OOD peak, `last` that of the end of the path.
     """
 
     anchor: str
     last: str
-    episodes: Mapping[tuple[str, str], pd.DataFrame] = field(repr=False)
+    episodes: Mapping[tuple[str, Place], pd.DataFrame] = field(repr=False)
 
-    def __call__(self, name: str, split: str) -> pd.DataFrame:
-        """Episodes of a checkpoint, or of a repaired one by its intervention, on one split."""
-        return self.episodes[name, split]
+    def __call__(self, name: str, place: Place) -> pd.DataFrame:
+        """Episodes of a checkpoint, or of a repaired one by its intervention, at one place."""
+        return self.episodes[name, place]
 
 
 Study = Mapping[int, Played]  # by seed
@@ -42,48 +43,55 @@ Estimate = Callable[[Sequence[Played]], tuple[float, float, float]]  # value, lo
 
 
 def forgetting(study: Study) -> pd.DataFrame:
-    """`forgetting`: the OOD peak of SFT minus its end, on each split."""
+    """`forgetting`: the OOD peak of the path minus its end, on each split."""
 
-    def difference(split: str) -> Estimate:
+    def difference(place: Place) -> Estimate:
         return _contrast(
             lambda played: [
-                (1.0, played(played.anchor, split)),
-                (-1.0, played(played.last, split)),
+                (1.0, played(played.anchor, place)),
+                (-1.0, played(played.last, place)),
             ]
         )
 
-    return pd.concat([_rows("forgetting", split, study, difference(split)) for split in SPLITS])
+    return pd.concat([_rows("forgetting", place, study, difference(place)) for place in PLACES])
 
 
-def restored(study: Study, method: str, start: int) -> pd.DataFrame:
+def restored(study: Study, start: str, result: str) -> pd.DataFrame:
     """`restored-from-{start}`: the share of the OOD loss up to a start that RL makes up for.
 
     (RL's result - start) / (OOD peak - start); empty where nothing was clearly lost.
     """
 
     def share(seeds: Sequence[Played]) -> tuple[float, float, float]:
-        result = recovered_share(
+        found = recovered_share(
             [
-                (played(f"{method}-from-{start}", OOD), played(f"sft-{start}", OOD), anchor)
+                (played(result, OOD), played(start, OOD), played(played.anchor, OOD))
                 for played in seeds
-                for anchor in [played(played.anchor, OOD)]
             ]
         )
-        return result.recovered, result.low, result.high
+        return found.recovered, found.low, found.high
 
     return _rows(f"restored-from-{start}", OOD, study, share)
 
 
-def window(study: Study, method: str, moderate: int, other: int) -> pd.DataFrame:
+def window(
+    study: Study, moderate: str, other: str, results: Mapping[str, str], control: Mapping[str, str]
+) -> pd.DataFrame:
     """`window-{moderate}-{other}`: what RL brings from one start more than from another.
 
-    What it brings is its OOD accuracy minus that of SFT continued from the same start.
+    What it brings is its OOD accuracy minus that of a control from the same start.
+
+    Args:
+        study: the episodes.
+        moderate, other: ids of both starts.
+        results: id of a start -> id of RL's result.
+        control: id of a start -> id of the control's result.
     """
 
-    def effect(played: Played, start: int, sign: float) -> Terms:
+    def effect(played: Played, start: str, sign: float) -> Terms:
         return [
-            (sign, played(f"{method}-from-{start}", OOD)),
-            (-sign, played(f"continued-from-{start}", OOD)),
+            (sign, played(results[start], OOD)),
+            (-sign, played(control[start], OOD)),
         ]
 
     both = _contrast(lambda played: [*effect(played, moderate, 1.0), *effect(played, other, -1.0)])
@@ -94,7 +102,7 @@ def equal_id(study: Study, intervention: str, path: Mapping[float, str]) -> pd.D
     """`equal-id`: OOD of an intervention minus that of interpolation which costs as much ID.
 
     Interpolation goes from target to anchor as far as it keeps the intervention's accuracy on
-    demonstrated hands; between two weights of the grid, accuracies are interpolated linearly. How
+    fitted problems; between two weights of the grid, accuracies are interpolated linearly. How
     far that is, is taken as known.
 
     Args:
@@ -138,10 +146,11 @@ def _contrast(terms: Callable[[Played], Terms]) -> Estimate:
     return estimate
 
 
-def _rows(name: str, split: str, study: Study, estimate: Estimate) -> pd.DataFrame:
+def _rows(name: str, place: Place, study: Study, estimate: Estimate) -> pd.DataFrame:
     """A row of each seed, and where there are several one of all, which has no `seed`.
 
-    Columns: `contrast`, `split`, `seed`, `n` (hands), `value`, `low`, `high` (95 %), all shares.
+    Columns: `contrast`, `split`, `role`, `shift`, `seed`, `n` (problems), `value`, `low`, `high`
+    (95 %), all shares.
     """
     choices = [[seed] for seed in study] + ([list(study)] if len(study) > 1 else [])
     rows = []
@@ -151,9 +160,11 @@ def _rows(name: str, split: str, study: Study, estimate: Estimate) -> pd.DataFra
         rows.append(
             {
                 "contrast": name,
-                "split": split,
+                "split": chosen[0](chosen[0].last, place)["split"].iloc[0],
+                "role": place[0],
+                "shift": place[1],
                 "seed": seeds[0] if len(seeds) == 1 else math.nan,
-                "n": sum(len(played(played.last, split)) for played in chosen),
+                "n": sum(len(played(played.last, place)) for played in chosen),
                 "value": value,
                 "low": low,
                 "high": high,

@@ -1,4 +1,4 @@
-"""Episodes of a model on saved hands: every try's text and verdict, one row a try."""
+"""Episodes of a model on saved problems: every try's text and verdict, one row a try."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models.backend import Generate
 from svdrift.models.chat import prompt_tokens, reply_texts, stop_tokens
 from svdrift.models.generation import generate as batched
 from svdrift.models.losses import IGNORED, pad, summed_loss, tokenise
-from svdrift.settings.evaluation import EvaluationSettings
 from svdrift.tasks import Task
+from svdrift.tasks.splits import Split
 
 LOGITS = 2**28  # of one forward for losses, at most: 1 GiB in float32
-LABELS = ["hand_id", "multiset", "exposure", "pretrained"]  # columns copied from the hands
+LABELS = ["problem", "group", "subsets"]  # columns copied from the problems
 
 
 def run_episodes(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
-    hands: pd.DataFrame,
+    problems: pd.DataFrame,
     *,
     tries: int,
     max_new_tokens: int,
@@ -31,18 +32,18 @@ def run_episodes(
     seed: int = 0,
     generate: Generate = batched,
 ) -> pd.DataFrame:
-    """Let `model` play every hand, with the verifier's feedback after a wrong reply.
+    """Let `model` reply to every problem, with the verifier's feedback after a wrong reply.
 
-    All hands are decoded together, try by try; a solved hand takes no further part.
+    All problems are decoded together, try by try; a solved one takes no further part.
 
     Returns:
-        One row a try: the labels of the hand, `try_number` (from 1), `reply`, `solved`,
+        One row a try: the labels of the problem, `try_number` (from 1), `reply`, `solved`,
         `reward`, `fault`, `translated`.
     """
-    problems = task.read(hands)
-    labels = [dict(zip(LABELS, row, strict=True)) for row in hands[LABELS].to_numpy().tolist()]
-    conversations: list[list[str]] = [[task.first_turn(problem)] for problem in problems]
-    playing = list(range(len(problems)))
+    posed = task.read(problems)
+    labels = [dict(zip(LABELS, row, strict=True)) for row in problems[LABELS].to_numpy().tolist()]
+    conversations: list[list[str]] = [[task.first_turn(problem)] for problem in posed]
+    playing = list(range(len(posed)))
     rows: list[dict[str, object]] = []
     for try_number in range(1, tries + 1):
         replies = _replies(
@@ -50,12 +51,10 @@ def run_episodes(
             tokenizer,
             [conversations[i] for i in playing],
             settings,
-            _uniforms(len(problems), max_new_tokens, (seed, try_number))[playing],
+            _uniforms(len(posed), max_new_tokens, (seed, try_number))[playing],
             generate,
         )
-        verdicts = [
-            task.verify(problems[i], reply) for i, reply in zip(playing, replies, strict=True)
-        ]
+        verdicts = [task.verify(posed[i], reply) for i, reply in zip(playing, replies, strict=True)]
         for i, reply, verdict in zip(playing, replies, verdicts, strict=True):
             rows.append(
                 {
@@ -73,6 +72,19 @@ def run_episodes(
         if not playing:
             break
     return pd.DataFrame(rows)
+
+
+def label(played: pd.DataFrame, checkpoint: str, split: Split) -> None:
+    """Say in the first columns of an episode table who replied, and to what."""
+    for place, (name, value) in enumerate(
+        {
+            "checkpoint": checkpoint,
+            "split": split.name,
+            "role": split.role,
+            "shift": split.shift,
+        }.items()
+    ):
+        played.insert(place, name, value)
 
 
 def _replies(
@@ -96,10 +108,10 @@ def _replies(
     return reply_texts(tokenizer, tokens)
 
 
-def _uniforms(hands: int, max_new_tokens: int, seed: tuple[int, int]) -> torch.Tensor:
-    """Sampling noise by hand and position, so that a hand's reply depends on no other hand."""
+def _uniforms(problems: int, max_new_tokens: int, seed: tuple[int, int]) -> torch.Tensor:
+    """Sampling noise by problem and position: a problem's reply depends on no other problem."""
     generator = torch.Generator().manual_seed(seed[0] * 1000 + seed[1])
-    return torch.rand(hands, max_new_tokens, generator=generator, dtype=torch.float64)
+    return torch.rand(problems, max_new_tokens, generator=generator, dtype=torch.float64)
 
 
 def reply_loss(

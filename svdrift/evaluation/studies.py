@@ -1,13 +1,13 @@
 """Differences between two studies, checkpoint by checkpoint.
 
-Where both played the same hands the comparison is paired (`svdrift.evaluation.comparisons`). Where
-hands differ, as after a change of the task's settings, it is one of two independent samples.
+Where both have the same problems the comparison is paired (`svdrift.evaluation.comparisons`).
+Where problems differ, as after a change of the task's settings, it is one of two independent
+samples.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from svdrift.evaluation.accuracy import hands_of
+from svdrift.evaluation.accuracy import problems_of
 from svdrift.evaluation.comparisons import (
     PairedDifference,
     SeedsDifference,
@@ -26,14 +26,12 @@ from svdrift.evaluation.comparisons import (
     paired_difference,
     paired_difference_over_seeds,
 )
-
-HAND = ["hand_id", "cards", "numbers", "target"]  # all that the player and the verifier go by
-_RL_RESULT = re.compile(r"(demonstrated-)?(?:ppo|grpo)-from-(\d+)")
+from svdrift.story import Story
 
 
 @dataclass(frozen=True)
 class UnpairedDifference:
-    """Solved share of a minus that of b, on different hands; `low` and `high` are 95 %."""
+    """Solved share of a minus that of b, on different problems; `low` and `high` are 95 %."""
 
     n: int  # of a
     n_b: int
@@ -47,11 +45,18 @@ class UnpairedDifference:
 
 Difference = PairedDifference | SeedsDifference | UnpairedDifference
 FIELDS = ("n", "value_a", "value_b", "difference", "low", "high")
+PLACE = ("checkpoint", "stage", "step", "start", "split", "role", "shift")
+
+Counterparts = dict[str, tuple[str, str]]  # name of a comparison -> ids in a and b
+Parts = tuple[Mapping[str, str], Mapping[str, str]]  # of a and b: id -> part
 
 
-def same_hands(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """Whether two tables of one split hold the same hands under the same values, in order."""
-    return a[HAND].equals(b[HAND])
+def same_problems(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Whether two tables of one split pose the same problems in the same order.
+
+    What subsets these belong to does not matter.
+    """
+    return a.drop(columns="subsets").equals(b.drop(columns="subsets"))
 
 
 def unpaired_difference(
@@ -61,12 +66,12 @@ def unpaired_difference(
     resamples: int = 2000,
     seed: int = 0,
 ) -> UnpairedDifference:
-    """Compare two checkpoints on different hands; `a` and `b` are episode tables of one each.
+    """Compare two checkpoints on different problems; `a` and `b` are episode tables of one each.
 
-    The standard errors of both shares, each by resampling its multisets, add up as independent;
+    The standard errors of both shares, each by resampling its groups, add up as independent;
     t has the freedom of the smaller sample. Multisets that occur in both make this too wide.
 
-    Raises `ValueError` where either has but one multiset.
+    Raises `ValueError` where either has but one group.
     """
     rng = np.random.default_rng(seed)
     one, two = (_share(table, measure, resamples, rng) for table in (a, b))
@@ -94,61 +99,82 @@ class _Share(NamedTuple):
 def _share(
     episodes: pd.DataFrame, measure: Solved, resamples: int, rng: np.random.Generator
 ) -> _Share:
-    solved = hands_of(episodes).groupby("multiset")[measure]
+    solved = problems_of(episodes).groupby("group")[measure]
     sums = np.asarray(solved.sum(), dtype=float)
     sizes = np.asarray(solved.size(), dtype=float)
     if len(sums) < 2:
-        raise ValueError("an interval needs hands of at least two multisets")
+        raise ValueError("an interval needs problems of at least two groups")
     error = cluster_bootstrap_error(sums, sizes, resamples, rng)
     return _Share(float(sums.sum() / sizes.sum()), error, int(sizes.sum()), len(sums))
 
 
-def matching(checkpoint: str) -> str:
-    """The name by which a checkpoint finds its like in another study.
+def counterparts(a: Sequence[str], b: Sequence[str], parts: Parts = ({}, {})) -> Counterparts:
+    """Which checkpoints of two studies are compared: those of one id, and those of one part.
 
-    That is its id, but for results of RL: `rl-from-64` is that of either method.
+    Args:
+        a, b: ids of the studies' checkpoints.
+        parts: of both studies, as in `parts_of`.
+
+    Returns:
+        Ids in a and b by what the comparison is called, in the order of a.
     """
-    match = _RL_RESULT.fullmatch(checkpoint)
-    return f"{match[1] or ''}rl-from-{match[2]}" if match else checkpoint
+    ours, theirs = parts
+    found: Counterparts = {}
+    for checkpoint in a:
+        if checkpoint in b:
+            found[checkpoint] = checkpoint, checkpoint
+        part = ours.get(checkpoint)
+        others = [other for other in b if part is not None and theirs.get(other) == part]
+        found |= {str(part): (checkpoint, other) for other in others if other != checkpoint}
+    return found
 
 
-def study_differences(a: pd.DataFrame, b: pd.DataFrame, paired: Mapping[str, bool]) -> pd.DataFrame:
+def parts_of(story: Story) -> dict[str, str]:
+    """What ends of runs are in the story, whatever the method: id -> such as `RL from sft-64`."""
+    roles = {role.stage: role for role in story.controls}
+    roles |= {"RL": story.rl} if story.rl else {}
+    return {
+        end: f"{name} from {start}"
+        for name, role in roles.items()
+        for start, end in role.results.items()
+    }
+
+
+def study_differences(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    paired: Mapping[str, bool],
+    parts: Parts = ({}, {}),
+) -> pd.DataFrame:
     """Study a minus study b at every checkpoint that both have, on every split in `paired`.
 
     Args:
         a, b: episode tables of all checkpoints, of the same seeds, with the labels of
             `svdrift.tables.join_tables`.
         paired: split -> whether both studies dealt it alike for every seed.
+        parts: of both studies, as in `parts_of`.
 
     Returns:
         A row for each checkpoint, split and seed, and where there are several seeds one without a
-        `seed` for their mean. Columns: `checkpoint` (its id, or `matching` where ids differ),
-        `run` and `sft_step` of a's, `split`, `seed`, `paired`, `n` (hands of a), `value_a`,
-        `value_b`, `difference`, `low`, `high` (95 %).
+        `seed` for their mean. Columns: `checkpoint` (the id, or the part where ids differ),
+        `stage`, `step`, `start` of a's, `split`, `role`, `shift`, `seed`, `paired`, `n` (problems
+        of a), `value_a`, `value_b`, `difference`, `low`, `high` (95 %).
     """
-    a, b = (
-        table[table["split"].isin(list(paired))].assign(matching=table["checkpoint"].map(matching))
-        for table in (a, b)
-    )
-    theirs = dict(list(b.groupby(["matching", "split"])))
+    mine, other = ({key: part for key, part in t.groupby(["checkpoint", "split"])} for t in (a, b))
+    ids = [list(dict.fromkeys(table["checkpoint"])) for table in (a, b)]
+    splits = [split for split in dict.fromkeys(a["split"]) if split in paired]
     rows: list[dict[str, object]] = []
-    for (name, split), ours in a.groupby(["matching", "split"], sort=False):
-        if (name, split) not in theirs:
-            continue
-        other = theirs[name, split]
-        (id_a,), (id_b,) = ours["checkpoint"].unique(), other["checkpoint"].unique()
-        labels = {
-            "checkpoint": id_a if id_a == id_b else name,
-            "run": ours["run"].iloc[0],
-            "sft_step": ours["sft_step"].iloc[0],
-            "split": split,
-            "paired": paired[str(split)],
-        }
-        for seed, result in _differences(ours, other, paired[str(split)]):
-            rows.append(
-                {**labels, "seed": seed, **{name: getattr(result, name) for name in FIELDS}}
-            )
-    return pd.DataFrame(rows)
+    for name, (id_a, id_b) in counterparts(*ids, parts).items():
+        for split in splits:
+            if (id_a, split) not in mine or (id_b, split) not in other:
+                continue
+            ours, theirs = mine[id_a, split], other[id_b, split]
+            place = {column: ours[column].iloc[0] for column in PLACE}
+            for seed, result in _differences(ours, theirs, paired[split]):
+                numbers = {field: getattr(result, field) for field in FIELDS}
+                place |= {"checkpoint": name, "seed": seed, "paired": paired[split]}
+                rows.append(place | numbers)
+    return pd.DataFrame(rows, columns=[*PLACE, "seed", "paired", *FIELDS])
 
 
 def _differences(

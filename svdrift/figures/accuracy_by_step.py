@@ -1,90 +1,101 @@
-"""Does SFT forget OOD? Accuracy of every SFT checkpoint, beside the published curve."""
+"""Does SFT forget OOD? Accuracy of every checkpoint of the path, beside the published curve."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import accuracies, summary
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import FIRST_TRY, along, first_tries, of, summary
+from svdrift.story import Story
 
-SUBSETS = {
-    "all": (style.SPLIT_LABELS["ood_test"], "-", style.RED),
-    "seen": ("OOD, multiset in pretraining", "--", style.ORANGE),
-    "heldout": ("OOD, multiset never seen", ":", style.PURPLE),
-}
+SUBSET_LOOKS = (
+    ("--", style.ORANGE),
+    (":", style.PURPLE),
+    ("-.", style.GREEN),
+    ((0, (5, 1, 1, 1, 1, 1)), style.SKY),
+    ((0, (1, 3)), style.GREY),
+)
 
 
 @style.styled
-def draw(accuracy: pd.DataFrame, published: pd.DataFrame) -> style.Drawing:
-    """ID and OOD accuracy against SFT step, OOD by pretraining, and Llama-3.2-11B as published.
+def draw(accuracy: pd.DataFrame, published: pd.DataFrame, story: Story) -> style.Drawing:
+    """Accuracy on every test split along the path, OOD by subset, and Llama-3.2-11B as published.
 
     Args:
-        accuracy: the accuracy table with `seed`, `run`, `sft_step`, `update`; rows of run `sft`
-            on `id_test`, `ood_test` and, where it exists, `demonstrated` are used.
+        accuracy: the accuracy table of checkpoints, with `seed`; of roles `test` and `fit`.
         published: `llama_ood_by_checkpoint`.
+        story: its path.
     """
-    rows = accuracies(accuracy, list(style.SPLIT_LABELS), ["sft"], list(SUBSETS))
-    table = summary(rows, ["split", "subset", "sft_step"])
-    whole = rows[rows["subset"] == "all"]
-    parts = {
-        label: style.size(rows[(rows["split"] == "ood_test") & (rows["subset"] == subset)])
-        for subset, (label, _, _) in SUBSETS.items()
-    }
+    rows = along(accuracy[accuracy["measure"] == FIRST_TRY], story)
+    whole = first_tries(pd.concat([of(rows, "test"), of(rows, "fit")]))
+    by_subset = of(rows, *labels.OOD)
+    parts = by_subset[by_subset["subset"] != "all"]
+    table = summary(pd.concat([whole, parts]), ["role", "shift", "subset", "step"])
     note = (
-        f"{style.sample(whole)}. Star: highest mean.\n"
-        f"{style.BANDS}; {style.THIN}. {style.PUBLISHED}."
+        f"{labels.sample(whole)}. Star: highest mean.\n"
+        f"{labels.intervals(whole)}{labels.singles(whole)}. {labels.PUBLISHED}."
     )
     figure, (left, middle, right) = style.panels(1, 3, 2.9, note=note)
 
-    for split in ("id_test", "ood_test", "demonstrated"):
-        part = table[(table["split"] == split) & (table["subset"] == "all")]
-        if len(part):
-            style.curve(
-                left,
-                part,
-                "sft_step",
-                colour=style.SPLIT_COLOURS[split],
-                label=style.SPLIT_LABELS[split],
-                linestyle=":" if split == "demonstrated" else "-",
-            )
-    ood = table[table["split"] == "ood_test"]
+    places = [*labels.tests(whole), *([labels.FIT] if len(of(whole, *labels.FIT)) else [])]
+    colours = labels.split_colours(places)
+    for role, shift in places:
+        style.curve(
+            left,
+            of(table[table["subset"] == "all"], role, shift),
+            "step",
+            colour=colours[role, shift],
+            label=labels.split(role, shift),
+            linestyle=":" if role == "fit" else "-",
+        )
+    ood = of(table, *labels.OOD)
     mean = ood[(ood["subset"] == "all") & (ood["seed"] == "mean")]
-    _mark_peak(left, mean["sft_step"], mean["value"])
+    _mark_peak(left, mean["step"], mean["value"])
     left.set_title("This study")
 
-    for subset, (label, line, colour) in SUBSETS.items():
-        part = ood[ood["subset"] == subset]
-        if len(part):
-            style.curve(
-                middle,
-                part,
-                "sft_step",
-                colour=colour,
-                label=label if subset == "all" else f"{label} (n = {parts[label]})",
-                linestyle=line,
-                lw=1.5 if subset == "all" else 1.0,
-            )
-    middle.set_title("This study: OOD by multiset")
+    style.curve(
+        middle,
+        ood[ood["subset"] == "all"],
+        "step",
+        colour=style.RED,
+        label=labels.split(*labels.OOD),
+    )
+    names = list(dict.fromkeys(parts["subset"]))
+    if len(names) > len(SUBSET_LOOKS):
+        raise ValueError(f"at most {len(SUBSET_LOOKS)} subsets can be told apart, not {names}")
+    for subset, (line, colour) in zip(names, SUBSET_LOOKS, strict=False):
+        n = labels.size(parts[parts["subset"] == subset])
+        style.curve(
+            middle,
+            ood[ood["subset"] == subset],
+            "step",
+            colour=colour,
+            label=f"OOD, {subset} (n = {n})",
+            linestyle=line,
+            lw=1.0,
+        )
+    middle.set_title("This study: OOD by subset")
 
     for axes in (left, middle):
-        style.step_axis(axes, list(table["sft_step"]), "SFT step", gap=0.17)
+        style.step_axis(axes, list(table["step"]), f"{story.path_label} step", gap=0.17)
         style.percent_axis(axes, "accuracy")
     left.set_ylim(top=max(1.02, left.get_ylim()[1]))
 
-    other = published.sort_values("sft_step")
-    share = other["ood_accuracy_sft"] / 100
-    right.plot(other["sft_step"], share, "o-", color=style.RED)
-    _mark_peak(right, other["sft_step"], share)
-    right.set_title(style.PUBLISHED_TITLE)
+    other = published.sort_values(labels.PUBLISHED_STEP)
+    step, share = other[labels.PUBLISHED_STEP], other["ood_accuracy_sft"] / 100
+    right.plot(step, share, "o-", color=style.RED)
+    _mark_peak(right, step, share)
+    right.set_title(labels.PUBLISHED_TITLE)
     right.set_xlabel("SFT step")
     style.percent_axis(right, "accuracy")
     right.set_ylim(top=0.21)
     style.legend(figure, columns=3)
 
-    shown = other.assign(split="published", subset="all", seed="mean", value=share)
-    columns = [c for c in table.columns if c in shown]
-    return style.Drawing(figure, pd.concat([table, shown[columns]], ignore_index=True))
+    theirs = pd.DataFrame({"step": step, "value": share}).assign(
+        role="published", shift="ood", subset="all", seed="mean"
+    )
+    return style.Drawing(figure, pd.concat([table, theirs], ignore_index=True))
 
 
 def _mark_peak(axes: Axes, steps: pd.Series, values: pd.Series) -> None:
@@ -98,6 +109,5 @@ def _mark_peak(axes: Axes, steps: pd.Series, values: pd.Series) -> None:
         xytext=(0, 7),
         textcoords="offset points",
         fontsize=7,
-        bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
         zorder=5,
     )

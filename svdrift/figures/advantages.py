@@ -1,45 +1,56 @@
-"""What RL learns from: the distribution of advantages, by the SFT step that RL starts from."""
+"""What RL learns from: the distribution of advantages, by the checkpoint that RL starts from."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from svdrift.figures import style
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import order
+from svdrift.story import Story
 
 
 @style.styled
-def draw(histograms: pd.DataFrame) -> style.Drawing:
+def draw(advantages: pd.DataFrame, story: Story) -> style.Drawing:
     """One row of density for each start, on a common scale; seeds pooled.
 
     Args:
-        histograms: `sft_step` (of the start), `seed`, `bin_low`, `bin_high` (in units of
-            reward, the same bins for all), `count`.
+        advantages: `stage`, `start` (id of the run's start), `seed`, `bin_low`, `bin_high` (in
+            units of reward, the same bins for all), `count`. Rows of the story's RL are used.
+        story: its RL, and the order of RL's starts.
     """
-    pooled = _pooled(histograms)
-    total = pooled.groupby("sft_step")["count"].transform("sum")
+    rl = labels.rl_of(story)
+    own = advantages[advantages["stage"] == rl.stage]
+    if own.empty:
+        raise ValueError(f"no advantages of stage {rl.stage}")
+    pooled = _pooled(own)
+    total = pooled.groupby("start")["count"].transform("sum")
     pooled = pooled.assign(
         density=pooled["count"] / total / (pooled["bin_high"] - pooled["bin_low"])
     )
-    starts = sorted(pooled["sft_step"].unique())
-    colours = style.start_colours(starts)
-    note = f"{style.seeds(histograms)}, pooled. Advantages before normalisation over the batch."
-    height = 0.65 + 0.42 * len(starts)
+    starts = order(pooled["start"], story.starts)
+    colours = style.shade(starts)
+    together = ", pooled" if labels.several(own) else ""
+    note = (
+        f"{labels.seeds(own)}{together}. Advantages before normalisation over the batch. "
+        "Areas are equal: one scale for all rows."
+    )
+    height = 0.75 + 0.42 * len(starts)
     figure, axes = style.panels(
         len(starts), 1, height, width=style.COLUMN, note=note, sharex=True, sharey=True
     )
     for panel, start in zip(axes, starts, strict=True):
-        part = pooled[pooled["sft_step"] == start].sort_values("bin_low")
+        part = pooled[pooled["start"] == start].sort_values("bin_low")
         edges = np.append(part["bin_low"].to_numpy(), part["bin_high"].iloc[-1])
         panel.stairs(part["density"], edges, fill=True, color=colours[start], alpha=0.8)
         panel.axvline(0, color=style.BLACK, lw=0.6)
         panel.set_yticks([])
         panel.grid(visible=False)
         panel.spines["left"].set_visible(False)
-        title = f"from SFT step {start} (n = {part['count'].sum():,.0f})"
+        title = f"{rl.label} from {start} (n = {part['count'].sum():,.0f})"
         panel.set_title(title, fontsize=7, pad=1)
         panel.tick_params(bottom=panel is axes[-1])
-    figure.supylabel("density", fontsize=7.5)
+    axes[len(axes) // 2].set_ylabel("density")
     axes[-1].set_xlabel("advantage (units of reward)")
     return style.Drawing(figure, pooled)
 
@@ -49,8 +60,8 @@ def _pooled(histograms: pd.DataFrame) -> pd.DataFrame:
     width = (histograms["bin_high"] - histograms["bin_low"]).min()
     number = (histograms["bin_low"] / width).round().astype(int)
     every = range(number.min(), number.max() + 1)
-    starts = sorted(histograms["sft_step"].unique())
-    index = pd.MultiIndex.from_product([starts, every], names=["sft_step", "bin"])
-    counts = histograms.assign(bin=number).groupby(["sft_step", "bin"])["count"].sum()
+    starts = sorted(histograms["start"].unique())
+    index = pd.MultiIndex.from_product([starts, every], names=["start", "bin"])
+    counts = histograms.assign(bin=number).groupby(["start", "bin"])["count"].sum()
     table = counts.reindex(index, fill_value=0).reset_index()
     return table.assign(bin_low=table["bin"] * width, bin_high=(table["bin"] + 1) * width)

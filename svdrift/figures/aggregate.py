@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+
+from svdrift.checkpoints import ANCHOR, LAST, Checkpoint
+from svdrift.story import Role, Story
 
 SHARE = (0.0, 1.0)
 ANY = (-np.inf, np.inf)
@@ -42,8 +45,10 @@ def summary(
     """Rows of every seed, and rows with `seed` = "mean" of the mean over seeds.
 
     `table` holds `seed`, the columns `by`, `value`, and where known `n`, `low`, `high`. The
-    interval of a mean (see `average`) speaks of these seeds and new hands, while the spread between
-    seeds is for the eye. Raises `ValueError` where a seed has two values for one place.
+    interval of a mean (see `average`) covers these seeds on new problems, not new seeds.
+
+    Raises:
+        ValueError: a seed has two values at one place.
     """
     optional = [c for c in ("n", "low", "high") if c in table]
     rows = table[[*by, "seed", *optional, "value"]]
@@ -53,38 +58,99 @@ def summary(
     return pd.concat([rows.assign(seed=rows["seed"].astype(str)), mean], ignore_index=True)
 
 
-def rl_run(table: pd.DataFrame) -> str:
-    """The method of RL that a study's table holds, `ppo` or `grpo`; a study has one."""
-    (run,) = set(table["run"]) & {"ppo", "grpo"}
-    return str(run)
+def of(table: pd.DataFrame, role: str, *shifts: str) -> pd.DataFrame:
+    """The rows of one role, of all its shifts or of those named."""
+    rows = table[table["role"] == role]
+    return rows[rows["shift"].isin(shifts)] if shifts else rows
 
 
-def main_pair(moved: pd.DataFrame) -> str:
+def at(table: pd.DataFrame, checkpoints: Iterable[str]) -> pd.DataFrame:
+    """The rows of the checkpoints.
+
+    Raises:
+        ValueError: the table lacks one of them.
+    """
+    wanted = list(dict.fromkeys(checkpoints))
+    present = set(table["checkpoint"])
+    if missing := [name for name in wanted if name not in present]:
+        raise ValueError(f"no rows of checkpoint {', '.join(missing)}")
+    return table[table["checkpoint"].isin(wanted)]
+
+
+def first_tries(table: pd.DataFrame, measure: str = FIRST_TRY) -> pd.DataFrame:
+    """The rows of one measure over whole splits, not over subsets of their problems."""
+    return table[(table["measure"] == measure) & (table["subset"] == "all")]
+
+
+def path_steps(story: Story) -> dict[str, int]:
+    """Where each checkpoint of the path lies on its axis; its start lies at 0."""
+    steps = {name: Checkpoint.parse(name).step for name in story.path}
+    return steps | {story.base: 0}
+
+
+def along(table: pd.DataFrame, story: Story) -> pd.DataFrame:
+    """The rows of the story's path, `step` counted from its start."""
+    rows = at(table, story.path)
+    return rows.assign(step=rows["checkpoint"].map(path_steps(story)))
+
+
+def start_step(story: Story, start: str) -> int:
+    """Where a start of RL or of a control lies on the path.
+
+    Raises:
+        KeyError: it is not on the path.
+    """
+    steps = path_steps(story)
+    if start not in steps:
+        raise KeyError(f"{start}: not on the story's path ({', '.join(story.path)})")
+    return steps[start]
+
+
+def results(table: pd.DataFrame, role: Role, story: Story) -> pd.DataFrame:
+    """The ends of a role's runs, at their start's `step` on the path."""
+    rows = at(table, role.results.values())
+    places = {end: start_step(story, start) for start, end in role.results.items()}
+    return rows.assign(step=rows["checkpoint"].map(places))
+
+
+def trajectories(table: pd.DataFrame, role: Role) -> pd.DataFrame:
+    """What a role's runs keep, one after another, as `start` and `step`; the start is step 0.
+
+    Runs that keep only their end have no trajectory. Starts come in the role's order.
+    """
+    parts = []
+    for start, kept in role.kept.items():
+        if len(kept) > 1:
+            steps = {start: 0} | {name: Checkpoint.parse(name).step for name in kept}
+            rows = at(table, steps)
+            parts.append(rows.assign(start=start, step=rows["checkpoint"].map(steps)))
+    if not parts:
+        raise ValueError(f"no run of stage {role.stage} keeps more than its end")
+    return pd.concat(parts, ignore_index=True)
+
+
+def main_pair(rows: pd.DataFrame, story: Story) -> str:
     """The pair that figures of spectra show: anchor to last, else base to last, else any.
 
-    Of rows that moved: where the anchor is the last checkpoint itself there is nothing to show.
+    Of rows that moved: an anchor that is itself the last checkpoint leaves nothing to show.
     """
-    steps = moved["pair"].str.extract(r"^base-to-sft-(\d+)$")[0].dropna().astype(int)
-    return order(moved["pair"], ["anchor-to-last", f"base-to-sft-{steps.max()}"])[0]
+    return order(rows["pair"], [f"{ANCHOR}-to-{LAST}", whole_path(story)])[0]
+
+
+def whole_path(story: Story) -> str:
+    """The pair of the path's two ends."""
+    return f"{story.base}-to-{story.last}"
 
 
 def main_repair(recovery: pd.DataFrame) -> str:
     """The repair that figures of recovery show in detail: last with anchor, else any."""
-    return order(recovery["repair"], ["last-with-anchor"])[0]
+    return order(recovery["repair"], [f"{LAST}-with-{ANCHOR}"])[0]
 
 
-def spectral_pairs(moved: pd.DataFrame) -> list[str]:
-    """The main pair, and where it was measured base to the last SFT step."""
-    steps = moved["pair"].str.extract(r"^base-to-sft-(\d+)$")[0].dropna().astype(int)
-    pairs = [main_pair(moved)] + ([f"base-to-sft-{steps.max()}"] if len(steps) else [])
-    return list(dict.fromkeys(pairs))
-
-
-def moved(drift: pd.DataFrame) -> pd.DataFrame:
-    """The rows of matrices that the update of their pair changed at all; frozen ones stay out."""
-    key = ["pair", "seed", "layer", "module"]
-    norms = drift[drift["measure"] == "update_norm"]
-    return drift.merge(norms.loc[norms["observed"] > 0, key], on=key)
+def spectral_pairs(rows: pd.DataFrame, story: Story) -> list[str]:
+    """The main pair, and where it was measured the whole path."""
+    known = [main_pair(rows, story), whole_path(story)]
+    return [pair for pair in dict.fromkeys(known) if pair in set(rows["pair"])]
 
 
 def beside_nulls(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -102,40 +168,14 @@ def beside_nulls(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return summary(average(pd.concat(parts), [*keys, "seed"], ANY), keys, ANY)
 
 
-def accuracies(
-    table: pd.DataFrame,
-    splits: Sequence[str],
-    runs: Sequence[str],
-    subsets: Sequence[str] = ("all",),
-    measure: str = FIRST_TRY,
-) -> pd.DataFrame:
-    """The wanted rows of an accuracy table; of each run only its end, which has no `update`."""
-    return table[
-        (table["measure"] == measure)
-        & table["split"].isin(splits)
-        & table["run"].isin(runs)
-        & table["subset"].isin(subsets)
-        & table["update"].isna()
-    ]
-
-
 def order(values: pd.Series, known: Sequence[str]) -> list[str]:
     """The distinct values, those in `known` first and in its order, then the others by name."""
     present = set(values)
     return [v for v in dict.fromkeys(known) if v in present] + sorted(present - set(known))
 
 
-def recoveries(recovery: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
-    """The wanted rows of a recovery table: whole splits, variants as well as target and anchor."""
-    return recovery[
-        (recovery["measure"] == FIRST_TRY)
-        & recovery["split"].isin(splits)
-        & (recovery["subset"] == "all")
-    ]
-
-
 def whole_depth(recovery: pd.DataFrame) -> pd.DataFrame:
-    """Rows of variants that act on all layers and modules, to the letter of their definition."""
+    """Rows of variants that act on all layers and modules as defined, without any option."""
     return recovery[
         (recovery["layers_start"] == 0)
         & (recovery["layers_stop"] == 1)

@@ -1,22 +1,14 @@
-"""Which faults go first: share of first replies with each kind of fault against SFT step."""
+"""Which faults go first: share of first replies with each kind of fault, along the path."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import accuracies, order, summary
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import along, first_tries, of, summary
+from svdrift.story import Story
 
-# Kinds of the tasks at hand, most formal first; others follow in alphabetical order.
-KNOWN = (
-    "unreadable",
-    "illegal_formula",
-    "partial",
-    "wrong_number",
-    "overused",
-    "unused",
-    "wrong_value",
-)
+PREFIX = "fault:"
 COLOURS = (
     style.BLACK,
     style.PURPLE,
@@ -31,36 +23,32 @@ MARKERS = "oXPs^vD*"
 
 
 @style.styled
-def draw(accuracy: pd.DataFrame) -> style.Drawing:
+def draw(accuracy: pd.DataFrame, story: Story) -> style.Drawing:
     """One panel for ID and one for OOD; the shares and the solved share add up to one.
 
     Args:
-        accuracy: the accuracy table with `seed`, `run`, `sft_step`, `update`; the measures
-            `fault:<kind>` of run `sft` on `id_test` and `ood_test` are used.
+        accuracy: the accuracy table with `seed`; the measures `fault:<kind>` on ID and OOD test.
+            Kinds are drawn in the order in which the table first names them.
+        story: its path.
     """
-    splits = ["id_test", "ood_test"]
-    kinds = accuracy["measure"].str.removeprefix("fault:")[
-        accuracy["measure"].str.startswith("fault:")
-    ]
-    found = order(kinds, KNOWN)
+    places = [labels.ID, labels.OOD]
+    faults = accuracy[accuracy["measure"].str.startswith(PREFIX)]
+    faults = along(of(faults, "test", "id", "ood"), story)
+    faults = faults.assign(kind=faults["measure"].str.removeprefix(PREFIX))
+    found = list(dict.fromkeys(faults["kind"]))
     if len(found) > len(COLOURS):
-        raise ValueError(f"no more than {len(COLOURS)} kinds of fault can be told apart")
-    rows = pd.concat(
-        [
-            accuracies(accuracy, splits, ["sft"], measure=f"fault:{kind}").assign(kind=kind)
-            for kind in found
-        ]
-    )
-    table = summary(rows, ["split", "kind", "sft_step"])
-    note = f"{style.sample(rows)}. {style.BANDS};\n{style.THIN}."
+        raise ValueError(f"at most {len(COLOURS)} kinds of fault can be told apart, not {found}")
+    rows = pd.concat([first_tries(faults, PREFIX + kind) for kind in found])
+    table = summary(rows, ["role", "shift", "kind", "step"])
+    note = f"{labels.sample(rows)}.\n{labels.intervals(rows)}{labels.singles(rows)}."
     figure, both = style.panels(1, 2, 2.8, note=note, sharey=True)
-    for axes, split in zip(both, splits, strict=True):
+    for axes, place, rows_there in style.panels_of(table, both, places):
         for kind, colour, marker in zip(found, COLOURS, MARKERS, strict=False):
-            part = table[(table["split"] == split) & (table["kind"] == kind)]
+            part = rows_there[rows_there["kind"] == kind]
             label = kind.replace("_", " ")
-            style.curve(axes, part, "sft_step", colour=colour, label=label, marker=marker, lw=1.2)
-        axes.set_title(style.SPLIT_LABELS[split])
-        style.step_axis(axes, list(table["sft_step"]), "SFT step", gap=0.08)
+            style.curve(axes, part, "step", colour=colour, label=label, marker=marker, lw=1.2)
+        axes.set_title(labels.split(*place))
+        style.step_axis(axes, list(table["step"]), f"{story.path_label} step", gap=0.08)
     style.percent_axis(both[0], "share of first replies")
     style.legend(figure, columns=7)
     return style.Drawing(figure, table)

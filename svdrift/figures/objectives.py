@@ -1,57 +1,53 @@
-"""Do the stages undo each other? The SFT loss during RL, and the reward during SFT."""
+"""Do the stages undo each other? The loss of the path's stage during RL, and RL's reward before."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import rl_run, summary
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import along, of, summary, trajectories
+from svdrift.story import Story
 
 
 @style.styled
-def draw(objectives: pd.DataFrame, last_update: int) -> style.Drawing:
-    """Left: loss of the SFT objective against RL update; right: reward against SFT step.
+def draw(objectives: pd.DataFrame, story: Story) -> style.Drawing:
+    """Left: the loss of the path's stage while RL runs; right: the reward along the path.
 
     Args:
-        objectives: `seed`, `run`, `sft_step`, `update`, `split`, `measure` (`sft_loss`, nats a
-            token; `reward`, mean of the first try), `value`. Rows of split `demonstrated` are
-            used: run `sft`, whose checkpoints are update 0, and that of RL from the starts of
-            which intermediate checkpoints were evaluated.
-        last_update: number of the update at which a run ends.
+        objectives: `seed`, `checkpoint`, `role`, `shift`, `measure` (`sft_loss`, nats a token;
+            `reward`, mean of the first try), `n`, `value`; rows of role `fit` are used.
+        story: its path, and the starts from which RL keeps more than its end.
     """
-    rows = objectives[objectives["split"] == "demonstrated"]
-    sft = rows[rows["run"] == "sft"]
-    method = rl_run(rows)
-    rl = rows[rows["run"] == method]
-    rl = rl[rl["sft_step"].isin(rl.loc[rl["update"].notna(), "sft_step"])]
-    rl = rl.fillna({"update": last_update})
-    before = sft[sft["sft_step"].isin(rl["sft_step"])].assign(update=0)
-    during_rl = pd.concat([before, rl]).query("measure == 'sft_loss'")
-    during_rl = during_rl.rename(columns={"sft_step": "start", "update": "step"})
-    during_sft = sft[sft["measure"] == "reward"].rename(columns={"sft_step": "step"})
+    rl = labels.rl_of(story)
+    rows = of(objectives, *labels.FIT)
+    during_rl = trajectories(rows[rows["measure"] == "sft_loss"], rl)
+    along_path = along(rows[rows["measure"] == "reward"], story)
     loss = summary(during_rl, ["start", "step"])
-    reward = summary(during_sft, ["step"])
-    note = f"Both on demonstrated hands, n = {style.size(rows)}; {style.seeds(rows)}; {style.THIN}."
+    reward = summary(along_path, ["step"])
+    note = (
+        f"Both on fitted problems, n = {labels.size(rows)}; {labels.seeds(rows)}"
+        f"{labels.singles(rows)}. No intervals; the left axis does not begin at 0."
+    )
     figure, (left, right) = style.panels(1, 2, 2.6, note=note)
-    starts = sorted(int(start) for start in loss["start"].unique())
-    colours = style.start_colours(starts)
-    for i, start in enumerate(starts):
+    starts = list(dict.fromkeys(during_rl["start"]))
+    colours, markers = style.shade(starts), labels.mark_by_place(starts)
+    for start in starts:
         style.curve(
             left,
             loss[loss["start"] == start],
             "step",
             colour=colours[start],
-            label=f"from SFT step {start}",
-            marker=style.MARKERS[i % len(style.MARKERS)],
+            label=f"{rl.label} from {start}",
+            marker=markers[start],
         )
-    left.set_title("Loss of SFT's objective during RL")
-    left.set_xlabel(f"{method.upper()} update")
+    left.set_title(f"Loss of {story.path_label} during {rl.label}")
+    left.set_xlabel(f"{rl.label} {rl.unit}")
     style.plain_log_ticks(left)
-    left.set_ylabel("SFT loss (nats a token)")
-    style.curve(right, reward, "step", colour=style.BLACK, label="SFT")
-    right.set_title("RL's reward during SFT")
-    style.step_axis(right, list(reward["step"]), "SFT step", gap=0.08)
+    left.set_ylabel("loss of the reply (nats a token)")
+    style.curve(right, reward, "step", colour=labels.PATH_COLOUR, label=story.path_label)
+    right.set_title(f"Reward during {story.path_label}")
+    style.step_axis(right, list(reward["step"]), f"{story.path_label} step", gap=0.08)
     right.set_ylabel("mean reward")
-    style.legend(figure, [left], columns=5)
-    data = pd.concat([loss.assign(phase="rl"), reward.assign(phase="sft")], ignore_index=True)
+    style.legend(figure)
+    data = pd.concat([loss.assign(phase="rl"), reward.assign(phase="path")], ignore_index=True)
     return style.Drawing(figure, data)

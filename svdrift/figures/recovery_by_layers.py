@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import main_repair, recoveries, summary
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import first_tries, main_repair, of, summary
+from svdrift.recovery import kind as kinds
 
 SHIFTS = {"directions": -0.008, "reset": 0.008}  # so that whiskers of one block stand apart
 
@@ -20,35 +21,36 @@ def draw(recovery: pd.DataFrame) -> style.Drawing:
         recovery: accuracies of the variants with `seed`, `repair`, `intervention` (its id, or
             `target`, `anchor`) and the choices of `Intervention`.
     """
-    splits = ["demonstrated", "id_test", "ood_test"]
-    rows = recoveries(recovery, splits)
+    rows = first_tries(recovery)
     repair = main_repair(rows)
     rows = rows[rows["repair"] == repair]
-    ends = rows[rows["intervention"].isin(list(style.END_LABELS))]
+    places = [labels.FIT, labels.ID, labels.OOD]
+    rows = pd.concat([of(rows, *place) for place in places])
+    ends = rows[rows["intervention"].isin(list(labels.END_LABELS))]
     blocks = rows[
         ((rows["kind"] == "directions") & (rows["top"] == 1) | (rows["kind"] == "reset"))
         & (rows["modules"] == "all")
         & rows["embedding_and_head"].eq(True)
         & rows["full_rank_reset"].eq(False)
     ]
-    table = summary(blocks, ["split", "kind", "layers_start", "layers_stop"])
-    end_table = summary(ends, ["split", "intervention"])
+    table = summary(blocks, ["role", "shift", "kind", "layers_start", "layers_stop"])
+    end_table = summary(ends, ["role", "shift", "intervention"])
     note = (
-        f"{style.repair(repair)}. {style.sample(rows)}. Each bar spans the layers that were given "
-        "back, with embedding and head. Whiskers and bands: 95 % intervals over hands, clustered "
-        "by multiset, averaged over seeds; dots: single seeds. Vertical axes do not begin at 0."
+        f"{labels.repair(repair)}. {labels.sample(rows)}. Each bar spans the layers that were "
+        f"given back, with embedding and head. {labels.intervals(rows, 'Whiskers and bands')}"
+        f"{labels.singles(rows, 'dots')}. Vertical axes do not begin at 0."
     )
     figure, axes = style.panels(1, 3, 2.9, note=note, sharex=True)
-    for panel, split in zip(axes, splits, strict=True):
-        style.end_lines(panel, end_table[end_table["split"] == split])
+    for panel, place, part in style.panels_of(table, axes, places):
         for kind, shift in SHIFTS.items():
-            _blocks(panel, table[(table["split"] == split) & (table["kind"] == kind)], kind, shift)
-        panel.set_title(style.SPLIT_LABELS[split])
+            _blocks(panel, part[part["kind"] == kind], kind, shift)
+        labels.end_lines(panel, of(end_table, *place))
+        panel.set_title(labels.split(*place))
         panel.set_xlim(-0.01, 1.01)
         panel.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
         panel.set_xlabel("layers, from the first (% of depth)")
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
+        style.share_axis(panel.yaxis)
         panel.set_ylabel("accuracy")
     style.legend(figure)
     return style.Drawing(figure, pd.concat([table, end_table], ignore_index=True))
@@ -59,17 +61,18 @@ def _blocks(axes: Axes, part: pd.DataFrame, kind: str, shift: float) -> None:
         return
     part = part.assign(middle=(part["layers_start"] + part["layers_stop"]) / 2 + shift)
     mean = part[part["seed"] == "mean"]
-    colour = style.KIND_COLOURS[kind]
+    record = kinds.kind(kind)
+    colour = record.colour
     axes.hlines(mean["value"], mean["layers_start"], mean["layers_stop"], color=colour, lw=2.2)
     axes.errorbar(
         mean["middle"],
         mean["value"],
         [mean["value"] - mean["low"], mean["high"] - mean["value"]],
-        fmt=style.KIND_MARKERS[kind],
+        fmt=record.marker,
         color=colour,
         lw=1.0,
         ms=4,
-        label=style.KIND_LABELS[kind] + (", all ranks" if kind == "directions" else ""),
+        label=record.label + (", all ranks" if kind == "directions" else ""),
         zorder=3,
     )
     dots = part[part["seed"] != "mean"]

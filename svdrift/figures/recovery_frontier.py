@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import main_repair, order, recoveries, summary, whole_depth
+from svdrift.checkpoints import ANCHOR, LAST
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import first_tries, main_repair, of, order, summary, whole_depth
+from svdrift.recovery import kind as kinds
+from svdrift.story import Story
 
-COSTS = ("demonstrated", "id_test")  # what may be lost, one row of panels each
-NAMES = {"last": "last SFT checkpoint", "anchor": "OOD peak of SFT"}
+COSTS = (labels.FIT, labels.ID)  # what may be lost, one row of panels each
 LEAST_SPAN = 0.1
-ENDS = list(style.END_LABELS)
+TITLE = 110  # letters that fit over all panels of a row
+ENDS = list(labels.END_LABELS)
 
 
 @style.styled
-def draw(recovery: pd.DataFrame) -> style.Drawing:
+def draw(recovery: pd.DataFrame, story: Story) -> style.Drawing:
     """OOD accuracy against ID accuracy of every intervention; a column of panels for each repair.
 
     Args:
         recovery: accuracies of the variants with `seed`, `repair`, `intervention` (its id, or
             `target`, `anchor`) and the choices of `Intervention`.
+        story: labels of stages.
     """
-    rows = recoveries(recovery, [*COSTS, "ood_test"])
+    rows = pd.concat([of(first_tries(recovery), *place) for place in (*COSTS, labels.OOD)])
     repairs = order(rows["repair"], [main_repair(rows)])
-    table = summary(rows, ["repair", "split", "intervention"])
+    table = summary(rows, ["repair", "role", "shift", "intervention"])
     choices = rows.drop_duplicates(["repair", "intervention"]).assign(
         path=whole_depth(rows)["kind"]  # aligned by row: those that lie on a path over all layers
     )
     choices = choices[["repair", "intervention", "kind", "path", "top", "bottom", "weight"]]
     note = (
-        f"{style.sample(rows)}. Up and to the right is better. Thin crosses: 95 % intervals over "
-        "hands, clustered by multiset, averaged over seeds. Lines: interpolation from target to "
+        f"{labels.sample(rows)}. Up and to the right is better. "
+        f"{labels.intervals(rows, 'Thin crosses')}. Lines: interpolation from target to "
         "anchor; directions of the top ranks, the more the further from the target. Hollow: some "
         "layers or modules only, or the smallest singular values."
     )
@@ -41,43 +46,40 @@ def draw(recovery: pd.DataFrame) -> style.Drawing:
     for i, (panel, (cost, repair)) in enumerate(zip(axes, places, strict=True)):
         part = table[table["repair"] == repair].merge(choices, on=["repair", "intervention"])
         _plane(panel, _points(part, cost))
-        panel.set_xlabel(f"accuracy, {style.SPLIT_LABELS[cost]}")
+        panel.set_xlabel(f"accuracy, {labels.split(*cost)}")
         if i < len(repairs):
-            panel.set_title(_title(repair), fontsize=7.5)
+            panel.set_title(_title(repair, story, TITLE // len(repairs)), fontsize=7)
         if i % len(repairs) == 0:
-            panel.set_ylabel("accuracy, OOD test")
+            panel.set_ylabel(f"accuracy, {labels.split(*labels.OOD)}")
     style.legend(figure, columns=4)
     return style.Drawing(figure, table.merge(choices, on=["repair", "intervention"]))
 
 
-def _title(repair: str) -> str:
-    target, anchor = (NAMES.get(name, name) for name in repair.split("-with-"))
-    return f"Target: {target}\nAnchor: {anchor}"
+def _title(repair: str, story: Story, width: int) -> str:
+    target, anchor = (_name(end, story) for end in repair.split("-with-"))
+    lines = (f"Target: {target}", f"Anchor: {anchor}")
+    return "\n".join(textwrap.fill(line, width) for line in lines)
 
 
-def _points(part: pd.DataFrame, cost: str) -> pd.DataFrame:
+def _name(end: str, story: Story) -> str:
+    if end == ANCHOR:
+        return f"OOD peak of {story.path_label}"
+    return f"last of {story.path_label}" if end == LAST else labels.checkpoint(story, end)
+
+
+def _points(part: pd.DataFrame, cost: tuple[str, str]) -> pd.DataFrame:
     """One row an intervention: means over seeds on both axes (suffixes `_x` and `_y`)."""
     mean = part[part["seed"] == "mean"]
-    other = mean.loc[mean["split"] == "ood_test", ["intervention", "value", "low", "high"]]
-    return mean[mean["split"] == cost].merge(other, on="intervention")
+    other = of(mean, *labels.OOD)[["intervention", "value", "low", "high"]]
+    return of(mean, *cost).merge(other, on="intervention")
 
 
 def _plane(axes: Axes, points: pd.DataFrame) -> None:
-    axes.errorbar(
-        points["value_x"],
-        points["value_y"],
-        [points["value_y"] - points["low_y"], points["high_y"] - points["value_y"]],
-        [points["value_x"] - points["low_x"], points["high_x"] - points["value_x"]],
-        fmt="none",
-        ecolor=style.GREY,
-        elinewidth=0.4,
-        alpha=0.6,
-        zorder=1,
-    )
+    style.crosses(axes, points)
     ends = points[points["intervention"].isin(ENDS)].set_index("intervention")
-    for kind, label in style.KIND_LABELS.items():
-        part = points[points["kind"] == kind]
-        colour, marker = style.KIND_COLOURS[kind], style.KIND_MARKERS[kind]
+    for kind in order(points["kind"].dropna(), labels.KINDS):
+        part, record = points[points["kind"] == kind], kinds.kind(kind)
+        colour, marker, label = record.colour, record.marker, record.label
         whole = part["path"].eq(kind) & part["bottom"].eq(0)
         if kind in ("interpolate", "directions"):
             path = pd.concat([ends.loc[["target"]], part[whole].sort_values(["weight", "top"])])
@@ -96,7 +98,7 @@ def _plane(axes: Axes, points: pd.DataFrame) -> None:
                 label=label,
                 zorder=3,
             )
-    for end, marker in style.END_MARKERS.items():
+    for end, marker in labels.END_MARKERS.items():
         point = ends.loc[end]
         axes.plot(
             point["value_x"],
@@ -106,12 +108,11 @@ def _plane(axes: Axes, points: pd.DataFrame) -> None:
             mec="white",
             mew=0.5,
             ms=10 if marker == "*" else 7.5,
-            label=style.END_LABELS[end],
+            label=labels.END_LABELS[end],
             zorder=4,
         )
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5))
-        axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
+        style.share_axis(axis)
     axes.margins(0.06)
     low, high = axes.get_xlim()
     if high - low < LEAST_SPAN:  # or chance differences would fill the panel

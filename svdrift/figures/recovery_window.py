@@ -1,60 +1,75 @@
-"""From which SFT checkpoints does RL bring OOD back, and does it more than its controls?"""
+"""From which checkpoints of the path does RL bring OOD back, and more than its controls?"""
 
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import accuracies, summary
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import along, first_tries, of, results, summary
+from svdrift.story import Story
 
-PUBLISHED_RUNS = {"ood_accuracy_sft": "sft", "ood_accuracy_after_rl": "ppo"}
+PATH = "path"
 
 
 @style.styled
-def draw(accuracy: pd.DataFrame, published: pd.DataFrame) -> style.Drawing:
-    """Accuracy of each SFT checkpoint and of every run started from it, against SFT step.
+def draw(accuracy: pd.DataFrame, published: pd.DataFrame, story: Story) -> style.Drawing:
+    """Accuracy of each checkpoint of the path and of every run started from it, by its step.
 
     Args:
-        accuracy: the accuracy table with `seed`, `run`, `sft_step` (of the start), `update`; of
-            each run its end on `ood_test` and `id_test` is used.
+        accuracy: the accuracy table with `seed`; of OOD and ID test.
         published: `llama_ood_by_checkpoint`.
+        story: its path, RL and the controls.
     """
-    splits = ["ood_test", "id_test"]
-    rows = accuracies(accuracy, splits, list(style.RUN_LABELS))
-    table = summary(rows, ["split", "run", "sft_step"])
-    note = f"{style.sample(rows)}. {style.BANDS};\n{style.THIN}. {style.PUBLISHED}."
-    figure, axes = style.panels(1, 3, 3.1, note=note)
-    for panel, split in zip(axes, splits, strict=False):
-        for run, label in style.RUN_LABELS.items():
-            part = table[(table["split"] == split) & (table["run"] == run)]
-            if len(part):
-                style.curve(
-                    panel,
-                    part,
-                    "sft_step",
-                    colour=style.RUN_COLOURS[run],
-                    label=label,
-                    marker=style.RUN_MARKERS[run],
-                    lw=1.7 if run in ("sft", "ppo", "grpo") else 1.0,
-                )
-        panel.set_title(f"This study: {style.SPLIT_LABELS[split]}")
-        style.step_axis(panel, list(table["sft_step"]), "SFT step of the start", gap=0.17)
-        style.percent_axis(panel, "accuracy")
-    other = published.melt("sft_step", list(PUBLISHED_RUNS), "run", "value")
-    other = other.assign(
-        run=other["run"].map(PUBLISHED_RUNS), value=other["value"] / 100, split="published"
+    labels.rl_of(story)
+    places = [labels.OOD, labels.ID]
+    whole = first_tries(of(accuracy, "test", "id", "ood"))
+    looks = labels.ends(story)
+    rows = pd.concat(
+        [along(whole, story).assign(line=PATH)]
+        + [results(whole, look.role, story).assign(line=look.role.stage) for look in looks]
     )
-    for name in PUBLISHED_RUNS.values():
-        part = other[other["run"] == name]
-        axes[2].plot(
-            part["sft_step"],
-            part["value"],
-            color=style.RUN_COLOURS[name],
-            marker=style.RUN_MARKERS[name],
-        )
-    axes[2].set_title(style.PUBLISHED_TITLE)
-    axes[2].set_xlabel("SFT step of the start")
-    style.percent_axis(axes[2], "accuracy")
+    table = summary(rows, ["role", "shift", "line", "step"])
+    note = (
+        f"{labels.sample(rows)}. {labels.intervals(rows)}; whiskers where a line is one point"
+        f"{labels.singles(rows)}. {labels.PUBLISHED}."
+    )
+    figure, axes = style.panels(1, 3, 3.1, note=note)
+    for panel, place, part in style.panels_of(table, axes, places):
+        _line(panel, part, PATH, labels.PATH_COLOUR, labels.PATH_MARKER, story.path_label, 1.7)
+        for i, look in enumerate(looks):
+            name, width = f"then {look.role.label}", 1.0 if i else 1.7
+            _line(panel, part, look.role.stage, look.colour, look.marker, name, width)
+        panel.set_title(f"This study: {labels.split(*place)}")
+        style.step_axis(panel, list(table["step"]), f"{story.path_label} step of the start", 0.17)
+        style.percent_axis(panel, "accuracy")
+    other = _published(axes[2], published)
     style.legend(figure, columns=3)
-    data = pd.concat([table, other.assign(seed="mean")], ignore_index=True)
-    return style.Drawing(figure, data)
+    return style.Drawing(figure, pd.concat([table, other], ignore_index=True))
+
+
+def _line(
+    axes: Axes, table: pd.DataFrame, line: str, colour: str, marker: str, label: str, width: float
+) -> None:
+    part = table[table["line"] == line]
+    style.curve(axes, part, "step", colour=colour, label=label, marker=marker, lw=width)
+    mean = part[part["seed"] == "mean"]
+    if len(mean) == 1:  # a band of one point has no width
+        style.whiskers(axes, mean, "step", colour)
+
+
+def _published(axes: Axes, published: pd.DataFrame) -> pd.DataFrame:
+    """The published curves, which are OOD; returns what is drawn."""
+    looks = {
+        "ood_accuracy_sft": (PATH, labels.PATH_COLOUR, labels.PATH_MARKER),
+        "ood_accuracy_after_rl": ("rl", labels.RL_COLOUR, labels.RL_MARKER),
+    }
+    parts = []
+    for column, (line, colour, marker) in looks.items():
+        step, value = published[labels.PUBLISHED_STEP], published[column] / 100
+        axes.plot(step, value, color=colour, marker=marker)
+        parts.append(pd.DataFrame({"step": step, "value": value}).assign(line=line))
+    axes.set_title(labels.PUBLISHED_TITLE)
+    axes.set_xlabel("SFT step of the start")
+    style.percent_axis(axes, "accuracy")
+    return pd.concat(parts).assign(role="published", shift="ood", seed="mean")

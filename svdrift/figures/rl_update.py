@@ -1,4 +1,4 @@
-"""Does RL undo what SFT did, or does it go elsewhere?"""
+"""Does RL undo what the stage before it did, or does it go elsewhere?"""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from svdrift.figures import style
+from svdrift.figures import labels, style
 from svdrift.figures.aggregate import ANY, average, order, summary
+from svdrift.story import Story
 
 UNDONE = {"value": "observed", "low": "minus_random_low", "high": "minus_random_high"}
 
 
 @style.styled
-def draw(updates: pd.DataFrame) -> style.Drawing:
-    """Angles between the updates of SFT and RL, and the share of SFT's update that RL undoes.
+def draw(updates: pd.DataFrame, story: Story) -> style.Drawing:
+    """Angles between the updates of the path and of RL, and the share of the first that RL undoes.
 
     Args:
-        updates: `update_rows` with `sft_step` of RL's start and `seed`.
+        updates: `update_rows` with `result` (id of RL's result) and `seed`.
+        story: RL, the order of its starts, and the path's label.
     """
+    rl, path = labels.rl_of(story).label, story.path_label
     rows = updates[updates["observed"].notna()]  # empty where an update left a matrix alone
-    starts = sorted(rows["sft_step"].unique())
-    colours = style.start_colours(starts)
+    rows = rows.assign(origin=_origins(rows["result"], story))
+    starts = order(rows["origin"], story.starts)
+    colours = style.shade(starts)
     angles = rows[rows["measure"] == "mean_angle"]
     angles = pd.concat(
         [angles.assign(series=name, value=angles[name]) for name in ("observed", "random")]
@@ -32,33 +36,36 @@ def draw(updates: pd.DataFrame) -> style.Drawing:
     undone = rows[rows["measure"] == "undone"]
     undone = undone.assign(**{name: undone[column] for name, column in UNDONE.items()})
     undone = undone[undone["layer"].notna()]
-    ratios = rows[rows["measure"] == "norm_ratio"].groupby("sft_step")["observed"].mean()
+    ratios = rows[rows["measure"] == "norm_ratio"].groupby("origin")["observed"].mean()
 
     tables = {
-        "angle": _over_matrices(angles, ["series", "side", "sft_step", "stop"]),
-        "undone by module": _over_matrices(undone, ["sft_step", "module"]),
-        "undone by layer": _over_matrices(undone, ["sft_step", "layer"]),
+        "angle": _over_matrices(angles, ["series", "side", "origin", "stop"]),
+        "undone by module": _over_matrices(undone, ["origin", "module"]),
+        "undone by layer": _over_matrices(undone, ["origin", "layer"]),
     }
     count = rows[["layer", "module"]].drop_duplicates()
     note = (
-        f"n = {len(count)} matrices that both updates changed; {style.seeds(rows)}, {style.THIN}. "
+        f"n = {len(count)} matrices that both updates changed; {labels.seeds(rows)}"
+        f"{labels.singles(rows)}. "
         "Points: means over matrices. Whiskers and bands: 95 % intervals, from what a random "
-        "direction of RL's size would undo. In brackets: norm of RL's update over SFT's (mean), "
-        "which the mean share cannot exceed."
+        f"direction of the size of {rl} would undo. In brackets: norm of the update of {rl} over "
+        f"that of {path} (mean), which the mean share cannot exceed."
     )
     figure, axes = style.panels(2, 2, 4.4, note=note)
-    labels = {start: f"from SFT step {start:g} (norm {ratios[start]:.2g})" for start in starts}
-    for panel, (side, name) in zip(axes, style.SIDE_LABELS.items(), strict=False):
+    names = {start: f"from {start} (norm {ratios[start]:.2g})" for start in starts}
+    for panel, (side, name) in zip(axes, labels.SIDE_LABELS.items(), strict=False):
         part = tables["angle"]
         part = part[part["side"] == side]
-        _angles(panel, part, colours, labels)
+        _angles(panel, part, colours, names)
         panel.set_title(f"Angle between the updates, {name}")
     _undone_by_module(axes[2], tables["undone by module"], colours)
+    axes[2].set_title(f"Share of the update of {path} undone, by module", fontsize=7.5)
+    axes[2].set_xlabel("module")
     for start, colour in colours.items():
         part = tables["undone by layer"]
-        part = part[part["sft_step"] == start]
-        style.curve(axes[3], part, "layer", colour=colour, label=labels[start])
-    axes[3].set_title("Share of SFT's update undone, by layer")
+        part = part[part["origin"] == start]
+        style.curve(axes[3], part, "layer", colour=colour, label=names[start])
+    axes[3].set_title(f"Share of the update of {path} undone, by layer", fontsize=7.5)
     axes[3].set_xlabel("layer")
     axes[3].xaxis.set_major_locator(MaxNLocator(8, integer=True))
     for panel in axes[2:]:
@@ -69,20 +76,32 @@ def draw(updates: pd.DataFrame) -> style.Drawing:
     return style.Drawing(figure, data)
 
 
+def _origins(ends: pd.Series, story: Story) -> pd.Series:
+    """Ids of the starts that RL's results come from.
+
+    Raises:
+        KeyError: one is no result of the story's RL.
+    """
+    origins = {end: start for start, end in labels.rl_of(story).results.items()}
+    if unknown := set(ends) - set(origins):
+        raise KeyError(f"not a result of the story's RL: {', '.join(sorted(unknown))}")
+    return ends.map(origins)
+
+
 def _over_matrices(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Means over matrices in each seed, and over seeds; columns `by`, `seed`, `value`, ..."""
     return summary(average(rows, [*by, "seed"], ANY), by, ANY)
 
 
 def _angles(
-    axes: Axes, table: pd.DataFrame, colours: dict[int, Any], labels: dict[int, str]
+    axes: Axes, table: pd.DataFrame, colours: dict[str, Any], names: dict[str, str]
 ) -> None:
     null = table[(table["series"] == "random") & (table["seed"] == "mean")]
     mean = null.groupby("stop")["value"].mean()
     axes.plot(mean.index, mean, ":", color=style.BLACK, lw=1.2, label="unrelated updates")
     for start, colour in colours.items():
-        part = table[(table["series"] == "observed") & (table["sft_step"] == start)]
-        style.curve(axes, part, "stop", colour=colour, label=labels[start])
+        part = table[(table["series"] == "observed") & (table["origin"] == start)]
+        style.curve(axes, part, "stop", colour=colour, label=names[start])
     axes.set_ylim(0, 92)
     axes.yaxis.set_major_locator(FixedLocator([0, 30, 60, 90]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda degrees, _: f"{degrees:g}°"))
@@ -91,12 +110,12 @@ def _angles(
     axes.set_xlabel("k: share of the ranks of each update (%)")
 
 
-def _undone_by_module(axes: Axes, table: pd.DataFrame, colours: dict[int, Any]) -> None:
-    modules = order(table["module"], style.MODULES)
+def _undone_by_module(axes: Axes, table: pd.DataFrame, colours: dict[str, Any]) -> None:
+    modules = order(table["module"], labels.MODULES)
     step = 0.7 / max(len(colours), 2)
     for i, (start, colour) in enumerate(colours.items()):
         place = {m: j + (i - (len(colours) - 1) / 2) * step for j, m in enumerate(modules)}
-        part = table[table["sft_step"] == start]
+        part = table[table["origin"] == start]
         mean = part[part["seed"] == "mean"]
         axes.errorbar(
             mean["module"].map(place),
@@ -112,4 +131,3 @@ def _undone_by_module(axes: Axes, table: pd.DataFrame, colours: dict[int, Any]) 
             axes.plot(dots["module"].map(place), dots["value"], "_", color=colour, ms=4, mew=0.7)
     axes.set_xticks(range(len(modules)), modules)
     axes.grid(visible=False, axis="x")
-    axes.set_title("Share of SFT's update undone, by module")

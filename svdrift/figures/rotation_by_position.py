@@ -6,26 +6,29 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import beside_nulls, main_pair, moved, order
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import beside_nulls, main_pair, order
+from svdrift.spectra.moved import moved
+from svdrift.story import Story
 
 
 @style.styled
-def draw(drift: pd.DataFrame, matrices: pd.DataFrame) -> style.Drawing:
+def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Drawing:
     """Angle of each window of the spectrum, by module; below it minus the isotropic null.
 
     Args:
         drift: `drift_rows` with `pair`, `seed`, `before`, `after`.
         matrices: `matrix_rows` with `checkpoint`, `seed`.
+        story: names the pair that is shown where the anchor is the last checkpoint.
     """
     rows = moved(drift)
-    rows = rows[(rows["pair"] == main_pair(rows)) & (rows["measure"] == "window_angle")]
+    rows = rows[(rows["pair"] == main_pair(rows, story)) & (rows["measure"] == "window_angle")]
     rows = rows.assign(position=(rows["start"] + rows["stop"]) / 2)
     table = beside_nulls(rows, ["side", "module", "position"])
-    modules = order(rows["module"], style.MODULES)
+    modules = order(rows["module"], labels.MODULES)
     ends = rows.loc[rows["start"] == 0, "stop"].min(), rows.loc[rows["stop"] == 1, "start"].max()
     note = (
-        f"{style.matrices(rows)}. Means over layers; {style.THIN}. Bands: 95 % intervals "
+        f"{labels.matrices(rows)}. Means over layers{labels.singles(rows)}. Bands: 95 % intervals "
         "over draws of the noise. Shaded: head and tail (first and last window). Where "
         "neighbouring singular values are nearly equal, any change turns a window far."
     )
@@ -34,7 +37,7 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame) -> style.Drawing:
         len(modules),
         3.7,
         note=note,
-        warning=style.looks_random(matrices, [*rows["before"], *rows["after"]]),
+        warning=labels.looks_random(matrices, [*rows["before"], *rows["after"]]),
         xlabel="position in the spectrum (0: largest singular values)",
         sharex=True,
         sharey="row",
@@ -43,9 +46,9 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame) -> style.Drawing:
     for module, top, bottom in zip(modules, above, below, strict=True):
         top.set_title(module)
         bottom.axhline(0, color=style.BLACK, lw=0.8, zorder=1)
-        for side in style.SIDE_LABELS:
+        for side in labels.SIDE_LABELS:
             part = table[(table["module"] == module) & (table["side"] == side)]
-            style.rotation_lines(top, part, "position", side)
+            labels.rotation_lines(top, part, "position", side)
             _difference(bottom, part[part["series"] == "minus_isotropic"], side)
         for panel in (top, bottom):
             panel.axvspan(0, ends[0], color="#EFEFEF", lw=0, zorder=0)
@@ -59,10 +62,10 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame) -> style.Drawing:
     below[0].set_ylabel("observed minus\nisotropic noise")
     for panel in (above[0], below[0]):
         panel.yaxis.set_major_formatter(FuncFormatter(lambda degrees, _: f"{degrees:g}°"))
-    style.nulls_legend(figure)
+    labels.nulls_legend(figure)
     return style.Drawing(figure, table)
 
 
 def _difference(axes: Axes, part: pd.DataFrame, side: str) -> None:
-    colour, options = style.SIDE_COLOURS[side], style.SIDE_OPTIONS[side]
+    colour, options = labels.SIDE_COLOURS[side], labels.SIDE_OPTIONS[side]
     style.curve(axes, part, "position", colour=colour, label="_difference", **options)

@@ -1,4 +1,4 @@
-"""Where in the model did SFT turn directions more, or less, than noise of its size?"""
+"""Where in the model did training turn directions more, or less, than noise of its size?"""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import ANY, main_pair, moved, order, summary
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import ANY, main_pair, order, summary
+from svdrift.spectra.moved import moved
+from svdrift.story import Story
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
 OBSERVED = "Energy off the diagonal\nobserved"
@@ -17,15 +19,16 @@ MOST_WITH_NUMBERS = 8  # layers; cells of deeper models are too flat for digits
 
 
 @style.styled
-def draw(drift: pd.DataFrame, matrices: pd.DataFrame) -> style.Drawing:
+def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Drawing:
     """Layer by module: rotation of the leading share and energy off the diagonal, minus null.
 
     Args:
         drift: `drift_rows` with `pair`, `seed`, `before`, `after`.
         matrices: `matrix_rows` with `checkpoint`, `seed`.
+        story: names the pair that is shown where the anchor is the last checkpoint.
     """
     rows = moved(drift[drift["layer"].notna()])
-    rows = rows[rows["pair"] == main_pair(rows)]
+    rows = rows[rows["pair"] == main_pair(rows, story)]
     angles = rows[(rows["measure"] == "mean_angle") & (rows["region"] == "top")]
     least = angles.groupby("module")["stop"].transform("min")  # rounded to whole ranks
     angles = angles[angles["stop"] == least]
@@ -44,11 +47,13 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame) -> style.Drawing:
     table = pd.concat([part.assign(panel=name) for name, part in parts.items()])
     table = summary(table, ["panel", "layer", "module"], ANY)
     means = table[table["seed"] == "mean"]
-    modules = order(rows["module"], style.MODULES)
+    modules = order(rows["module"], labels.MODULES)
     layers = sorted(rows["layer"].astype(int).unique())
+    unclear = "in brackets" if len(layers) <= MOST_WITH_NUMBERS else "crossed"
     note = (
-        f"{style.matrices(rows)}, means. Red: more than isotropic noise of the update's size, "
-        "blue: less; in brackets or crossed: the 95 % interval over draws of the noise holds 0. "
+        f"{labels.matrices(rows)}{', means' if labels.several(rows) else ''}. "
+        "Red: more than isotropic noise of the update's size, blue: less; "
+        f"{unclear}: the 95 % interval over draws of the noise holds 0. "
         "Rotation: mean principal angle. Energy: share of the update that lies within the anchor's "
         "singular bases, but off their diagonal."
     )
@@ -57,7 +62,7 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame) -> style.Drawing:
         len(parts),
         min(1.75 + 0.25 * len(layers), 6.0),
         note=note,
-        warning=style.looks_random(matrices, [*rows["before"], *rows["after"]]),
+        warning=labels.looks_random(matrices, [*rows["before"], *rows["after"]]),
         sharey=True,
     )
     both = max(means.loc[means["panel"].isin(list(parts)[:2]), "value"].abs().max(), 1e-9)
@@ -119,7 +124,7 @@ def _map(
             va="center",
         )
     axes.grid(visible=False)
-    axes.set_xticks(range(len(modules)), modules, rotation=90)
+    axes.set_xticks(range(len(modules)), modules, rotation=90 if len(modules) > 4 else 0)
     bar = axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.9, aspect=18)
     bar.outline.set_linewidth(0.4)
     bar.ax.xaxis.set_major_locator(MaxNLocator(4))

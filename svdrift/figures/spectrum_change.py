@@ -6,8 +6,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import ANY, main_pair, moved, order, summary
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import ANY, main_pair, order, summary
+from svdrift.spectra.moved import moved
+from svdrift.story import Story
 
 PUBLISHED_MODULES = ("q", "k", "v", "down")
 PLACE = ["layer", "module", "index"]
@@ -19,6 +21,7 @@ def draw(
     drift: pd.DataFrame,
     spectrum: pd.DataFrame,
     matrices: pd.DataFrame,
+    story: Story,
 ) -> style.Drawing:
     """Singular values (dashed, left axis) and their change (right axis) between two checkpoints.
 
@@ -29,10 +32,11 @@ def draw(
         drift: `drift_rows` with `pair`, `seed`; of it what moved, and the measure `value_change`.
         spectrum: `spectrum_rows` with `checkpoint`, `seed`; of it `law`, at the checkpoint before.
         matrices: `matrix_rows` with `checkpoint`, `seed`.
+        story: names the pair that is shown where the anchor is the last checkpoint.
     """
-    pair = main_pair(moved(drift))
+    pair = main_pair(moved(drift), story)
     changes = value_changes[(value_changes["pair"] == pair) & value_changes["layer"].notna()]
-    modules = order(changes["module"], [*PUBLISHED_MODULES, *style.MODULES])[:4]
+    modules = order(changes["module"], [*PUBLISHED_MODULES, *labels.MODULES])[:4]
     layers = sorted({int(changes["layer"].min()), int(changes["layer"].max())})
     changes = changes[changes["module"].isin(modules) & changes["layer"].isin(layers)]
     law = spectrum.rename(columns={"checkpoint": "before"})[["seed", "before", *PLACE, "law"]]
@@ -45,8 +49,10 @@ def draw(
         sizes.groupby(["layer", "module"])[c].mean() for c in ("observed", "isotropic")
     )
 
+    several = labels.several(changes)
     note = (
-        f"{style.matrices(changes)}, means bold, {style.THIN}. Percent: norm of all changes "
+        f"{labels.matrices(changes)}{'; means bold' if several else ''}"
+        f"{labels.singles(changes)}. Percent: norm of all changes "
         "over norm of all values; in brackets for isotropic noise of the update's size. Left and "
         "right axes differ in scale. Law: Marchenko-Pastur, at the matrix's shape and norm."
     )
@@ -55,7 +61,7 @@ def draw(
         len(modules),
         0.95 + 1.45 * len(layers),
         note=note,
-        warning=style.looks_random(matrices, [*changes["before"], *changes["after"]]),
+        warning=labels.looks_random(matrices, [*changes["before"], *changes["after"]]),
     )
     places = [(layer, module) for layer in layers for module in modules]
     for i, (panel, (layer, module)) in enumerate(zip(axes, places, strict=True)):

@@ -1,10 +1,10 @@
-"""What all figures share: size, fonts, colours, axes, curves with bands, and how they are saved."""
+"""How every figure is drawn: size, fonts, palette, axes, curves with bands, forests, files."""
 
 from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -14,6 +14,7 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import (
@@ -33,79 +34,6 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 ALARM = "#C00000"  # for warnings alone
 YELLOW, BLUE, RED, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#767676"
 
-SPLIT_LABELS = {
-    "demonstrated": "ID, demonstrated hands",
-    "id_test": "ID test",
-    "ood_test": "OOD test",
-}
-SPLIT_COLOURS = {"demonstrated": SKY, "id_test": BLUE, "ood_test": RED}
-RUN_LABELS = {
-    "sft": "SFT",
-    "ppo": "then RL (PPO)",
-    "grpo": "then RL (GRPO)",
-    "continued": "then more SFT, same demonstrations",
-    "wide": "then SFT on RL's hands",
-    "demonstrated-ppo": "then PPO on demonstrated hands",
-    "demonstrated-grpo": "then GRPO on demonstrated hands",
-}
-RUN_COLOURS = {
-    "sft": BLACK,
-    "ppo": RED,
-    "grpo": RED,
-    "continued": SKY,
-    "wide": GREEN,
-    "demonstrated-ppo": PURPLE,
-    "demonstrated-grpo": PURPLE,
-}
-RUN_MARKERS = {
-    "sft": "o",
-    "ppo": "s",
-    "grpo": "s",
-    "continued": "^",
-    "wide": "D",
-    "demonstrated-ppo": "v",
-    "demonstrated-grpo": "v",
-}
-MODULES = ("q", "k", "v", "o", "gate", "up", "down", "embedding", "head")  # as in the model
-SIDE_LABELS = {"left": "left (U)", "right": "right (V)"}
-SIDE_COLOURS = {"left": BLUE, "right": ORANGE}
-SIDE_OPTIONS: dict[str, dict[str, Any]] = {  # where both coincide, both are seen
-    "left": {"lw": 1.8, "ms": 3.4},
-    "right": {"lw": 0.9, "ms": 1.8},
-}
-NULL_LABELS = {
-    "observed": "observed",
-    "isotropic": "isotropic noise of the update's size",
-    "random": "two unrelated matrices",
-}
-NULL_LINES = {"observed": "-", "isotropic": "--", "random": ":"}
-KIND_LABELS = {
-    "directions": "directions (UV merging)",
-    "triplets": "triplets",
-    "values": "singular values only",
-    "random_directions": "random directions",
-    "interpolate": "interpolation of weights",
-    "reset": "reset of whole layers",
-}
-KIND_COLOURS = {
-    "directions": RED,
-    "triplets": ORANGE,
-    "values": BLUE,
-    "random_directions": GREY,
-    "interpolate": BLACK,
-    "reset": PURPLE,
-}
-KIND_MARKERS = {
-    "directions": "o",
-    "triplets": "s",
-    "values": "D",
-    "random_directions": "X",
-    "interpolate": ".",
-    "reset": "^",
-}
-END_LABELS = {"target": "target, before the repair", "anchor": "anchor"}
-END_LINES = {"target": ":", "anchor": "--"}
-END_MARKERS = {"target": "P", "anchor": "*"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 STYLE: dict[str, Any] = {
@@ -203,47 +131,6 @@ def panels(
     return figure, list(axes.flat)
 
 
-def rotation_lines(axes: Axes, table: pd.DataFrame, x: str, side: str) -> None:
-    """One side of `aggregate.beside_nulls`: the observed angles, and means of both nulls."""
-    colour = SIDE_COLOURS[side]
-    for series, line in NULL_LINES.items():
-        part = table[table["series"] == series].drop(columns=["low", "high"])
-        if series == "observed":
-            curve(axes, part, x, colour=colour, label="_observed", **SIDE_OPTIONS[side])
-        else:
-            mean = part[part["seed"] == "mean"].sort_values(x)
-            axes.plot(mean[x], mean["value"], line, color=colour, lw=1.0)
-
-
-def nulls_legend(figure: Figure) -> None:
-    """What the colours (sides) and lines (observed, nulls) of a figure of rotation are."""
-    first = figure.axes[0]
-    for side in SIDE_LABELS:
-        first.plot([], [], color=SIDE_COLOURS[side], lw=2, label=SIDE_LABELS[side])
-    for series, name in NULL_LABELS.items():
-        marker = "o" if series == "observed" else None
-        line = NULL_LINES[series]
-        first.plot([], [], color=GREY, marker=marker, linestyle=line, lw=1.2, label=name)
-    legend(figure, [first], columns=5)
-
-
-def looks_random(matrices: pd.DataFrame, checkpoints: Iterable[str]) -> str:
-    """A warning that names the checkpoints with matrices that look freshly initialised, or none.
-
-    `matrices`: `checkpoint`, `seed`, `looks_random`, one row a matrix.
-    """
-    own = matrices[matrices["checkpoint"].isin(set(checkpoints))]
-    random = own[own["looks_random"]]
-    if random.empty:
-        return ""
-    names = random["checkpoint"].unique()
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return (
-        f"WARNING: {len(random):,} of {len(own):,} matrices look never trained ({listed}): "
-        "their directions are noise"
-    )
-
-
 def legend(figure: Figure, panels: Sequence[Axes] | None = None, columns: int = 4) -> None:
     """One legend above all panels, of every distinct label in `panels` (all if none are given)."""
     found: dict[str, Any] = {}
@@ -270,14 +157,6 @@ def curve(
         thin = {"color": colour, "lw": 0.5, "alpha": 0.6, "linestyle": options.get("linestyle")}
         for part in seeds:
             axes.plot(part[x], part["value"], zorder=2, **thin)
-
-
-def end_lines(axes: Axes, table: pd.DataFrame) -> None:
-    """Target and anchor of a repair as horizontal lines, from a summary by `intervention`."""
-    for end, label in END_LABELS.items():
-        mean = table[(table["intervention"] == end) & (table["seed"] == "mean")].iloc[0]
-        axes.axhline(mean["value"], color=GREEN, linestyle=END_LINES[end], lw=1.2, label=label)
-        axes.axhspan(mean["low"], mean["high"], color=GREEN, alpha=0.1, lw=0)
 
 
 def step_axis(axes: Axes, steps: Sequence[float], label: str, gap: float = 0.11) -> None:
@@ -320,52 +199,113 @@ def plain_log_ticks(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def start_colours(starts: Iterable[int]) -> dict[int, Any]:
-    """A colour for each SFT step that RL starts from, dark to light (viridis)."""
-    ordered = sorted(set(starts))
-    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.88, max(len(ordered), 2)))
-    return dict(zip(ordered, shades, strict=False))
+def shade(starts: Sequence[str]) -> dict[str, Any]:
+    """A colour for each start in the order given, dark to light (viridis)."""
+    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.88, max(len(starts), 2)))
+    return dict(zip(starts, shades, strict=False))
 
 
-def sample(table: pd.DataFrame) -> str:
-    """`n = 1,000 hands a seed (ID test; OOD test); 3 seeds`, from an accuracy table."""
-    splits: dict[str, list[str]] = {}
-    for split, part in table.groupby("split", sort=False):
-        splits.setdefault(size(part), []).append(SPLIT_LABELS[str(split)])
-    parts = [f"{n} hands a seed ({'; '.join(labels)})" for n, labels in splits.items()]
-    return f"n = {', '.join(parts)}; {seeds(table)}"
+def whiskers(axes: Axes, mean: pd.DataFrame, x: str, colour: Any) -> None:
+    """Intervals of single points, which a band cannot show."""
+    lengths = [mean["value"] - mean["low"], mean["high"] - mean["value"]]
+    axes.errorbar(mean[x], mean["value"], lengths, fmt="none", ecolor=colour, elinewidth=1.0)
 
 
-def between(pair: str) -> str:
-    """`anchor to last`, of the pair `anchor-to-last`."""
-    return pair.replace("-to-", " to ")
+def bold_and_ticks(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows to draw with whiskers, and rows to draw as ticks.
+
+    Whiskers go to the row over all seeds (without a `seed`) where there is one; otherwise to the
+    rows of single seeds, and there are no ticks.
+    """
+    pooled = rows[rows["seed"].isna()]
+    return (pooled, rows[rows["seed"].notna()]) if len(pooled) else (rows, pooled)
 
 
-def matrices(table: pd.DataFrame) -> str:
-    """`n = 28 matrices, anchor to last; 3 seeds`, from a table of drift."""
-    count = len(table[["layer", "module"]].drop_duplicates())
-    pairs = " and ".join(between(pair) for pair in table["pair"].unique())
-    return f"n = {count} matrices, {pairs}; {seeds(table)}"
+def pooled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows over all seeds where there are any, else those of single seeds."""
+    return bold_and_ticks(rows)[0]
 
 
-def repair(name: str) -> str:
-    """`Repair: last with anchor`."""
-    return f"Repair: {name.replace('-with-', ' with ')}"
+@dataclass(frozen=True)
+class Mark:
+    """One entry in a row of a forest plot: which rows it shows, and how they look."""
+
+    rows: pd.DataFrame
+    colour: str
+    marker: str
+    label: str | None = None
 
 
-def size(table: pd.DataFrame) -> str:
-    """The number of hands in column `n`: `1,000`, or `980 to 1,000` where rows differ."""
-    low, high = table["n"].min(), table["n"].max()
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+def forest(
+    axes: Axes,
+    lines: Sequence[Sequence[Mark]],
+    columns: tuple[str, str, str] = ("difference", "low", "high"),
+) -> None:
+    """A forest plot: a band for each of `lines` from above, its marks side by side within.
+
+    Args:
+        axes: the vertical axis runs from the first line (0) down; its labels are the caller's.
+        lines: for each line its marks; a mark may have no rows, which leaves its place empty.
+        columns: of value and ends of the interval; rows without a value are not drawn.
+    """
+    value, low, high = columns
+    for y, marks in enumerate(lines):
+        if y % 2:
+            axes.axhspan(y - 0.5, y + 0.5, color="#F4F4F4", lw=0, zorder=0)
+        for j, mark in enumerate(marks):
+            place = y + 0.8 * ((j + 0.5) / len(marks) - 0.5)
+            bold, ticks = bold_and_ticks(mark.rows[mark.rows[value].notna()])
+            spread = 0.36 * (np.arange(1, len(bold) + 1) / (len(bold) + 1) - 0.5) / len(marks)
+            axes.errorbar(
+                bold[value],
+                place + spread,
+                xerr=[bold[value] - bold[low], bold[high] - bold[value]],
+                fmt=mark.marker,
+                color=mark.colour,
+                lw=1.1 if len(bold) == 1 else 0.7,
+                ms=6 if mark.marker == "." else 3.4,
+                label=mark.label,
+            )
+            if len(ticks):
+                at = [place] * len(ticks)
+                axes.plot(ticks[value], at, "|", color=mark.colour, ms=4.5, mew=0.7)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.margins(x=0.08)
 
 
-def seeds(table: pd.DataFrame) -> str:
-    """`1 seed`, `3 seeds`."""
-    count = table["seed"].nunique()
-    return f"{count} seed" if count == 1 else f"{count} seeds"
+def points_axis(axes: Axes, label: str) -> None:
+    """A horizontal axis of differences between shares, in percentage points."""
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{100 * value:+.3g}" if value else "0")
+    )
+    axes.set_xlabel(label)
 
 
-BANDS = "Bands: 95 % intervals over hands, clustered by multiset, averaged over seeds"
-THIN = "thin lines: single seeds"
-PUBLISHED_TITLE = "Published: Llama 11B, OOD"
-PUBLISHED = "Published: 234 hands, no intervals given"
+def share_axis(axis: Axis) -> None:
+    """An axis of shares printed in percent, not necessarily from 0."""
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
+
+
+def crosses(axes: Axes, points: pd.DataFrame) -> None:
+    """Thin 95 % intervals on both axes, from columns with suffixes `_x` and `_y`."""
+    axes.errorbar(
+        points["value_x"],
+        points["value_y"],
+        [points["value_y"] - points["low_y"], points["high_y"] - points["value_y"]],
+        [points["value_x"] - points["low_x"], points["high_x"] - points["value_x"]],
+        fmt="none",
+        ecolor=GREY,
+        elinewidth=0.4,
+        alpha=0.6,
+        zorder=1,
+    )
+
+
+def panels_of(
+    table: pd.DataFrame, axes: Sequence[Axes], places: Sequence[tuple[str, str]]
+) -> Iterator[tuple[Axes, tuple[str, str], pd.DataFrame]]:
+    """Each panel with its place, a (role, shift), and the rows of `table` there."""
+    for panel, (role, shift) in zip(axes, places, strict=False):
+        yield panel, (role, shift), table[(table["role"] == role) & (table["shift"] == shift)]

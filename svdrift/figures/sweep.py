@@ -1,4 +1,4 @@
-"""What does a setting change? Accuracy at the end of SFT and of RL, against the swept setting."""
+"""What does a setting change? Accuracy at the ends of path and RL, against the swept setting."""
 
 from __future__ import annotations
 
@@ -6,41 +6,44 @@ import pandas as pd
 from matplotlib.axes import Axes
 from pandas.api.types import is_numeric_dtype
 
-from svdrift.figures import style
-from svdrift.figures.aggregate import accuracies, summary
-
-SPLITS = ["id_test", "ood_test"]
+from svdrift.checkpoints import Checkpoint
+from svdrift.figures import labels, style
+from svdrift.figures.aggregate import first_tries, of, summary
+from svdrift.story import Story
 
 
 @style.styled
-def draw(sweep: pd.DataFrame) -> style.Drawing:
-    """A panel for ID and OOD, a line for SFT and each start of RL; rows for a second setting.
+def draw(sweep: pd.DataFrame, story: Story) -> style.Drawing:
+    """A panel for ID and OOD, a line for the path and each start of RL; rows for a second setting.
 
     Args:
         sweep: the accuracy tables of all points, and before them a column for each swept setting.
-            Its name has a dot, as keys of settings have (`rl.ppo.learning_rate`).
+            Its name has a dot, as keys of settings have (`stages.sft.learning_rate`).
+        story: which stages are the path and RL. Points may keep other steps than the story's:
+            the last one of each run is used.
     """
     keys = [str(column) for column in sweep if "." in str(column)]
-    rows = _ends(accuracies(sweep, SPLITS, ["sft", "ppo", "grpo"]), keys)
-    table = summary(rows, [*keys, "split", "line"])
+    places = [labels.ID, labels.OOD]
+    rows = _ends(first_tries(of(sweep, "test", "id", "ood")), keys, story)
+    table = summary(rows, [*keys, "role", "shift", "line"])
     across, down = keys[0], keys[1:]
     values = [rows[key].drop_duplicates().tolist() for key in down]
     grid = [{down[0]: value} for value in values[0]] if down else [{}]
     figure, axes = style.panels(
         len(grid),
-        len(SPLITS),
+        len(places),
         1.1 + 1.9 * len(grid),
-        note=f"{style.sample(rows)}. {style.BANDS}; {style.THIN}.",
+        note=f"{labels.sample(rows)}. {labels.intervals(rows)}{labels.singles(rows)}.",
         sharey=True,
         sharex=True,
     )
-    colours = _colours(rows)
-    places = [(chosen, split) for chosen in grid for split in SPLITS]
-    for panel, (chosen, split) in zip(axes, places, strict=True):
-        part = table[table["split"] == split]
+    colours = _colours(rows, story)
+    spots = [(chosen, place) for chosen in grid for place in places]
+    for panel, (chosen, place) in zip(axes, spots, strict=True):
+        part = of(table, *place)
         for key, value in chosen.items():
             part = part[part[key] == value]
-        titles = [style.SPLIT_LABELS[split], *(f"{k} = {v}" for k, v in chosen.items())]
+        titles = [labels.split(*place), *(f"{k} = {v}" for k, v in chosen.items())]
         panel.set_title(", ".join(titles))
         part, ticks = _positions(part, across, rows[across])
         for line, colour in colours.items():
@@ -49,27 +52,36 @@ def draw(sweep: pd.DataFrame) -> style.Drawing:
                 style.curve(panel, own, "position", colour=colour, label=line)
         _value_axis(panel, across, ticks)
     for panel in axes:
-        style.percent_axis(panel, "accuracy" if panel in axes[:: len(SPLITS)] else "")
+        style.percent_axis(panel, "accuracy" if panel in axes[:: len(places)] else "")
         panel.label_outer()
     style.legend(figure)
     return style.Drawing(figure, table)
 
 
-def _ends(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The last checkpoint of SFT at each point, and RL's results; column `line` names them."""
-    sft, rl = rows[rows["run"] == "sft"], rows[rows["run"] != "sft"]
-    last = sft[sft["sft_step"] == sft.groupby(keys)["sft_step"].transform("max")]
-    named = "RL (" + rl["run"].str.upper() + ") from step " + rl["sft_step"].astype(str)
-    return pd.concat([last.assign(line="end of SFT"), rl.assign(line=named)], ignore_index=True)
+def _path_line(story: Story) -> str:
+    return f"end of {story.path_label}"
 
 
-def _colours(rows: pd.DataFrame) -> dict[str, object]:
-    rl = rows[rows["run"] != "sft"].sort_values(["run", "sft_step"])
-    starts = style.start_colours(rl["sft_step"])
-    lines = rl.drop_duplicates("line")
-    return {"end of SFT": style.GREY} | {
-        str(line): starts[step] for line, step in zip(lines["line"], lines["sft_step"], strict=True)
-    }
+def _ends(rows: pd.DataFrame, keys: list[str], story: Story) -> pd.DataFrame:
+    """The last checkpoint of the path at each point, and RL's results; `line` names them."""
+    stage = Checkpoint.parse(story.last).stage
+    path = rows[(rows["stage"] == stage) & (rows["start"] == story.base)]
+    if path.empty:
+        raise ValueError(f"no checkpoint of stage {stage} from {story.base}")
+    last = path[path["step"] == path.groupby(keys)["step"].transform("max")]
+    parts = [last.assign(line=_path_line(story))]
+    if story.rl is not None:
+        rl = rows[rows["stage"] == story.rl.stage]
+        ends = rl[rl["step"] == rl.groupby([*keys, "start"])["step"].transform("max")]
+        parts.append(ends.assign(line=f"{story.rl.label} from " + ends["start"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _colours(rows: pd.DataFrame, story: Story) -> dict[str, object]:
+    lines = rows[rows["line"] != _path_line(story)].drop_duplicates("line")
+    steps = lines["start"].map(lambda start: Checkpoint.parse(start).step)
+    ordered = [str(line) for line in lines["line"].iloc[steps.argsort(kind="stable")]]
+    return {_path_line(story): style.GREY} | style.shade(ordered)
 
 
 def _positions(

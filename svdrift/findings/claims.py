@@ -1,23 +1,31 @@
-"""The claims of the papers as statements that can hold or fail, and their estimates from tables.
+"""The claims of the papers as statements that can hold or fail.
 
 Each function takes tables of a study as the scripts write them, and leaves out the statements that
-the study did not measure. Accuracies are first tries on test hands.
+the study did not measure. Accuracies are first tries. What the numbers are and how their intervals
+are found is in `svdrift.findings.estimates`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-from svdrift.evaluation.comparisons import half_width_over_seeds
-from svdrift.figures.aggregate import moved
-from svdrift.findings.finding import Finding
+from svdrift.checkpoints import ANCHOR, LAST
+from svdrift.evaluation.contrasts import FIT, ID, OOD
+from svdrift.findings.estimates import (
+    at,
+    ends_of_spectrum,
+    gap,
+    mean,
+    measured,
+    rank_correlation,
+    windows_of_spectrum,
+)
+from svdrift.findings.finding import Finding, Statement, held
 from svdrift.reference import published
+from svdrift.spectra.moved import moved
+from svdrift.story import Role, Story
 
 CLAIMS = {  # in the order of the story; the numbers of the papers' claims in docs
     "forgetting": "OOD accuracy peaks early in SFT, then falls while ID accuracy keeps rising",
@@ -26,55 +34,40 @@ CLAIMS = {  # in the order of the story; the numbers of the papers' claims in do
     "recovery": "The directions of few ranks, or of few layers, bring the loss back; values do not",
     "strength": "The stronger the SFT checkpoint is on OOD, the better RL recovers it",
 }
-CONTROLS = {
-    "sft": "its own start",
-    "continued": "more SFT on the same demonstrations",
-    "wide": "SFT on the hands that RL practised",
-    "demonstrated-ppo": "PPO on the demonstrated hands only",
-    "demonstrated-grpo": "GRPO on the demonstrated hands only",
-}
 LARGE_SHARE, SMALL_SHARE = 70.0, 10.0  # % of the loss: published for directions; "nothing"
 MOST_OF_IT = 50.0  # % of the loss: "much of it"
 STABLE = 1.0  # %: relative change of singular values that still counts as none
-MAIN_REPAIR = "last-with-anchor"
-FORGOT = "anchor-to-last"  # the pair between which SFT forgot
-MEASURES = ("value_change", "mean_angle", "window_angle")  # of it
-OOD = "ood_test"
-
+OWN_START = "its own start"
+MAIN_REPAIR = f"{LAST}-with-{ANCHOR}"
+FORGOT = f"{ANCHOR}-to-{LAST}"  # the pair between which the path forgot
+PUBLISHED_STARTS = {"short": 140, "moderate": 1100, "long": 1600}  # steps of Llama-11B
 
 # --------------------------------------------------------------------------------------
 # 1. Forgetting
 
 
-def forgetting(contrasts: pd.DataFrame) -> list[Finding]:
-    """OOD falls from its peak, chosen on selection hands, to the end of SFT, and ID rises."""
-    curve = published("llama_ood_by_checkpoint")
-    peak, end = curve["ood_accuracy_sft"].max(), curve["ood_accuracy_sft"].iloc[-1]
-    stages = published("accuracy_by_stage").query("task == 'general_points'")
-    llama = stages[stages["model"] == "llama-3.2-11b"].set_index("stage")["id_accuracy"]
-    first, later = llama["sft_max_ood"], llama["sft_moderate"]
-    rises = f"rises: {first:.1f} to {later:.1f} % at step 1100 (Llama-11B)"
-    statements = {
-        OOD: ("OOD accuracy falls from its peak to the end of SFT", 1.0,
-              f"{peak:.1f} to {end:.1f} % (Llama-11B)"),
-        "demonstrated": ("ID accuracy on demonstrated hands rises meanwhile", -1.0, rises),
-        "id_test": ("ID accuracy on hands that were not demonstrated rises meanwhile", -1.0, rises),
-    }  # fmt: skip
-    rows = contrasts[contrasts["contrast"] == "forgetting"]
-    return [
-        Finding(
-            claim="forgetting",
-            statement=statement,
-            unit="points",
-            **_numbers(rows[rows["split"] == split], "value", 100 * sign),
-            side="above",
-            bound=0.0,
-            published=theirs,
-            figure="figures/accuracy_by_step.png",
-            table="tables/contrasts.parquet",
-        )
-        for split, (statement, sign, theirs) in statements.items()
+def forgetting(contrasts: pd.DataFrame, story: Story) -> list[Finding]:
+    """OOD falls from its peak, chosen on selection problems, to the path's end, and ID rises."""
+    curve = published("llama_ood_by_checkpoint")["ood_accuracy_sft"]
+    llama = _llama("id_accuracy")
+    falls = f"{curve.max():.1f} to {curve.iloc[-1]:.1f} % (Llama-11B)"
+    rises = (
+        f"rises: {llama['sft_max_ood']:.1f} to {llama['sft_moderate']:.1f} % at step 1100 "
+        "(Llama-11B)"
+    )
+    statements = [
+        (OOD, 1, f"OOD accuracy falls from its peak to the end of {story.path_label}", falls),
+        (FIT, -1, "ID accuracy on fitted problems rises meanwhile", rises),
+        (ID, -1, "ID accuracy on test problems rises meanwhile", rises),
     ]
+    rows = contrasts[contrasts["contrast"] == "forgetting"]
+    return held(
+        (
+            _above_zero("forgetting", statement, theirs, "accuracy_by_step", "contrasts"),
+            measured(at(rows, place), "value", sign * 100.0),
+        )
+        for place, sign, statement, theirs in statements
+    )
 
 
 # --------------------------------------------------------------------------------------
@@ -82,80 +75,86 @@ def forgetting(contrasts: pd.DataFrame) -> list[Finding]:
 
 
 def rl_effect(
-    effect: pd.DataFrame, contrasts: pd.DataFrame, starts: Mapping[str, int]
+    comparisons: pd.DataFrame | None, contrasts: pd.DataFrame, story: Story
 ) -> list[Finding]:
     """RL minus each control on OOD from a short, moderate and long start; the window.
 
     Args:
-        effect: differences RL minus control, with `sft_step`, `control`, `split`, `subset`.
+        comparisons: of `scripts/compare_checkpoints.py`.
         contrasts: with `restored-from-...` and `window-...`.
-        starts: SFT step by what it is called: `moderate`, and where there are others `short`,
-            `long`.
+        story: RL, its starts and its controls.
     """
-    curve = published("llama_ood_by_checkpoint").set_index("sft_step")
-    window = {"short": 140, "moderate": 1100, "long": 1600}  # the papers' own steps on Llama
-    method = effect["run"].iloc[0].upper()
+    rl = story.rl
+    if rl is None:
+        return []
     found = []
-    for name, step in starts.items():
-        before, after = curve.loc[window[name], ["ood_accuracy_sft", "ood_accuracy_after_rl"]]
-        rows = effect[
-            (effect["sft_step"] == step) & (effect["split"] == OOD) & (effect["subset"] == "all")
-        ]
-        found += [
-            Finding(
-                claim="rl",
-                statement=f"{method} from the {name} start (step {step}) ends above {label}, OOD",
-                unit="points",
-                **_numbers(rows[rows["control"] == control], "difference", 100),
-                side="above",
-                bound=0.0,
-                published=(
-                    f"{before:.1f} to {after:.1f} % from step {window[name]} (Llama-11B)"
-                    if control == "sft"
-                    else "no such control"
+    for name, start in story.named_starts.items():
+        others = {start: OWN_START}
+        others |= {c.results[start]: c.label for c in story.controls if start in c.results}
+        found += held(
+            (
+                _above_zero(
+                    "rl",
+                    f"{rl.label} from the {name} start ({start}) ends above {label}, OOD",
+                    _published_effect(name) if other == start else "no such control",
+                    "rl_effect",
+                    "comparisons",
                 ),
-                figure="figures/rl_effect.png",
-                table="tables/rl_effect.parquet",
+                measured(_compared(comparisons, rl.results[start], other), "difference"),
             )
-            for control, label in CONTROLS.items()
-            if control in set(rows["control"])
-        ]
-    stages = published("accuracy_by_stage").query("task == 'general_points'")
-    llama = stages[stages["model"] == "llama-3.2-11b"].set_index("stage")["ood_accuracy"]
-    lost = llama["sft_max_ood"] - llama["sft_moderate"]
-    back = (llama["rl"] - llama["sft_moderate"]) / lost
-    step = starts["moderate"]
-    found.append(
-        Finding(
-            claim="rl",
-            statement=f"{method} from the moderate start brings back most of the OOD loss up to it",
-            unit="% of the loss",
-            **_numbers(contrasts[contrasts["contrast"] == f"restored-from-{step}"], "value", 100),
-            side="above",
-            bound=MOST_OF_IT,
-            published=f"{100 * back:.0f} % (Llama-11B)",
-            figure="figures/stages.png",
-            table="tables/contrasts.parquet",
+            for other, label in others.items()
         )
+    llama = _llama("ood_accuracy")
+    back = (llama["rl"] - llama["sft_moderate"]) / (llama["sft_max_ood"] - llama["sft_moderate"])
+    restored = Statement(
+        claim="rl",
+        statement=f"{rl.label} from the moderate start brings back most of the OOD loss up to it",
+        unit="% of the loss",
+        side="above",
+        bound=MOST_OF_IT,
+        published=f"{100 * back:.0f} % (Llama-11B)",
+        figure="figures/stages.png",
+        table="tables/contrasts.parquet",
     )
-    for name, other in starts.items():
-        rows = contrasts[contrasts["contrast"] == f"window-{step}-{other}"]
-        if len(rows):
-            found.append(
-                Finding(
-                    claim="rl",
-                    statement=f"{method} brings more over continued SFT from the moderate start "
+    moderate = story.moderate
+    found += held(
+        [(restored, measured(_contrast(contrasts, f"restored-from-{moderate}"), "value"))]
+    )
+    for control in story.controls[:1]:
+        found += held(
+            (
+                _above_zero(
+                    "rl",
+                    f"{rl.label}'s lead over {control.label} is larger from the moderate start "
                     f"than from the {name} one, OOD",
-                    unit="points",
-                    **_numbers(rows, "value", 100),
-                    side="above",
-                    bound=0.0,
-                    published="a window: steps 420 to 1200 (Llama-11B)",
-                    figure="figures/recovery_window.png",
-                    table="tables/contrasts.parquet",
-                )
+                    "a window: steps 420 to 1200 (Llama-11B)",
+                    "recovery_window",
+                    "contrasts",
+                ),
+                measured(_contrast(contrasts, f"window-{moderate}-{other}"), "value"),
             )
+            for name, other in story.named_starts.items()
+        )
     return found
+
+
+def _compared(comparisons: pd.DataFrame | None, a: str, b: str) -> pd.DataFrame:
+    """Rows of one pair on the whole OOD test split."""
+    if comparisons is None:
+        return pd.DataFrame()
+    rows = at(comparisons, OOD)
+    return rows[(rows["a"] == a) & (rows["b"] == b) & (rows["subset"] == "all")]
+
+
+def _contrast(contrasts: pd.DataFrame, name: str) -> pd.DataFrame:
+    return contrasts[contrasts["contrast"] == name]
+
+
+def _published_effect(name: str) -> str:
+    step = PUBLISHED_STARTS[name]
+    row = published("llama_ood_by_checkpoint").set_index("step").loc[step]
+    before, after = row["ood_accuracy_sft"], row["ood_accuracy_after_rl"]
+    return f"{before:.1f} to {after:.1f} % from step {step} (Llama-11B)"
 
 
 # --------------------------------------------------------------------------------------
@@ -163,7 +162,7 @@ def rl_effect(
 
 
 def rotation(drift: pd.DataFrame) -> list[Finding]:
-    """From the OOD peak to the end of SFT; means over all matrices inside the layers, unweighted.
+    """From the OOD peak to the path's end; means over all matrices inside the layers, unweighted.
 
     Args:
         drift: rows of `svdrift.spectra.drift.drift_rows` with `pair` and `seed`.
@@ -172,130 +171,74 @@ def rotation(drift: pd.DataFrame) -> list[Finding]:
     if rows.empty:
         return []
     values = rows[rows["measure"] == "value_change"]
-    angles = rows[rows["measure"] == "mean_angle"]
-    ends = {}
-    for region in ("top", "bottom"):
-        part = angles[angles["region"] == region]
-        size = (part["stop"] - part["start"]).round(9)
-        least = size.groupby([part["module"], part["layer"]]).transform("min")
-        ends[region] = part[size == least]
+    ends, windows = ends_of_spectrum(rows), windows_of_spectrum(rows)
     share = f"{100 * ends['top']['stop'].median():.0f} %"  # ranks are whole numbers
-    names = {
-        "top": f"Directions of the largest {share} of singular values turn further than noise of "
-        "the update's size would turn them",
-        "bottom": f"Directions of the smallest {share} turn further than noise would turn them",
-    }
-    theirs = "0.3 to 0.4 %, mean over values"
-    found = [
-        _drift(
-            "Singular values change by less than 1 % (norm of the change over their norm)",
-            "%", values, "observed", 100, "below", STABLE, theirs, "spectrum_change",
-        ),
-        _drift(
-            "Singular values change no more than noise of the update's size would change them",
-            "%", values, "minus_isotropic", 100, "below", 0.0, "no null", "spectrum_change",
-        ),
-        _drift(
-            names["top"],
-            "degrees", ends["top"], "minus_isotropic", 1, "above", 0.0, "turn most; no null",
-            "rotation_by_rank",
-        ),
-        _drift(
-            names["bottom"],
-            "degrees", ends["bottom"], "minus_isotropic", 1, "above", 0.0, "turn most; no null",
-            "rotation_by_position",
-        ),
-    ]  # fmt: skip
-    windows = rows[rows["measure"] == "window_angle"]
-    if windows["start"].nunique() < 3:  # no middle between the ends
-        return found
-    middle = (windows["start"] + windows["stop"]) / 2
-    parts = {
-        "head": windows[windows["start"] == 0],
-        "bulk": windows[(middle > 0.25) & (middle < 0.75)],
-        "tail": windows[windows["stop"] == 1],
-    }
-    found.append(
-        _drift(
-            "Directions in the middle half of the spectrum turn no further than noise would turn "
-            "them",
-            "degrees", parts["bulk"], "minus_isotropic", 1, "below", 0.0, "turns little; no null",
-            "rotation_by_position",
-        )
+    by_rank, by_position = "rotation_by_rank", "rotation_by_position"
+    found = held(
+        [
+            (
+                _drifts(
+                    "Singular values change by less than 1 % (norm of the change over their norm)",
+                    "%", "below", STABLE, "0.3 to 0.4 %, mean over values", "spectrum_change",
+                ),
+                mean(values, "observed", 100, " %"),
+            ),
+            (
+                _drifts(
+                    "Singular values change no more than noise of the update's size would change "
+                    "them",
+                    "%", "below", 0.0, "no null", "spectrum_change",
+                ),
+                mean(values, "minus_isotropic", 100, " %"),
+            ),
+            (
+                _drifts(
+                    f"Directions of the largest {share} of singular values turn further than noise "
+                    "of the update's size would turn them",
+                    "degrees", "above", 0.0, "turn most; no null", by_rank,
+                ),
+                mean(ends["top"], "minus_isotropic", 1, "°"),
+            ),
+            (
+                _drifts(
+                    f"Directions of the smallest {share} turn further than noise would turn them",
+                    "degrees", "above", 0.0, "turn most; no null", by_position,
+                ),
+                mean(ends["bottom"], "minus_isotropic", 1, "°"),
+            ),
+        ]
     )  # fmt: skip
-    for end, name in (("head", "largest"), ("tail", "smallest")):
-        gap = _by_seed(parts[end], "observed") - _by_seed(parts["bulk"], "observed")
-        found.append(
-            Finding(
-                claim="rotation",
-                statement=f"Directions of the {name} singular values turn further than those in "
-                "the middle, as measured, with what noise would turn",
-                unit="degrees",
-                **_over_seeds(gap, np.zeros(len(gap))),
-                side="above",
-                bound=0.0,
-                published="turn most at both ends",
-                figure="figures/rotation_by_position.png",
-                table="tables/drift.parquet",
-                detail=f"{_by_seed(parts[end], 'observed').mean():.1f}° against "
-                f"{_by_seed(parts['bulk'], 'observed').mean():.1f}° in the middle",
-                n=_matrices(rows),
-                counted="matrices",
-                test=_seeds_test(len(gap), "exact within a seed"),
-            )
+    if not windows:
+        return found
+    middle = _drifts(
+        "Directions in the middle half of the spectrum turn no further than noise would turn them",
+        "degrees", "below", 0.0, "turns little; no null", by_position,
+    )  # fmt: skip
+    found += held([(middle, mean(windows["bulk"], "minus_isotropic", 1, "°"))])
+    return found + held(
+        (
+            _drifts(
+                f"Directions of the {name} singular values turn further than those in the middle, "
+                "before subtracting the null",
+                "degrees", "above", 0.0, "turn most at both ends", by_position,
+            ),
+            gap(windows[end], windows["bulk"]),
         )
-    return found
-
-
-def _drift(
-    statement: str,
-    unit: Any,
-    rows: pd.DataFrame,
-    column: str,
-    scale: float,
-    side: Any,
-    bound: float,
-    theirs: str,
-    figure: str,
-) -> Finding:
-    """A finding about means over matrices of one column of drift."""
-    value = _by_seed(rows, column) * scale
-    if column == "observed":
-        errors, within = np.zeros(len(value)), "exact within a seed"
-    else:
-        half = (rows[f"{column}_high"] - rows[f"{column}_low"]) / 2
-        squares = half.pow(2).groupby(rows["seed"]).sum()
-        errors = (np.sqrt(squares) / rows.groupby("seed").size()).to_numpy() * scale / Z
-        within = "over draws of the noise within a seed"
-    observed, noise = (_by_seed(rows, name).mean() * scale for name in ("observed", "isotropic"))
-    sign = "°" if unit == "degrees" else f" {unit}"
-    return Finding(
-        claim="rotation",
-        statement=statement,
-        unit=unit,
-        **_over_seeds(value, errors),
-        side=side,
-        bound=bound,
-        published=theirs,
-        figure=f"figures/{figure}.png",
-        table="tables/drift.parquet",
-        detail=f"{observed:.3g}{sign}, noise {noise:.3g}{sign}",
-        n=_matrices(rows),
-        counted="matrices",
-        test=_seeds_test(len(value), within),
-    )
+        for end, name in (("head", "largest"), ("tail", "smallest"))
+    )  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------
 # 4. Recovery
 
 
-def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame) -> list[Finding]:
-    """Share of the OOD loss that each repair of the last SFT checkpoint brings back.
+def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame, story: Story) -> list[Finding]:
+    """Share of the OOD loss that each repair of the path's last checkpoint brings back.
 
     Args:
         effect: rows of `scripts/measure_recovery.py`.
         contrasts: with `equal-id` where it was measured.
+        story: RL's results and their starts.
     """
     large, small = f"at least {LARGE_SHARE:.0f} %", f"at most {SMALL_SHARE:.0f} %"
     shares: dict[str, tuple[str, Any, float, str, str]] = {
@@ -316,178 +259,155 @@ def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame) -> list[Finding]:
             "below", SMALL_SHARE, "no such control", "recovery_by_rank",
         ),
     }  # fmt: skip
-    ood = effect[effect["split"] == OOD]
-    main = ood[ood["repair"] == MAIN_REPAIR]
-    found = [
-        Finding(
-            claim="recovery",
-            statement=statement,
-            unit="% of the loss",
-            **_numbers(main[main["intervention"] == name], "recovered", 100),
-            side=side,
-            bound=bound,
-            published=theirs,
-            figure=f"figures/{figure}.png",
-            table="tables/recovery_effect.parquet",
+    ood = at(effect, OOD)
+    found = held(
+        (
+            Statement(
+                claim="recovery",
+                statement=statement,
+                unit="% of the loss",
+                side=side,
+                bound=bound,
+                published=theirs,
+                figure=f"figures/{figure}.png",
+                table="tables/recovery_effect.parquet",
+            ),
+            measured(_repaired(ood, MAIN_REPAIR, name), "recovered", fit="Fieller's interval"),
         )
         for name, (statement, side, bound, theirs, figure) in shares.items()
-        if name in set(main["intervention"])
+    )
+    equal = _above_zero(
+        "recovery",
+        "The directions of the top 20 % bring back more OOD accuracy than plain interpolation that "
+        "costs as much ID accuracy",
+        "no such control",
+        "recovery_frontier",
+        "contrasts",
+    )
+    found += held([(equal, measured(_contrast(contrasts, "equal-id"), "value"))])
+    return found + [
+        finding for rl in ([story.rl] if story.rl else []) for finding in _given_back(ood, rl)
     ]
-    rows = contrasts[contrasts["contrast"] == "equal-id"]
-    if len(rows):
-        found.append(
-            Finding(
+
+
+def _given_back(ood: pd.DataFrame, rl: Role) -> list[Finding]:
+    """What RL's results lose with the directions of their starts."""
+    return held(
+        (
+            Statement(
                 claim="recovery",
-                statement="The directions of the top 20 % bring back more OOD accuracy than plain "
-                "interpolation that costs as much ID accuracy",
+                statement=f"Given back the directions of its start ({start}), {rl.label}'s result "
+                "loses OOD accuracy",
                 unit="points",
-                **_numbers(rows, "value", 100),
-                side="above",
+                side="below",
                 bound=0.0,
-                published="no such control",
+                published="loses",
                 figure="figures/recovery_frontier.png",
-                table="tables/contrasts.parquet",
-            )
+                table="tables/recovery_effect.parquet",
+            ),
+            measured(_repaired(ood, f"{result}-with-{start}", "directions-top1"), "difference"),
         )
-    own_start = ood["repair"].str.fullmatch(r"(?:ppo|grpo)-from-(\d+)-with-sft-\1")
-    reverse = ood[own_start & (ood["intervention"] == "directions-top1")]
-    found += [
-        Finding(
-            claim="recovery",
-            statement="Given back the directions of its start "
-            f"(step {str(repair).rpartition('-')[2]}), RL's result loses OOD accuracy",
-            unit="points",
-            **_numbers(rows, "difference", 100),
-            side="below",
-            bound=0.0,
-            published="loses",
-            figure="figures/recovery_frontier.png",
-            table="tables/recovery_effect.parquet",
-        )
-        for repair, rows in reverse.groupby("repair")
-    ]
-    return found
+        for start, result in rl.results.items()
+    )
+
+
+def _repaired(effect: pd.DataFrame, repair: str, intervention: str) -> pd.DataFrame:
+    return effect[(effect["repair"] == repair) & (effect["intervention"] == intervention)]
 
 
 # --------------------------------------------------------------------------------------
 # 5. Strength
 
 
-def strength(accuracy: pd.DataFrame, effect: pd.DataFrame) -> list[Finding]:
-    """Spearman's rank correlation over the starts of each seed; three starts at least.
-
-    Its interval is that of a mean over seeds, and never narrower than the standard error that the
-    correlation of k ranks has where nothing is related, 1 / sqrt(k - 1) (Kendall, Rank Correlation
-    Methods): few starts often agree by chance, and seeds that agree have no spread.
+def strength(
+    accuracy: pd.DataFrame, comparisons: pd.DataFrame | None, story: Story
+) -> list[Finding]:
+    """Whether starts that stand higher on OOD end higher after RL, or gain more by it.
 
     Args:
-        accuracy: accuracies with `run`, `sft_step`, `update`, `seed`.
-        effect: as in `rl_effect`.
+        accuracy: of all checkpoints and seeds.
+        comparisons: as in `rl_effect`.
+        story: RL, its starts and its controls.
     """
-    method = effect["run"].iloc[0]
-    ends = accuracy[
-        (accuracy["split"] == OOD)
-        & (accuracy["subset"] == "all")
-        & (accuracy["measure"] == "solved_first_try")
-        & accuracy["update"].isna()
-    ]
-    place = ["seed", "sft_step"]
-    before = ends[ends["run"] == "sft"].set_index(place)["value"]
-    gain = effect[
-        (effect["control"] == "continued")
-        & (effect["split"] == OOD)
-        & (effect["subset"] == "all")
-        & effect["seed"].notna()
-    ].set_index(place)["difference"]
+    rl = story.rl
+    if rl is None:
+        return []
+    rows = at(accuracy, OOD)
+    rows = rows[(rows["subset"] == "all") & (rows["measure"] == "solved_first_try")]
+    start_of = {result: start for start, result in rl.results.items()}
+
+    def by_start(table: pd.DataFrame, starts: pd.Series[str], value: str) -> pd.Series[float]:
+        return table.assign(from_=starts).set_index(["seed", "from_"])[value]
+
+    own = rows[rows["checkpoint"].isin(story.starts)]
+    before = by_start(own, own["checkpoint"], "value")
+    ended = rows[rows["checkpoint"].isin(start_of)]
     outcomes = {
-        "the higher RL ends on OOD": ends[ends["run"] == method].set_index(place)["value"],
-        "the more RL brings over continued SFT": gain,
+        f"the higher {rl.label} ends on OOD": by_start(
+            ended, ended["checkpoint"].map(start_of), "value"
+        )
     }
-    found = []
-    for name, after in outcomes.items():
-        both = pd.concat([before.rename("before"), after.rename("after")], axis=1).dropna()
-        starts = both.groupby("seed").size()
-        if starts.empty or starts.min() < 3:
-            continue
-        rho = both.groupby("seed")[["before", "after"]].apply(_rank_correlation)
-        found.append(
-            Finding(
+    for control in story.controls[:1]:
+        pairs = pd.concat(
+            _compared(comparisons, rl.results[start], end) for start, end in control.results.items()
+        )
+        if len(pairs):
+            pairs = pairs[pairs["seed"].notna()]
+            outcomes[f"the larger {rl.label}'s lead over {control.label}"] = by_start(
+                pairs, pairs["a"].map(start_of), "difference"
+            )
+    return held(
+        (
+            Statement(
                 claim="strength",
-                statement=f"The higher an SFT checkpoint stands on OOD, {name}",
+                statement=f"The higher a checkpoint of {story.path_label} stands on OOD, {name}",
                 unit="rank correlation",
-                **_over_seeds(rho, (starts - 1).to_numpy() ** -0.5, bounds=(-1.0, 1.0)),
                 side="above",
                 bound=0.0,
                 published="stronger checkpoints recover better",
                 figure="figures/recovery_window.png",
                 table="tables/accuracy.parquet",
-                n=len(both),
-                counted="RL runs",
-                test=_seeds_test(len(rho), "Spearman over the starts of each seed"),
-            )
+            ),
+            rank_correlation(before, after, f"runs of {rl.label}"),
         )
-    return found
-
-
-def _rank_correlation(part: pd.DataFrame) -> float:
-    """Spearman's, of two columns; NaN if one of them is constant."""
-    if part.nunique().min() < 2:
-        return math.nan
-    return float(stats.spearmanr(part["before"], part["after"]).statistic)
+        for name, after in outcomes.items()
+    )
 
 
 # --------------------------------------------------------------------------------------
-# Numbers
-
-Z = float(stats.norm.isf(0.025))
+# What several statements share
 
 
-def _numbers(rows: pd.DataFrame, column: str, scale: float) -> dict[str, Any]:
-    """Estimate, interval and hands from rows of each seed and, without a seed, of all seeds."""
-    prefix = "recovered_" if column == "recovered" else ""
-    single = rows[rows["seed"].notna()].sort_values("seed")
-    whole = rows[rows["seed"].isna()] if rows["seed"].isna().any() else single
-    if len(whole) != 1:
-        raise ValueError(f"{len(whole)} rows over all seeds where one is needed")
-    row = whole.iloc[0]
-    ends = sorted(float(row[f"{prefix}{end}"]) * scale for end in ("low", "high"))
-    fit = "Fieller's interval" if column == "recovered" else "paired difference"
-    return {
-        "estimate": float(row[column]) * scale,
-        "low": ends[0],
-        "high": ends[1],
-        "each": tuple(float(value) * scale for value in single[column]),
-        "n": int(row["n"]),
-        "counted": "hands",
-        "test": _seeds_test(len(single), f"{fit} on the same hands, clustered by multiset"),
-    }
+def _llama(column: str) -> pd.Series[float]:
+    """Published accuracies of Llama-11B by stage."""
+    stages = published("accuracy_by_stage").query("task == 'general_points'")
+    return stages[stages["model"] == "llama-3.2-11b"].set_index("stage")[column]
 
 
-def _seeds_test(seeds: int, within: str) -> str:
-    return f"{within}; " + (f"Student's t over {seeds} seeds" if seeds > 1 else "one seed")
+def _above_zero(claim: str, statement: str, theirs: str, figure: str, table: str) -> Statement:
+    """A difference of accuracies is positive."""
+    return Statement(
+        claim=claim,
+        statement=statement,
+        unit="points",
+        side="above",
+        bound=0.0,
+        published=theirs,
+        figure=f"figures/{figure}.png",
+        table=f"tables/{table}.parquet",
+    )
 
 
-def _by_seed(rows: pd.DataFrame, column: str) -> pd.Series:
-    """Mean over matrices and sides of each seed."""
-    return rows.groupby("seed")[column].mean()
-
-
-def _over_seeds(
-    values: pd.Series,
-    errors: np.ndarray,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> dict[str, Any]:
-    """Mean of seeds' values, with an interval from their errors and, if several, their spread."""
-    found = values.to_numpy(dtype=float)
-    half = half_width_over_seeds(found, errors) if len(found) > 1 else Z * float(errors[0])
-    mean = float(found.mean())
-    return {
-        "estimate": mean,
-        "low": max(mean - half, bounds[0]) if not math.isnan(half) else math.nan,
-        "high": min(mean + half, bounds[1]) if not math.isnan(half) else math.nan,
-        "each": tuple(found.tolist()),
-    }
-
-
-def _matrices(rows: pd.DataFrame) -> int:
-    return len(rows[["seed", "layer", "module"]].drop_duplicates())
+def _drifts(
+    statement: str, unit: Any, side: Any, bound: float, theirs: str, figure: str
+) -> Statement:
+    return Statement(
+        claim="rotation",
+        statement=statement,
+        unit=unit,
+        side=side,
+        bound=bound,
+        published=theirs,
+        figure=f"figures/{figure}.png",
+        table="tables/drift.parquet",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,28 +15,36 @@ Unit = Literal["points", "% of the loss", "%", "degrees", "rank correlation"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One statement about a study, and what its tables say of it. Numbers are in `unit`.
-
-    The statement says that the quantity lies above `bound`, or below it (`side`).
-    """
+class Statement:
+    """What a claim says of one quantity: that it lies above `bound`, or below it (`side`)."""
 
     claim: str  # key of `svdrift.findings.claims.CLAIMS`
     statement: str
     unit: Unit
+    side: Literal["above", "below"]
+    bound: float  # in `unit`
+    published: str
+    figure: str  # file names inside the study's folder
+    table: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the tables of a study say of a quantity, in the statement's unit."""
+
     estimate: float
     low: float  # 95 %
     high: float
-    side: Literal["above", "below"]
-    bound: float
     each: tuple[float, ...]  # the estimate of every single seed; NaN where it has none
     n: int  # what was counted, over all seeds, see `counted`
     counted: str
     test: str
-    published: str
-    figure: str  # file names inside the study's folder
-    table: str
     detail: str = ""  # further numbers of the same table
+
+
+@dataclass(frozen=True)
+class Finding(Estimate, Statement):
+    """A statement about a study with its estimate."""
 
     @property
     def verdict(self) -> Verdict:
@@ -44,9 +52,14 @@ class Finding:
         return verdict(self.low, self.high, self.side, self.bound)
 
 
+def held(pairs: Iterable[tuple[Statement, Estimate | None]]) -> list[Finding]:
+    """Findings of the statements that have an estimate."""
+    return [Finding(**vars(said), **vars(found)) for said, found in pairs if found is not None]
+
+
 def verdict(low: float, high: float, side: Literal["above", "below"], bound: float) -> Verdict:
     """`holds` if all of a 95 % interval lies on the stated side of the bound, `fails` if all of it
-    lies on the other, else `undecided`. An interval that could not be had (NaN) decides nothing.
+    lies on the other, else `undecided`. A missing interval (NaN) decides nothing.
     """  # noqa: D205
     if math.isnan(low) or math.isnan(high):
         return "undecided"

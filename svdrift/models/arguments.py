@@ -7,7 +7,7 @@ from typing import get_args
 
 import torch
 
-from svdrift.settings.models import Dtype
+from svdrift.models.settings import Dtype
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(Dtype)}
 

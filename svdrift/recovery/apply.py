@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from svdrift.errors import UserError
-from svdrift.recovery.interventions import RANKED, Intervention
-from svdrift.recovery.kinds import changed, chosen_ranks, interpolated
+from svdrift.recovery import kind as kinds
+from svdrift.recovery.interventions import Intervention
+from svdrift.recovery.mixing import changed, chosen_ranks
 from svdrift.spectra.decomposition import Decomposed, is_finite, require_same_matrices
 from svdrift.spectra.matrices import Key
 from svdrift.spectra.nulls import generator
@@ -56,14 +57,16 @@ def _new_tensors(
     device: torch.device | str,
 ) -> Iterator[tuple[str, Tensor]]:
     require_same_matrices(target, anchor)
+    blend = None if intervention.ranked else kinds.load(intervention.kind).blend
+    share = 1.0 if intervention.weight is None else intervention.weight
     for key in _chosen(target, intervention):
         matrix, weight = target.factors.matrices[key], target.weight(key)
         ranks = chosen_ranks(intervention, matrix.rank)
         full = len(ranks) == matrix.rank
-        if intervention.kind == "reset" or (intervention.full_rank_reset and full):
+        if intervention.full_rank_reset and full:
             new = anchor.weight(key).to(weight.dtype)
-        elif intervention.weight is not None:
-            new = interpolated(weight, anchor.weight(key), intervention.weight)
+        elif not intervention.ranked:
+            new = blend(weight, anchor.weight(key), share)
         else:
             some = None if full else ranks
             new = changed(
@@ -75,7 +78,6 @@ def _new_tensors(
             ).cpu()
         yield matrix.name, new
     theirs = {_bare(name): name for name in anchor.weights.names}
-    share = 1.0 if intervention.weight is None else intervention.weight
     for name in _other_names(target, intervention):
         if _bare(name) not in theirs:
             raise UserError(f"{anchor.weights.folder}: has no tensor {name}")
@@ -85,7 +87,7 @@ def _new_tensors(
                 f"{anchor.weights.folder}: {name} has shape {tuple(new.shape)}, "
                 f"in {target.weights.folder} {tuple(old.shape)}"
             )
-        yield name, interpolated(old, new, share)
+        yield name, blend(old, new, share) if old.is_floating_point() else old
 
 
 @contextmanager
@@ -165,7 +167,7 @@ def _chosen(target: Decomposed, intervention: Intervention) -> list[Key]:
 
 def _other_names(target: Decomposed, intervention: Intervention) -> list[str]:
     """Tensors without factors that lie where the intervention does: norms, biases."""
-    if intervention.kind in RANKED or intervention.modules is not None:
+    if intervention.ranked or intervention.modules is not None:
         return []
     layers = intervention.chosen_layers(target.weights.depth)
     matrices = {matrix.name for matrix in target.weights.matrices}

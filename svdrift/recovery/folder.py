@@ -19,7 +19,7 @@ import svdrift
 from svdrift.errors import UserError
 from svdrift.models.folders import INDEX, SINGLE, weight_files
 from svdrift.recovery.apply import chosen_names, recover_tensors
-from svdrift.recovery.interventions import RANKED, Intervention
+from svdrift.recovery.interventions import Intervention
 from svdrift.scripting import PROVENANCE, write_provenance
 from svdrift.spectra.decomposition import Decomposed, require_same_matrices
 from svdrift.spectra.on_demand import FLOATING
@@ -197,7 +197,7 @@ def model_card(target: Decomposed, anchor: Decomposed, intervention: Interventio
 
 def _where(target: Decomposed, intervention: Intervention) -> str:
     parts = []
-    if intervention.kind in RANKED:
+    if intervention.ranked:
         for share, end in ((intervention.top, "top"), (intervention.bottom, "bottom")):
             parts += [f"the {end} {100 * share:g} % of ranks"] if share else []
     if intervention.weight is not None:

@@ -1,16 +1,13 @@
-"""What is restored: kinds, ranks, layers, modules. Imports nothing heavy: settings read it."""
+"""What is restored: the kind, ranks, layers and modules. Quick to import: settings read it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from pathlib import PurePath
 
 from svdrift.errors import UserError
-
-Kind = Literal["directions", "triplets", "values", "random_directions", "interpolate", "reset"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-RANKED = frozenset({"directions", "triplets", "values", "random_directions"})
+from svdrift.recovery import kind as kinds
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Intervention:
         UserError: a value is out of range, or does not belong to the kind.
     """
 
-    kind: Kind
+    kind: str  # the name of a file in `kinds/`, or the path of one
     top: float = 0.0  # ranks as shares of the full rank, from the largest singular value
     bottom: float = 0.0  # and from the smallest
     layers: tuple[float, float] = (0.0, 1.0)  # block of layers as shares of the depth
@@ -43,20 +40,23 @@ class Intervention:
     seed: int = 0  # of random_directions; each target has draws of its own
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UserError(f"kind: {self.kind!r} is no intervention (allowed: {', '.join(KINDS)})")
+        try:
+            record = kinds.kind(self.kind)
+        except UserError as error:
+            raise UserError(f"kind: {error}") from None
         if not (0 <= self.top <= 1 and 0 <= self.bottom <= 1 and self.top + self.bottom <= 1):
             raise UserError(
                 f"top, bottom: shares of the rank from 0 to 1 that sum to 1 at most, "
                 f"not {self.top} and {self.bottom}"
             )
-        if self.kind not in RANKED and (self.top or self.bottom):
+        if not record.ranked and (self.top or self.bottom):
             raise UserError(f"top, bottom: {self.kind} takes whole matrices, not ranks")
         start, stop = self.layers
         if not 0 <= start < stop <= 1:
             raise UserError(f"layers: a block of the depth such as [0, 0.25], not {self.layers}")
-        if (self.kind == "interpolate") != (self.weight is not None):
-            raise UserError("weight: interpolate needs one, and no other kind has one")
+        if record.weighted != (self.weight is not None):
+            needs = "needs one" if record.weighted else "has none"
+            raise UserError(f"weight: {self.kind} {needs}")
         if self.weight is not None and not 0 <= self.weight <= 1:
             raise UserError(f"weight: from 0 (target) to 1 (anchor), not {self.weight}")
         if self.modules is not None and (
@@ -65,8 +65,13 @@ class Intervention:
             raise UserError(f"modules: a list of different modules, not {list(self.modules)}")
         if self.full_rank_reset and self.kind != "directions":
             raise UserError(f"full_rank_reset: an option of directions, not of {self.kind}")
-        if self.seed and self.kind != "random_directions":
+        if self.seed and not record.random:
             raise UserError(f"seed: {self.kind} draws nothing")
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it acts on chosen ranks; else on whole tensors."""
+        return kinds.kind(self.kind).ranked
 
     @property
     def id(self) -> str:
@@ -74,8 +79,8 @@ class Intervention:
 
         `directions-top0.2-layers0-0.25`, `interpolate-weight0.5`, `reset-layers0.5-1-inside`.
         """
-        parts: list[str] = [self.kind]
-        if self.kind in RANKED:
+        parts: list[str] = [PurePath(self.kind).stem]
+        if self.ranked:
             parts += [f"top{_short(self.top)}"] if self.top or not self.bottom else []
             parts += [f"bottom{_short(self.bottom)}"] if self.bottom else []
         if self.weight is not None:

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from svdrift.compute import ComputeSettings
 from svdrift.errors import UserError
-from svdrift.settings.compute import ComputeSettings
 
 FIRST_PORT, PORTS = 20000, 10000  # below the ports that systems hand out by themselves
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -13,10 +12,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from svdrift.models.backend import Generate
 from svdrift.models.chat import as_messages, prompt_tokens, reply_texts, stop_tokens
 from svdrift.models.generation import generate as batched
-from svdrift.settings.training import PPOSettings
 from svdrift.tasks.base import Problem, Task
 
 REPLY = "<<the reply>>"  # stands for any reply while a template is rendered around it
+
+
+Weigh = Callable[[PreTrainedTokenizerBase, list[int]], list[float]]
+
+
+def equal_weights(tokenizer: PreTrainedTokenizerBase, reply: list[int]) -> list[float]:
+    """Every token of a reply counts alike in the log-probability of its turn."""
+    return [1.0] * len(reply)
 
 
 @dataclass
@@ -49,9 +55,10 @@ def play_episodes(
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
     problems: Sequence[Problem],
-    settings: PPOSettings,
     *,
+    temperature: float,
     uniforms: Sequence[Tensor],
+    weigh: Weigh = equal_weights,
     generate: Generate = batched,
 ) -> list[Episode]:
     """Play all problems together, try by try; who is done leaves the batch.
@@ -61,9 +68,11 @@ def play_episodes(
         tokenizer: of the model, with a chat template.
         task: whose verifier rewards replies and answers wrong ones.
         problems: one episode each.
-        settings: tries, temperature and weights of tokens.
-        uniforms: sampling noise in [0, 1) of each try, [len(problems), longest reply].
-        generate: what writes the replies.
+        temperature: of sampling.
+        uniforms: sampling noise in [0, 1) of each try, [len(problems), longest reply]; as many
+            tries are made as there are tensors.
+        weigh: weights of a reply's tokens in the log-probability of its turn.
+        generate: generates the replies.
     """
     stop_ids = stop_tokens(model, tokenizer)
     prompts = prompt_tokens(tokenizer, [[task.first_turn(problem)] for problem in problems])
@@ -78,14 +87,14 @@ def play_episodes(
             max_new_tokens=noise.shape[1],
             stop_ids=stop_ids,
             pad_id=0,
-            temperature=settings.temperature,
+            temperature=temperature,
             uniforms=noise[playing],
         )
         feedback: dict[int, str] = {}
         for i, reply, text in zip(playing, replies, reply_texts(tokenizer, replies), strict=True):
             episode, verdict = episodes[i], task.verify(problems[i], text)
             start = len(episode.tokens)
-            episode.extend(reply, reply_weights(tokenizer, reply, settings))
+            episode.extend(reply, weigh(tokenizer, reply))
             episode.replies.append((start, len(episode.tokens)))
             episode.rewards.append(verdict.reward)
             episode.solved = verdict.solved
@@ -118,24 +127,6 @@ def feedback_tokens(tokenizer: PreTrainedTokenizerBase, feedback: Sequence[str])
     )
     after = [str(text).split(REPLY, 1)[1] for text in rendered]
     return [list(ids) for ids in tokenizer(after, add_special_tokens=False)["input_ids"]]
-
-
-def reply_weights(
-    tokenizer: PreTrainedTokenizerBase, reply: list[int], settings: PPOSettings
-) -> list[float]:
-    """Weights of a reply's tokens in the log-probability of its turn (docs/deviations.md)."""
-    weights = [1.0] * len(reply)
-    if settings.reasoning_weight != 1:
-        # The shortest beginning of the reply whose text holds the marker ends in the formula.
-        first = bisect_left(
-            range(1, len(reply) + 1),
-            True,
-            key=lambda length: settings.formula_marker in str(tokenizer.decode(reply[:length])),
-        )
-        weights[:first] = [settings.reasoning_weight] * first
-    if settings.skip_first_token:
-        weights[0] = 0.0
-    return weights
 
 
 @dataclass(frozen=True)
@@ -172,13 +163,14 @@ class Rollouts:
         return Rollouts(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
-def as_tensors(episodes: Sequence[Episode], settings: PPOSettings) -> Rollouts:
+def as_tensors(
+    episodes: Sequence[Episode], *, by_turn: bool = True, reward_scale: float = 1.0
+) -> Rollouts:
     """Lay out episodes for training, with a turn or a token as action.
 
     The reward of a try comes after its turn, or after the last token of its reply. The value of
     an action is read at the token before it: for a turn, the last token of its prompt.
     """
-    by_turn = settings.granularity == "turn"
     size = max(len(episode.tokens) for episode in episodes)
     spans = [  # (start, end, reward) of each action
         [
@@ -206,5 +198,19 @@ def as_tensors(episodes: Sequence[Episode], settings: PPOSettings) -> Rollouts:
         for action, (start, end, reward) in enumerate(row_spans):
             actions[row, start:end] = action
             states[row, action] = start - 1
-            rewards[row, action] = settings.reward_scale * reward
+            rewards[row, action] = reward_scale * reward
     return Rollouts(tokens, actions, weights, states, mask, rewards)
+
+
+def outcomes(episodes: Sequence[Episode], tries: int) -> dict[str, float]:
+    """Mean reward of an episode (sum over tries), and shares solved by each try."""
+    return {
+        "reward_mean": sum(sum(episode.rewards) for episode in episodes) / len(episodes),
+        **{
+            f"solved_by_try_{number}": sum(
+                episode.solved and len(episode.rewards) <= number for episode in episodes
+            )
+            / len(episodes)
+            for number in range(1, tries + 1)
+        },
+    }

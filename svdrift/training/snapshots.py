@@ -56,7 +56,12 @@ def hand_over(kept: Path, folder: Path) -> Path:
     """
     pickled = shutil.ignore_patterns("training_args.bin")
     return shutil.copytree(
-        kept, folder, dirs_exist_ok=True, ignore=pickled, copy_function=_link_or_copy
+        kept,
+        folder,
+        symlinks=True,
+        dirs_exist_ok=True,
+        ignore=pickled,
+        copy_function=_link_or_copy,
     )
 
 

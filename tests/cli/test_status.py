@@ -1,71 +1,49 @@
-"""`svdrift status` on what Snakemake prints; tests/workflow runs it on a real study."""
+"""`svdrift status` on what Snakemake's summary says; tests/workflow runs it on a real study."""
+
+import csv
 
 import pytest
 
-from svdrift.cli.status import duration, explain, planned, read_plan, status_table
+from svdrift.cli.status import status_table, summary, to_make
+from svdrift.cli.text import duration, last_time
 from svdrift.errors import UserError
 
-SAID = """Building DAG of jobs...
-[Tue Nov 24 08:17:24 2026]
-localrule collect:
-    input: a/1.parquet, a/2.parquet
-    output: tables/all.parquet
-    jobid: 7
-    benchmark: {folder}/collect.tsv
-    reason: Missing output files: x; Input files updated by another job: a/1.parquet
-    resources: tmpdir=/tmp
-
-[Tue Nov 24 08:17:24 2026] Group job short (jobs in lexicogr. order):
-
-    [Tue Nov 24 08:17:24 2026]
-    rule play:
-        input: model
-        output: a/1.parquet, b/1.parquet
-        reason: Params have changed since last execution: before: x; now: y
-        wildcards: checkpoint=1
-rule all:
-    input: tables/all.parquet
-    reason: Input files updated by another job: tables/all.parquet
-Job stats:
-job      count
------  -------
-all          1
+SUMMARY = """\
+output_file\tdate\trule\tlog-file(s)\tstatus\tplan
+m/1\tWed Nov 25\ttrain\tr/logs/train/1.log\tok\tno update
+m/1.parquet\tWed Nov 25\ttrain\tr/logs/train/1.log\tok\tno update
+m/2\tWed Nov 25\ttrain\tr/logs/train/2.log\tparams changed\tupdate pending
+m/2.parquet\tWed Nov 25\ttrain\tr/logs/train/2.log\tparams changed\tupdate pending
+m/3\t-\ttrain\t-\tmissing\tupdate pending
+p/1\tWed Nov 25\tplay\tr/logs/play/1.log\tok\tupdate pending
+p/2\tWed Nov 25\tplay\t-\tparams changed\tno update
+new\t-\tplot\t-\tsomething "new\tupdate pending
 """
-OTHER = "rule play:\n    input: model\n    output: a/2.parquet\n    reason: Forced execution\n\n"
 
 
-def test_jobs_are_read_from_a_dry_run():
-    jobs = read_plan(SAID)
-    assert [job.rule for job in jobs] == ["collect", "play"]  # `all` makes nothing
-    assert jobs[1].outputs == ("a/1.parquet", "b/1.parquet")
-    assert jobs[1].inputs == ("model",)
-    assert jobs[1].benchmark is None
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for job, seconds in {"train/1": 61.5, "train/2": 30, "play/1": 8}.items():
+        file = tmp_path / f"r/benchmarks/{job}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\th:m:s\n{seconds}\t0:01:01\n")
+    return list(csv.DictReader(SUMMARY.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def test_status_counts_jobs_in_the_order_of_the_work(tmp_path):
-    (tmp_path / "collect.tsv").write_text("s\th:m:s\n61.5\t0:01:01\n")
-    said = SAID.format(folder=tmp_path)
-    play, collect = read_plan(said)[1], read_plan(said)[0]
-    lines = status_table(read_plan(said), [play, *read_plan(OTHER), collect]).splitlines()
-    assert [line.split()[:3] for line in lines[1:]] == [
-        ["play", "1", "1"],
-        ["collect", "0", "1"],
-        ["all", "1", "2"],
-    ]
-    assert lines[1].split(maxsplit=4)[3:] == ["-", "its settings or code changed"]
-    assert lines[2].endswith("62 s  not made yet")
-    assert lines[3].endswith("62 s")
+def test_files_are_counted_by_rule_and_jobs_timed_once(files):
+    table = status_table(files).splitlines()
+    rows = [line.split(maxsplit=5) for line in table[1:5]]
+    assert rows[0] == ["train", "2", "3", "92", "s", "its settings or code changed, not made yet"]
+    assert rows[1] == ["play", "1", "1", "8", "s", "follows an earlier job"]
+    assert table[3].split(maxsplit=4) == ["plot", "0", "1", "-", 'something "new']
+    assert rows[3] == ["all", "3", "5", "100", "s"] or rows[3][:3] == ["all", "3", "5"]
 
 
-def test_a_reason_is_a_jobs_own_or_that_it_follows():
-    follows = "Input files updated by another job: a"
-    assert explain(follows) == ["follows an earlier job"]
-    assert explain(f"Missing output files: b; {follows}") == ["not made yet"]
-    assert explain("Code has changed since last execution; Updated input files: x") == [
-        "an input is newer",
-        "its rule changed",
-    ]
-    assert explain("Something new: c") == ["Something new"]
+def test_what_is_still_to_run_is_totalled(files):
+    assert status_table(files).splitlines()[-1] == "Still to run, as long as last time: 38 s"
+    done = [file for file in files if not to_make(file)]
+    assert status_table(done).splitlines()[-1].endswith(": -")
 
 
 @pytest.mark.parametrize(
@@ -76,12 +54,20 @@ def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
 
 
+def test_a_job_that_never_ran_has_no_time(tmp_path):
+    assert last_time(tmp_path / "none.tsv") == []
+
+
 def test_a_study_that_is_not_yaml_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="Snakefile: not in this folder"):
+        summary(None)
     (tmp_path / "Snakefile").touch()
     (tmp_path / "broken.yaml").write_text("sft: {steps: 3")
     with pytest.raises(
         UserError, match=r"broken\.yaml: not YAML: while parsing .* line 1"
     ) as refused:
-        planned(tmp_path / "broken.yaml")
+        summary(tmp_path / "broken.yaml")
     assert "\n" not in str(refused.value)
+    with pytest.raises(UserError, match="no such file"):
+        summary(tmp_path / "missing.yaml")

@@ -43,9 +43,9 @@ def test_effective_size_without_and_with_full_clustering() -> None:
     few = (stats.norm.isf(0.025) / stats.t.isf(0.025, 199)) ** 2
     singles = np.arange(200) % 2
     assert size_of(singles, np.ones(200)) == pytest.approx(200 * few, rel=0.01)
-    # Ten identical hands per multiset are worth one.
+    # Ten identical problems per group are worth one.
     assert size_of(10 * singles, np.full(200, 10)) == pytest.approx(200 * few, rel=0.01)
-    # Nothing solved: the worst case, one observation a multiset.
+    # Nothing solved: the worst case, one observation a group.
     assert size_of(np.zeros(200), np.full(200, 10)) == pytest.approx(200 * few)
 
 
@@ -68,7 +68,7 @@ def test_clustered_interval_covers(
     assert clustered_interval(y[0], m[0]) == expected
 
 
-def test_plain_wilson_does_not_cover_clustered_hands() -> None:
+def test_plain_wilson_does_not_cover_clustered_problems() -> None:
     rng = np.random.default_rng(0)
     y = rng.binomial(10, rng.beta(0.5, 0.5, (400, 100))).sum(axis=1)
     low, high = wilson_interval(y, 1000)
@@ -80,25 +80,25 @@ def test_plain_wilson_does_not_cover_clustered_hands() -> None:
 
 @pytest.fixture
 def episodes() -> pd.DataFrame:
-    """Four hands of three multisets, up to two tries, two checkpoints alike but for the last."""
-    columns = ["hand_id", "multiset", "exposure", "pretrained", "try_number", "solved", "fault"]
+    """Four problems of three groups, up to two tries, two checkpoints alike but for the last."""
+    columns = ["problem", "group", "subsets", "try_number", "solved", "fault"]
     rows = [
-        ("h1", "1 2 3 4", "practised", True, 1, True, "none"),
-        ("h2", "1 2 3 4", "practised", True, 1, False, "wrong_value"),
-        ("h2", "1 2 3 4", "practised", True, 2, True, "none"),
-        ("h3", "2 2 6 6", "neither", True, 1, False, "illegal"),
-        ("h3", "2 2 6 6", "neither", True, 2, False, "wrong_value"),
-        ("h4", "3 3 8 8", "neither", False, 1, False, "wrong_value"),
-        ("h4", "3 3 8 8", "neither", False, 2, False, "wrong_value"),
+        ("h1", "1 2 3 4", "seen,practised", 1, True, "none"),
+        ("h2", "1 2 3 4", "seen,practised", 1, False, "wrong_value"),
+        ("h2", "1 2 3 4", "seen,practised", 2, True, "none"),
+        ("h3", "2 2 6 6", "seen,neither", 1, False, "illegal"),
+        ("h3", "2 2 6 6", "seen,neither", 2, False, "wrong_value"),
+        ("h4", "3 3 8 8", "heldout,neither", 1, False, "wrong_value"),
+        ("h4", "3 3 8 8", "heldout,neither", 2, False, "wrong_value"),
     ]
     table = pd.DataFrame(rows, columns=columns).assign(
-        split="ood_test", reply="", reward=0.0, checkpoint="sft-8"
+        split="ood_test", role="test", shift="ood", reply="", reward=0.0, checkpoint="sft-8"
     )
     table["translated"] = table["fault"] != "illegal"
     return pd.concat([table, table.assign(checkpoint="sft-16", solved=False, fault="illegal")])
 
 
-def test_accuracy_table_counts_hands_not_tries(episodes: pd.DataFrame) -> None:
+def test_accuracy_table_counts_problems_not_tries(episodes: pd.DataFrame) -> None:
     table = accuracy_table(episodes, faults=("illegal", "unparsed"))
     key = table.set_index(["checkpoint", "subset", "measure"])
     assert key.index.is_unique
@@ -117,8 +117,11 @@ def test_accuracy_table_counts_hands_not_tries(episodes: pd.DataFrame) -> None:
     assert value("fault:illegal", checkpoint="sft-16") == 1.0
     assert "fault:none" not in set(table["measure"])
     whole = table[(table["checkpoint"] == "sft-8") & (table["subset"] == "all")]
-    assert whole[["n", "clusters"]].drop_duplicates().to_numpy().tolist() == [[4, 3]]
-    assert set(table["subset"]) == {"all", "seen", "heldout", "practised", "neither"}
+    assert whole[["n", "groups"]].drop_duplicates().to_numpy().tolist() == [[4, 3]]
+    subsets = ["all", "heldout", "neither", "practised", "seen"]
+    assert list(dict.fromkeys(table["subset"])) == subsets
+    assert set(table["role"]) == {"test"}
+    assert set(table["shift"]) == {"ood"}
     assert (table["low"] <= table["value"]).all()
     assert (table["value"] <= table["high"]).all()
 
@@ -130,11 +133,11 @@ def test_accuracy_table_omits_subsets_that_are_the_whole_split() -> None:
 
 def test_accuracy_table_intervals() -> None:
     rng = np.random.default_rng(0)
-    multisets = rng.integers(0, 40, 300)
-    solved = rng.random(40)[multisets] > 0.4
-    row = accuracy_table(tries(solved, multisets)).set_index("measure").loc["solved_first_try"]
-    sizes = np.bincount(multisets)
-    expected = clustered_interval(np.bincount(multisets, solved)[sizes > 0], sizes[sizes > 0])
+    groups = rng.integers(0, 40, 300)
+    solved = rng.random(40)[groups] > 0.4
+    row = accuracy_table(tries(solved, groups)).set_index("measure").loc["solved_first_try"]
+    sizes = np.bincount(groups)
+    expected = clustered_interval(np.bincount(groups, solved)[sizes > 0], sizes[sizes > 0])
     assert (row["low"], row["high"]) == pytest.approx(expected)
     plain = wilson_interval(solved.sum(), 300)
     assert (row["wilson_low"], row["wilson_high"]) == pytest.approx(plain)
@@ -145,4 +148,4 @@ def test_accuracy_table_refuses_broken_tables(episodes: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="more than once"):
         accuracy_table(pd.concat([episodes, episodes]))
     with pytest.raises(ValueError, match="first try"):
-        accuracy_table(episodes[(episodes["hand_id"] != "h3") | (episodes["try_number"] == 2)])
+        accuracy_table(episodes[(episodes["problem"] != "h3") | (episodes["try_number"] == 2)])

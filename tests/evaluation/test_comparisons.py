@@ -24,14 +24,14 @@ from tests.evaluation.episode_tables import tries
 def pair(
     rng: np.random.Generator, clusters: int = 60, size: float = 6
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Two checkpoints on the same clustered hands."""
+    """Two checkpoints on the same clustered problems."""
     m = rng.poisson(size - 1, clusters) + 1
-    multisets = np.repeat(np.arange(clusters), m)
+    groups = np.repeat(np.arange(clusters), m)
     ease = np.repeat(rng.beta(0.7, 1.3, clusters), m)  # mean 0.35
     luck = np.repeat(rng.beta(1, 9, clusters), m)  # mean 0.1
     b = rng.random(len(m.repeat(m))) < ease
     a = np.where(b, rng.random(len(b)) > 0.1, rng.random(len(b)) < luck)
-    return tries(a, multisets, "ppo-from-32"), tries(b, multisets, "sft-32")
+    return tries(a, groups, "sft-32.ppo-60"), tries(b, groups, "sft-32")
 
 
 def test_paired_difference_against_oracles() -> None:
@@ -45,7 +45,7 @@ def test_paired_difference_against_oracles() -> None:
     assert result.n == len(a)
     # The cluster-robust standard error of a mean, worked by hand.
     residual = (x.astype(float) - y) - result.difference
-    sums = np.bincount(a["multiset"].astype(int), residual)
+    sums = np.bincount(a["group"].astype(int), residual)
     error = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(a)
     expected = result.difference + stats.t.ppf([0.025, 0.975], len(sums) - 1) * error
     assert (result.low, result.high) == pytest.approx(tuple(expected), abs=0.1 * error)
@@ -62,14 +62,14 @@ def test_paired_difference_measures_the_wanted_tries() -> None:
     assert within.difference == pytest.approx(1 / 3)
 
 
-def test_paired_difference_refuses_other_hands() -> None:
+def test_paired_difference_refuses_other_problems() -> None:
     a, b = pair(np.random.default_rng(1))
-    with pytest.raises(ValueError, match="same hands"):
+    with pytest.raises(ValueError, match="same problems"):
         paired_difference(a, b.iloc[1:])
     with pytest.raises(ValueError, match="exactly one checkpoint"):
         paired_difference(pd.concat([a, b]), b)
-    with pytest.raises(ValueError, match="two multisets"):
-        paired_difference(a.assign(multiset="x"), b.assign(multiset="x"))
+    with pytest.raises(ValueError, match="two groups"):
+        paired_difference(a.assign(group="x"), b.assign(group="x"))
 
 
 @pytest.mark.parametrize(("clusters", "size"), [(40, 5), (100, 10), (300, 1.4)])
@@ -92,11 +92,11 @@ def test_clustered_p_value_keeps_its_level_where_mcnemar_does_not() -> None:
     rng = np.random.default_rng(3)
     clustered, naive = [], []
     for _ in range(40):
-        # Whole multisets of ten hands differ, in either direction alike.
+        # Whole groups of ten problems differ, in either direction alike.
         sign = rng.choice([-1, 0, 1], 40)
-        multisets = np.repeat(np.arange(40), 10)
-        a = tries(np.repeat(sign > 0, 10), multisets, "a")
-        b = tries(np.repeat(sign < 0, 10), multisets, "b")
+        groups = np.repeat(np.arange(40), 10)
+        a = tries(np.repeat(sign > 0, 10), groups, "a")
+        b = tries(np.repeat(sign < 0, 10), groups, "b")
         result = paired_difference(a, b, resamples=300)
         clustered.append(result.p_clustered < 0.05)
         naive.append(result.p_mcnemar < 0.05)
@@ -107,14 +107,14 @@ def test_clustered_p_value_keeps_its_level_where_mcnemar_does_not() -> None:
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("spread", [0.0, 1.0, 3.0])
 def test_interval_over_seeds_covers(seeds: int, spread: float) -> None:
-    """True effect 0; seeds differ by `spread` times the standard error over hands."""
+    """True effect 0; seeds differ by `spread` times the standard error over problems."""
     rng = np.random.default_rng(5)
     draws = rng.normal(0, np.hypot(1.0, spread), (800, seeds))
     covered = [abs(d.mean()) <= half_width_over_seeds(d, np.ones(seeds)) for d in draws]
     assert np.mean(covered) >= 0.93
 
 
-def test_difference_over_seeds_is_never_narrower_than_its_hands() -> None:
+def test_difference_over_seeds_is_never_narrower_than_its_problems() -> None:
     a, b = pair(np.random.default_rng(6))
     copy_a, copy_b = (pd.concat([t.assign(seed=s) for s in range(3)]) for t in (a, b))
     over = paired_difference_over_seeds(copy_a, copy_b)  # the seeds agree exactly
@@ -133,17 +133,19 @@ def test_difference_over_seeds_refuses_missing_seeds() -> None:
 
 
 def test_paired_difference_table_has_each_split_and_subset() -> None:
-    exposure = ["practised", "neither"] * 20
+    subsets = ["seen,practised", "seen,neither"] * 20
     a, b = (
         pd.concat(
             [
-                tries(np.arange(40) % 3 > shift, np.arange(40) // 2, name, exposure=exposure),
+                tries(np.arange(40) % 3 > shift, np.arange(40) // 2, name, subsets=subsets),
                 tries(np.arange(40) % 3 > 1, np.arange(40) // 2, name, "id_test"),
             ]
         )
         for name, shift in (("a", 0), ("b", 1))
     )
     table = paired_difference_table(a, b).set_index(["split", "subset"])
+    places = table.reset_index()[["split", "role", "shift"]].drop_duplicates()
+    assert places.to_numpy().tolist() == [["id_test", "test", "id"], ["ood_test", "test", "ood"]]
     assert set(table.index) == {
         ("id_test", "all"),
         ("ood_test", "all"),
@@ -160,17 +162,17 @@ def test_paired_difference_table_has_each_split_and_subset() -> None:
 def triple(
     rng: np.random.Generator, loss: float, share: float, clusters: int = 80
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """A variant that has regained `share` of the hands that its target has lost, per multiset."""
+    """A variant that has regained `share` of the problems that its target has lost, per group."""
     m = rng.poisson(6, clusters) + 1
-    multisets = np.repeat(np.arange(clusters), m)
-    anchor = rng.random(len(multisets)) < np.repeat(rng.beta(1, 1, clusters), m)
+    groups = np.repeat(np.arange(clusters), m)
+    anchor = rng.random(len(groups)) < np.repeat(rng.beta(1, 1, clusters), m)
     lost = rng.random(len(anchor)) < np.repeat(rng.beta(loss, 1 - loss, clusters), m)
     back = rng.random(len(anchor)) < np.repeat(rng.beta(2 * share, 2 - 2 * share, clusters), m)
     target = anchor & ~lost
     return (
-        tries(target | (anchor & lost & back), multisets, "variant"),
-        tries(target, multisets, "sft-256"),
-        tries(anchor, multisets, "sft-8"),
+        tries(target | (anchor & lost & back), groups, "variant"),
+        tries(target, groups, "sft-256"),
+        tries(anchor, groups, "sft-8"),
     )
 
 
@@ -213,7 +215,7 @@ def test_fieller_interval_is_the_inverted_test() -> None:
     ("loss", "share", "seeds"), [(0.5, 0.3, 1), (0.15, 0.7, 1), (0.1, 0.2, 1), (0.3, 0.5, 3)]
 )
 def test_recovered_interval_covers(loss: float, share: float, seeds: int) -> None:
-    """Multisets differ in how many of their hands are lost, and in how many come back."""
+    """Multisets differ in how many of their problems are lost, and in how many come back."""
     rng = np.random.default_rng(10)
 
     def clusters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -230,25 +232,27 @@ def test_recovered_interval_covers(loss: float, share: float, seeds: int) -> Non
 
 
 def hierarchical_bootstrap(gains: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Means of resampled seeds, multisets within them, and hands within those: shape (draws,)."""
-    seeds, clusters, hands = gains.shape
+    """Means of resampled seeds, groups within them, and problems within those: shape (draws,)."""
+    seeds, clusters, problems = gains.shape
     of = rng.integers(seeds, size=(draws, seeds, 1, 1))
     row = rng.integers(clusters, size=(draws, seeds, clusters, 1))
-    return gains[of, row, rng.integers(hands, size=(draws, seeds, clusters, hands))].mean((1, 2, 3))
+    return gains[of, row, rng.integers(problems, size=(draws, seeds, clusters, problems))].mean(
+        (1, 2, 3)
+    )
 
 
 @pytest.mark.parametrize(("seeds", "covers_at_most"), [(3, 0.85), (5, 0.9)])
 def test_a_hierarchical_bootstrap_over_few_seeds_is_too_narrow(
     seeds: int, covers_at_most: float
 ) -> None:
-    """Why intervals over seeds are Student's t. True effect 0; seeds differ more than hands do."""
+    """Why intervals over seeds are Student's t. True effect 0; seeds differ more than problems."""
     rng = np.random.default_rng(11)
-    clusters, hands, ours, bootstrap = 30, 3, [], []
+    clusters, problems, ours, bootstrap = 30, 3, [], []
     for _ in range(300):
-        gains = rng.normal(0, 1, (seeds, clusters, hands)) + rng.normal(0, 0.5, (seeds, 1, 1))
+        gains = rng.normal(0, 1, (seeds, clusters, problems)) + rng.normal(0, 0.5, (seeds, 1, 1))
         low, high = np.quantile(hierarchical_bootstrap(gains, 200, rng), [0.025, 0.975])
         bootstrap.append(low <= 0 <= high)
-        sizes = np.full(clusters, float(hands))
+        sizes = np.full(clusters, float(problems))
         errors = [cluster_bootstrap_error(sums, sizes, 100, rng) for sums in gains.sum(axis=2)]
         values = gains.mean(axis=(1, 2))
         ours.append(abs(values.mean()) <= half_width_over_seeds(values, np.array(errors)))

@@ -8,9 +8,9 @@ import torch
 
 from svdrift.evaluation import episodes as room
 from svdrift.evaluation.episodes import reply_loss, run_episodes
+from svdrift.evaluation.settings import EvaluationSettings
+from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings.evaluation import EvaluationSettings
-from svdrift.settings.models import ArchitectureSettings
 from svdrift.tasks.base import Verdict
 
 WORDS = ["say", "wrong", "again", *map(str, range(10))]
@@ -39,13 +39,12 @@ class Echo:
         )
 
 
-HANDS = pd.DataFrame(
+PROBLEMS = pd.DataFrame(
     {
-        "hand_id": ["a", "b", "c"],
+        "problem": ["a", "b", "c"],
         "number": [1, 2, 3],
-        "multiset": ["1", "2", "3"],
-        "exposure": "neither",
-        "pretrained": True,
+        "group": ["1", "2", "3"],
+        "subsets": "seen",
     }
 )
 
@@ -79,7 +78,7 @@ def play(scripted, tries):
         model,
         tokenizer,
         Echo(),
-        HANDS,
+        PROBLEMS,
         tries=tries,
         max_new_tokens=4,
         settings=EvaluationSettings(),
@@ -87,9 +86,9 @@ def play(scripted, tries):
     )
 
 
-def test_solved_hands_play_no_further_and_others_get_feedback(scripted):
+def test_solved_problems_play_no_further_and_others_get_feedback(scripted):
     table = play(scripted, tries=3)
-    assert list(table["hand_id"]) == ["a", "b", "c", "b", "c", "c"]
+    assert list(table["problem"]) == ["a", "b", "c", "b", "c", "c"]
     assert list(table["try_number"]) == [1, 1, 1, 2, 2, 3]
     assert list(table["solved"]) == [True, False, False, True, False, False]
     assert list(table["reply"]) == ["1", "9", "9", "2", "9", "9"]
@@ -101,14 +100,14 @@ def test_solved_hands_play_no_further_and_others_get_feedback(scripted):
     ]
 
 
-def test_one_try_is_one_row_a_hand(scripted):
+def test_one_try_is_one_row_a_problem(scripted):
     table = play(scripted, tries=1)
-    assert len(table) == len(HANDS)
+    assert len(table) == len(PROBLEMS)
     assert set(room.LABELS) < set(table.columns)
 
 
-def test_sampling_noise_belongs_to_the_hand():
-    """More hands, or another try, leave a hand's noise as it is, or change it."""
+def test_sampling_noise_belongs_to_the_problem():
+    """More problems, or another try, leave a problem's noise as it is, or change it."""
     noise = room._uniforms(5, 18, (0, 1))
     assert torch.equal(noise[:3], room._uniforms(3, 18, (0, 1)))
     assert not torch.equal(noise, room._uniforms(5, 18, (0, 2)))

@@ -3,45 +3,82 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from svdrift.checkpoints import labels
 from svdrift.evaluation.comparisons import paired_difference, paired_difference_over_seeds
 from svdrift.evaluation.studies import (
-    matching,
-    same_hands,
+    counterparts,
+    parts_of,
+    same_problems,
     study_differences,
     unpaired_difference,
 )
+from svdrift.story import Role, Story
 from tests.evaluation.episode_tables import tries
 
 
-def played(chance, checkpoint, seeds=(0,), hands=60, split="ood_test"):
-    """Episodes of hands of their own multisets, one column a label."""
-    run, step = checkpoint.split("-")[0], int(checkpoint.split("-")[-1])
+def played(chance, checkpoint, seeds=(0,), problems=60, split="ood_test"):
+    """Episodes of problems of their own groups, one column a label."""
     return pd.concat(
         [
             tries(
-                np.random.default_rng(seed).random(hands) < chance,
-                np.arange(hands),
+                np.random.default_rng(seed).random(problems) < chance,
+                np.arange(problems),
                 checkpoint,
                 split,
                 seed=seed,
-                run=run,
-                sft_step=step,
+                **{
+                    name: value
+                    for name, value in labels(checkpoint).items()
+                    if name != "checkpoint"
+                },
             )
             for seed in seeds
         ]
     )
 
 
-def test_matching_names_the_results_of_rl_alike():
-    assert matching("ppo-from-64") == matching("grpo-from-64") == "rl-from-64"
-    assert matching("demonstrated-ppo-from-4") == "demonstrated-rl-from-4"
-    for name in ("base", "sft-64", "continued-from-64", "ppo-from-64-update-20"):
-        assert matching(name) == name
+def role(stage, results):
+    kept = {start: (end,) for start, end in results.items()}
+    return Role(stage=stage, label=stage.upper(), unit="step", results=results, kept=kept)
+
+
+def story(method, end, control="continued-40"):
+    """RL by some method and a control, both from sft-4."""
+    return Story(
+        path=("base", "sft-4", "sft-8"),
+        path_label="SFT",
+        rl=role(method, {"sft-4": f"sft-4.{method}-{end}"}),
+        controls=(role("continued", {"sft-4": f"sft-4.{control}"}),),
+        moderate="sft-4",
+        labels={},
+    )
+
+
+def test_parts_name_ends_of_runs_whatever_the_method():
+    assert parts_of(story("grpo", 6)) == {
+        "sft-4.grpo-6": "RL from sft-4",
+        "sft-4.continued-40": "continued from sft-4",
+    }
+    assert parts_of(Story(path=("base", "sft-4"), path_label="SFT", labels={})) == {}
+
+
+def test_checkpoints_are_compared_by_id_or_else_by_part():
+    a, b = story("grpo", 6), story("ppo", 6, "continued-80")
+    ours = ["base", "sft-4", "sft-4.grpo-3", "sft-4.grpo-6", "sft-4.continued-40"]
+    theirs = ["base", "sft-8", "sft-4", "sft-4.ppo-6", "sft-4.continued-40", "sft-4.continued-80"]
+    assert list(counterparts(ours, theirs, (parts_of(a), parts_of(b))).items()) == [
+        ("base", ("base", "base")),
+        ("sft-4", ("sft-4", "sft-4")),
+        ("RL from sft-4", ("sft-4.grpo-6", "sft-4.ppo-6")),
+        ("sft-4.continued-40", ("sft-4.continued-40",) * 2),  # the end of one, on another's way
+        ("continued from sft-4", ("sft-4.continued-40", "sft-4.continued-80")),
+    ]
+    assert list(counterparts(ours, theirs)) == ["base", "sft-4", "sft-4.continued-40"]
 
 
 def test_unpaired_interval_is_that_of_two_shares():
-    """With one hand a multiset the bootstrap is the binomial error of both."""
-    a, b = played(0.7, "sft-4", hands=400), played(0.4, "sft-4", seeds=(1,), hands=300)
+    """With one problem a group the bootstrap is the binomial error of both."""
+    a, b = played(0.7, "sft-4", problems=400), played(0.4, "sft-4", seeds=(1,), problems=300)
     found = unpaired_difference(a, b, resamples=20_000)
     p, q = a["solved"].mean(), b["solved"].mean()
     error = np.sqrt(p * (1 - p) / 399 + q * (1 - q) / 299)
@@ -52,7 +89,7 @@ def test_unpaired_interval_is_that_of_two_shares():
     assert (found.n, found.n_b) == (400, 300)
 
 
-def test_unpaired_interval_counts_a_multiset_once():
+def test_unpaired_interval_counts_a_group_once():
     solved = np.random.default_rng(0).random(50) < 0.5
     once = tries(solved, np.arange(50))
     often = tries(np.repeat(solved, 8), np.repeat(np.arange(50), 8))
@@ -60,25 +97,27 @@ def test_unpaired_interval_counts_a_multiset_once():
     assert many.error == pytest.approx(one.error, rel=0.05)  # and not a third of it
 
 
-def test_unpaired_needs_two_multisets():
-    with pytest.raises(ValueError, match="at least two multisets"):
+def test_unpaired_needs_two_groups():
+    with pytest.raises(ValueError, match="at least two groups"):
         unpaired_difference(tries([1, 0], ["a", "a"]), tries([1, 0], ["a", "b"]))
 
 
 def test_studies_are_compared_where_both_have_a_checkpoint():
-    a = pd.concat([played(0.8, "grpo-from-4"), played(0.5, "sft-4"), played(0.5, "sft-8")])
-    b = pd.concat([played(0.3, "ppo-from-4"), played(0.5, "sft-4"), played(0.5, "sft-16")])
-    table = study_differences(a, b, {"ood_test": True}).set_index("checkpoint")
-    assert list(table.index) == ["rl-from-4", "sft-4"]
+    a = pd.concat([played(0.8, "sft-4.grpo-6"), played(0.5, "sft-4"), played(0.5, "sft-8")])
+    b = pd.concat([played(0.3, "sft-4.ppo-6"), played(0.5, "sft-4"), played(0.5, "sft-16")])
+    parts = parts_of(story("grpo", 6)), parts_of(story("ppo", 6))
+    table = study_differences(a, b, {"ood_test": True}, parts).set_index("checkpoint")
+    assert list(table.index) == ["RL from sft-4", "sft-4"]
     assert table.loc["sft-4", ["difference", "low", "high"]].tolist() == [0, 0, 0]
-    alone = paired_difference(played(0.8, "grpo-from-4"), played(0.3, "ppo-from-4"))
-    row = table.loc["rl-from-4"]
+    alone = paired_difference(played(0.8, "sft-4.grpo-6"), played(0.3, "sft-4.ppo-6"))
+    row = table.loc["RL from sft-4"]
     assert (row["difference"], row["low"], row["high"]) == (
         alone.difference,
         alone.low,
         alone.high,
     )
-    assert row["run"] == "grpo"
+    assert (row["stage"], row["step"], row["start"]) == ("grpo", 6, "sft-4")
+    assert (row["split"], row["role"], row["shift"]) == ("ood_test", "test", "ood")
 
 
 def test_seeds_are_also_taken_together():
@@ -98,10 +137,12 @@ def test_seeds_are_also_taken_together():
     assert not other["paired"].any()
 
 
-def test_hands_are_the_same_if_cards_values_and_target_are():
-    hands = pd.DataFrame(
-        {"hand_id": ["t-0"], "cards": ["J 2 3 4"], "numbers": ["10 2 3 4"], "target": [24]}
+def test_problems_are_the_same_whatever_subsets_they_belong_to():
+    problems = pd.DataFrame(
+        {"problem": ["t-0", "t-1"], "group": ["1", "2"], "subsets": "seen", "question": ["a", "b"]}
     )
-    assert same_hands(hands, hands.assign(exposure="practised"))
-    for column, other in (("cards", "Q 2 3 4"), ("numbers", "11 2 3 4"), ("target", 30)):
-        assert not same_hands(hands, hands.assign(**{column: other}))
+    assert same_problems(problems, problems.assign(subsets="seen,practised"))
+    assert not same_problems(problems, problems[::-1])
+    assert not same_problems(problems, problems.drop(columns="question"))
+    for column, other in (("problem", "t-5"), ("question", "c")):
+        assert not same_problems(problems, problems.assign(**{column: other}))

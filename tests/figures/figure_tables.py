@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,11 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save_file
+from svdrift.recovery.settings import RecoverySettings
 
+from svdrift.checkpoints import Checkpoint, labels
 from svdrift.evaluation.accuracy import wilson_interval
 from svdrift.recovery.grid import expand
 from svdrift.recovery.interventions import Intervention
-from svdrift.settings.recovery import RecoverySettings
 from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
 from svdrift.spectra.drift import (
     drift_rows,
@@ -24,23 +26,80 @@ from svdrift.spectra.drift import (
     value_change_rows,
 )
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
+from svdrift.story import Role, Story
 
 STEPS = (0, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 STARTS = STEPS[2:]
 FAULTS = ("unreadable", "illegal_formula", "wrong_number", "overused", "unused", "wrong_value")
 N = 1000
+FIT, ID, OOD = ("fit", "id"), ("test", "id"), ("test", "ood")
+SPLITS = {FIT: "demonstrated", ID: "id_test", OOD: "ood_test", ("test", "odd"): "ood_test_odd"}
+
+
+def sft(step: int) -> str:
+    return "base" if step == 0 else f"sft-{step}"
+
+
+def end(stage: str, step: int, last: int = 120) -> str:
+    return f"{sft(step)}.{stage}-{last}"
+
+
+def kept(stage: str, step: int) -> tuple[str, ...]:
+    """RL keeps three checkpoints from two starts, and only its end from the others."""
+    many = stage == "ppo" and step in (64, 512)
+    return tuple(end(stage, step, update) for update in ((40, 80, 120) if many else (120,)))
+
+
+def role(stage: str, label: str, unit: str, starts: Sequence[int]) -> Role:
+    return Role(
+        stage=stage,
+        label=label,
+        unit=unit,
+        results={sft(step): end(stage, step) for step in starts},
+        kept={sft(step): kept(stage, step) for step in starts},
+    )
+
+
+LABELS = {"base": "base", "sft": "SFT", "ppo": "PPO", "continued": "more SFT", "wide": "wide SFT"}
+STORY = Story(
+    path=tuple(map(sft, STEPS)),
+    path_label="SFT",
+    rl=role("ppo", "PPO", "update", STARTS),
+    controls=(
+        role("continued", "more SFT", "step", STARTS),
+        role("wide", "wide SFT", "step", [512]),
+    ),
+    moderate="sft-512",
+    labels=LABELS,
+)
+GRPO_STORY = STORY.model_copy(
+    update={"rl": STORY.rl.model_copy(update={"label": "GRPO"}) if STORY.rl else None}
+)
+SPECTRAL_STORY = Story(
+    path=("base", "sft-4", "sft-8"),
+    path_label="SFT",
+    rl=Role(
+        stage="ppo",
+        label="PPO",
+        unit="update",
+        results={"sft-4": "sft-4.ppo-6", "sft-8": "sft-8.ppo-6"},
+        kept={"sft-4": ("sft-4.ppo-6",), "sft-8": ("sft-8.ppo-6",)},
+    ),
+    moderate="sft-4",
+    labels={"base": "base", "sft": "SFT", "ppo": "PPO"},
+)
 HEAD_NAME = "lm_head.weight"
 
 
-def level(split: str, step: int, seed: int) -> float:
+def level(place: tuple[str, str], step: int, seed: int) -> float:
     """Expected accuracy of an SFT checkpoint."""
     x = np.log2(step + 1)
     wobble = 0.02 * np.sin(3 * seed + x)
-    if split == "demonstrated":
+    if place == FIT:
         return float(np.clip(1 / (1 + np.exp(2.5 - x)) + wobble / 4, 0, 1))
-    top = 0.8 if split == "id_test" else 0.5
+    top = {"id": 0.8, "ood": 0.5, "odd": 0.3}[place[1]]
     rise = 1 / (1 + np.exp(2 * (3 - x)))
-    fall = 1 / (1 + np.exp(0.9 * (x - (9 if split == "id_test" else 7.5))))
+    fall = 1 / (1 + np.exp(0.9 * (x - (9 if place == ID else 7.5))))
     return float(np.clip(top * rise * (0.15 + 0.85 * fall) + wobble, 0.001, 0.999))
 
 
@@ -48,50 +107,74 @@ def accuracy_table(seeds: int) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     rows: list[dict[str, object]] = []
 
-    def add(seed: int, run: str, step: int, update: float, split: str, share: float) -> None:
-        base = {"seed": seed, "run": run, "sft_step": step, "update": update, "split": split}
+    def add(seed: int, checkpoint: str, place: tuple[str, str], share: float) -> None:
+        base = {"seed": seed, **labels(checkpoint), "split": SPLITS[place]}
+        base |= {"role": place[0], "shift": place[1]}
+        step = (Checkpoint.parse(checkpoint).way or (("", 0),))[0][1]
         for subset, n, factor in (("all", N, 1.0), ("seen", 800, 1.1), ("heldout", 200, 0.4)):
             solved = rng.binomial(n // 4, min(share * factor, 1)) * 4
-            row = {"subset": subset, "n": n, "clusters": n // 4}
+            row = {"subset": subset, "n": n, "groups": n // 4}
             rows.append(base | row | {"measure": "solved_first_try", "count": solved})
         formal = np.exp(-step / 6)
         weights = np.array([0.7 * formal, 0.3 * formal, 0.15, 0.05, 0.05, 0.7])
         for kind, weight in zip(FAULTS, weights / weights.sum(), strict=True):
-            row = {"subset": "all", "n": N, "clusters": N // 4, "measure": f"fault:{kind}"}
+            row = {"subset": "all", "n": N, "groups": N // 4, "measure": f"fault:{kind}"}
             rows.append(base | row | {"count": round(N * (1 - share) * weight)})
 
     for seed in range(seeds):
-        for split in ("id_test", "ood_test", "demonstrated"):
+        for place in SPLITS:
             for step in STEPS:
-                share = level(split, step, seed)
-                add(seed, "sft", step, np.nan, split, share)
+                share = level(place, step, seed)
+                add(seed, sft(step), place, share)
                 if step not in STARTS:
                     continue
-                for update in (40, 80, np.nan):
-                    gain = (120 if np.isnan(update) else update) / 800
-                    add(seed, "ppo", step, update, split, min(share + gain, 0.97))
-                add(seed, "continued", step, np.nan, split, max(share - 0.03, 0.01))
-                add(seed, "wide", step, np.nan, split, min(share + 0.2, 0.99))
-                add(seed, "demonstrated-ppo", step, np.nan, split, share)
+                for checkpoint in kept("ppo", step):
+                    gain = Checkpoint.parse(checkpoint).step / 800
+                    add(seed, checkpoint, place, min(share + gain, 0.97))
+                add(seed, end("continued", step), place, max(share - 0.03, 0.01))
+                if step == 512:
+                    add(seed, end("wide", step), place, min(share + 0.2, 0.99))
     table = pd.DataFrame(rows)
     low, high = wilson_interval(table["count"] / 3, table["n"] / 3)
     table = table.assign(value=table["count"] / table["n"], low=low, high=high)
-    return table.drop(columns="count").assign(checkpoint="synthetic")
+    return table.drop(columns="count")
 
 
-def difference_table(seeds: int) -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    effect = {"sft": 0.12, "continued": 0.08, "wide": -0.1, "demonstrated-ppo": 0.03}
-    parts = [("id_test", "all", N)]
-    parts += [("ood_test", s, n) for s, n in (("all", N), ("practised", 700), ("neither", 90))]
+def cycles_table(seeds: int) -> pd.DataFrame:
+    """Two roots, and SFT and RL in turn to a depth of four."""
+    way = "sft-64.ppo-60.again-32.grpo-60"
+    parts = way.split(".")
+    names = ["base", "sft-16", *(".".join(parts[: i + 1]) for i in range(4))]
+    names += ["sft-64.ppo-20", "sft-64.ppo-40", "other", "other.sft-64"]
     rows = []
-    for split, subset, n in parts:
+    for seed in range(seeds):
+        for i, name in enumerate(names):
+            for shift, share in (("id", 0.1 + 0.08 * i), ("ood", 0.5 - 0.07 * abs(i - 4))):
+                row = {"seed": seed, **labels(name), "role": "test", "shift": shift}
+                row |= {"split": f"{shift}_test", "subset": "all", "measure": "solved_first_try"}
+                row |= {"n": N, "groups": N // 4, "value": share + 0.01 * seed}
+                rows.append(row | {"low": share - 0.05, "high": share + 0.05})
+    return pd.DataFrame(rows)
+
+
+def comparison_table(seeds: int) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    effect = {"": 0.12, "continued": 0.08, "wide": -0.1}
+    parts = [(ID, "all", N), (ID, "practised", 700)]
+    parts += [(OOD, s, n) for s, n in (("all", N), ("practised", 700), ("neither", 90))]
+    rows = []
+    for place, subset, n in parts:
         for start in STARTS:
-            for control, mean in effect.items():
+            for stage, mean in effect.items():
+                if stage == "wide" and start != 512:
+                    continue
                 half = 1.3 / n**0.5
                 values = mean + rng.normal(0, half / 2, seeds)
-                base = {"run": "ppo", "sft_step": start, "control": control}
-                base |= {"split": split, "subset": subset}
+                other = end(stage, start) if stage else sft(start)
+                base = {"a": end("ppo", start), "b": other, "start": sft(start)}
+                base |= {"stage_a": "ppo", "stage_b": Checkpoint.parse(other).stage}
+                base |= {"split": SPLITS[place], "role": place[0], "shift": place[1]}
+                base |= {"subset": subset}
                 for seed, value in enumerate(values):
                     interval = {"difference": value, "low": value - half, "high": value + half}
                     rows.append(base | {"seed": seed, "n": n} | interval)
@@ -102,10 +185,10 @@ def difference_table(seeds: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _loss(split: str, step: int, seed: int) -> float:
+def _loss(place: tuple[str, str], step: int, seed: int) -> float:
     x = np.log2(step + 1)
-    rises = {"demonstrated": 0.0, "id_selection": 0.004, "ood_selection": 0.015}
-    value = 2.5 * np.exp(-0.6 * x) + 0.01 + rises[split] * (10 + x**2)
+    rises = {FIT: 0.0, ("selection", "id"): 0.004, ("selection", "ood"): 0.015}
+    value = 2.5 * np.exp(-0.6 * x) + 0.01 + rises[place] * (10 + x**2)
     return float(value * (1 + 0.05 * np.sin(seed * 2 + x)))
 
 
@@ -113,32 +196,38 @@ def sweep_table(seeds: int) -> pd.DataFrame:
     """Three points of a sweep: the larger the learning rate, the better."""
     rates, factors = (3e-5, 1e-4, 3e-4), (0.7, 0.9, 1.0)
     one = accuracy_table(seeds)
-    one = one[one["sft_step"].isin([0, 16, 64, 256])]
+    chosen = [0, 16, 64, 256]
+    path = one["checkpoint"].isin([sft(step) for step in chosen])
+    one = one[path | one["start"].isin([sft(step) for step in chosen[1:]])]
     numbers = ["value", "low", "high"]
     points = [one.assign(**{n: one[n] * factor for n in numbers}) for factor in factors]
     for rate, point in zip(rates, points, strict=True):
-        point.insert(0, "rl.ppo.learning_rate", rate)
+        point.insert(0, "stages.ppo.learning_rate", rate)
     return pd.concat(points, ignore_index=True)
 
 
 def study_accuracies(seeds: int) -> pd.DataFrame:
     """Two studies that differ in the method of RL."""
     one = accuracy_table(seeds)
-    other = one.replace({"run": {"ppo": "grpo"}})
-    return pd.concat([one.assign(study="default"), other.assign(study="grpo")], ignore_index=True)
+    return pd.concat([one.assign(study="default"), one.assign(study="grpo")], ignore_index=True)
 
 
 def study_difference_table(seeds: int) -> pd.DataFrame:
     """Differences of two studies to the default one, as `study_differences` gives them."""
     rng = np.random.default_rng(4)
-    names = ["base", *(f"sft-{step}" for step in STEPS[1:]), *(f"rl-from-{s}" for s in STARTS[::3])]
+    names = [
+        "base",
+        *(f"sft-{step}" for step in STEPS[1:]),
+        *(end("ppo", step) for step in STARTS[::3]),
+    ]
     rows: list[dict[str, object]] = []
     for study, effect in (("grpo", 0.04), ("ppo-by-token", -0.05)):
         for name in names:
-            for split in ("id_test", "ood_test"):
-                mean = effect if name.startswith("rl") else 0.0
+            for place in (ID, OOD):
+                mean = effect if "ppo" in name else 0.0
                 values = mean + rng.normal(0, 0.015, seeds) * (name != "base")
-                base = {"study": study, "reference": "default", "checkpoint": name, "split": split}
+                base = {"study": study, "reference": "default", "checkpoint": name}
+                base |= {"split": SPLITS[place], "role": place[0], "shift": place[1]}
                 found = list(zip(range(seeds), values, [N] * seeds, strict=True))
                 found += [(np.nan, values.mean(), N * seeds)] if seeds > 1 else []
                 for seed, value, n in found:
@@ -151,8 +240,10 @@ def loss_table(seeds: int) -> pd.DataFrame:
     rows = []
     for seed in range(seeds):
         for step in STEPS:
-            loss = _loss("demonstrated", step, seed)
-            rows.append({"seed": seed, "step": step, "train_loss": loss})
+            loss = _loss(FIT, step, seed)
+            base = {"seed": seed, "run": "sft", "stage": "sft", "start": "base"}
+            rows.append(base | {"step": step, "train_loss": loss})
+            rows.append(base | {"run": "sft-64.continued", "step": step, "train_loss": 9.0})
     return pd.DataFrame(rows)
 
 
@@ -165,40 +256,44 @@ def advantage_table(seeds: int) -> pd.DataFrame:
             bad, good = rng.normal(-2, 0.8, 900 - 80 * i), rng.normal(1 + i / 4, 0.4, 300 + 80 * i)
             counts, _ = np.histogram(np.concatenate([bad, good]), edges)
             columns = {"bin_low": edges[:-1], "bin_high": edges[1:], "count": counts}
-            rows.append(pd.DataFrame(columns).assign(sft_step=start, seed=seed))
+            labelled = pd.DataFrame(columns).assign(start=sft(start), seed=seed, stage="ppo")
+            rows += [labelled, labelled.assign(stage="ppo2")]
     return pd.concat(rows, ignore_index=True)
 
 
 def objective_table(seeds: int) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
 
-    def add(seed: int, run: str, step: int, update: float, loss: float, reward: float) -> None:
-        base = {"seed": seed, "run": run, "sft_step": step, "update": update}
-        base |= {"split": "demonstrated", "n": 500}
-        rows.append(base | {"measure": "sft_loss", "value": loss})
-        rows.append(base | {"measure": "reward", "value": reward})
+    def add(seed: int, checkpoint: str, place: tuple[str, str], **measures: float) -> None:
+        base = {"seed": seed, **labels(checkpoint), "role": place[0], "shift": place[1], "n": 500}
+        rows.extend(base | {"measure": name, "value": value} for name, value in measures.items())
 
     for seed in range(seeds):
         for step in STEPS:
-            add(seed, "sft", step, np.nan, 2 / (step + 1), 5 * level("id_test", step, seed) - 1.5)
-            for split in ("id_selection", "ood_selection"):
-                base = {"seed": seed, "run": "sft", "sft_step": step, "update": np.nan, "n": 500}
-                loss = {"measure": "sft_loss", "value": _loss(split, step, seed)}
-                rows.append(base | loss | {"split": split})
+            reward = 5 * level(ID, step, seed) - 1.5
+            add(seed, sft(step), FIT, sft_loss=2 / (step + 1), reward=reward)
+            for place in (("selection", "id"), ("selection", "ood")):
+                add(seed, sft(step), place, sft_loss=_loss(place, step, seed))
         for i, start in enumerate(STARTS):
-            for update in (40, 80, np.nan):
-                loss = 0.4 / (i + 1) + 0.002 * np.nan_to_num(update, nan=120) * (1 + seed / 5)
-                add(seed, "ppo", start, update, loss, 1.0)
+            for checkpoint in kept("ppo", start):
+                update = Checkpoint.parse(checkpoint).step
+                loss = 0.4 / (i + 1) + 0.002 * update * (1 + seed / 5)
+                add(seed, checkpoint, FIT, sft_loss=loss, reward=1.0)
     return pd.DataFrame(rows)
 
 
 def recovery_table(seeds: int) -> pd.DataFrame:
     """The default repairs: leading directions bring OOD back, interpolation does it as well."""
     rng = np.random.default_rng(3)
-    splits = {"demonstrated": 500, "id_test": N, "ood_test": N}
+    splits = {FIT: 500, ID: N, OOD: N}
     repairs = {  # accuracies of target and anchor on the splits
         "last-with-anchor": ("sft-1024", "sft-16", (0.99, 0.35, 0.11), (0.94, 0.65, 0.39)),
-        "ppo-from-256-with-sft-256": ("ppo-from-256", "sft-256", (1, 0.65, 0.3), (1, 0.28, 0.24)),
+        "sft-256.ppo-120-with-sft-256": (
+            "sft-256.ppo-120",
+            "sft-256",
+            (1, 0.65, 0.3),
+            (1, 0.28, 0.24),
+        ),
         "sft-256-with-anchor": ("sft-256", "sft-16", (1, 0.28, 0.24), (0.94, 0.65, 0.39)),
     }
     rows: list[dict[str, object]] = []
@@ -213,10 +308,10 @@ def recovery_table(seeds: int) -> pd.DataFrame:
             ]
             places += [({"intervention": "target"}, 0.0), ({"intervention": "anchor"}, 1.0)]
             for columns, share in places:
-                for (split, n), low, high in zip(splits.items(), before, after, strict=True):
-                    loss = 0.25 if split == "demonstrated" else 1.0
+                for (place, n), low, high in zip(splits.items(), before, after, strict=True):
+                    loss = 0.25 if place == FIT else 1.0
                     chance = np.clip(low + (high - low) * share**loss + 0.01 * seed, 0, 1)
-                    base = {**names, "split": split, "subset": "all", "n": n}
+                    base = {**names, "role": place[0], "shift": place[1], "subset": "all", "n": n}
                     solved = 4 * rng.binomial(n // 4, chance)
                     rows.append({**base, **columns, "count": solved})
     table = pd.DataFrame(rows).assign(measure="solved_first_try")
@@ -240,7 +335,7 @@ def _regained(variant: Intervention) -> float:
 def recovery_effect_table(seeds: int) -> pd.DataFrame:
     """What the scripts measure of `recovery_table`, with made-up intervals."""
     table = recovery_table(seeds)
-    place = ["repair", "seed", "split"]
+    place = ["repair", "seed", "role", "shift"]
     ends = {
         name: table[table["intervention"] == name].set_index(place)["value"]
         for name in ("target", "anchor")
@@ -252,7 +347,7 @@ def recovery_effect_table(seeds: int) -> pd.DataFrame:
     rows = rows.assign(difference=gain, recovered=(gain / loss).where(clear)).reset_index()
     rows = rows[[*place, "intervention", "n", "difference", "recovered"]]
     if seeds > 1:
-        by = ["repair", "split", "intervention"]
+        by = ["repair", "role", "shift", "intervention"]
         means = rows.groupby(by, sort=False)[["difference", "recovered"]].mean()
         pooled = means.assign(seed=np.nan, n=rows.groupby(by)["n"].sum()).reset_index()
         rows = pd.concat([rows, pooled], ignore_index=True)
@@ -287,7 +382,7 @@ def _spectral_tables(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
     }
     weights |= {name: _falling((26, 20), rng) for name in ("model.embed_tokens.weight", HEAD_NAME)}
     opened = {}
-    for name in ("base", "sft-4", "sft-8", "ppo-from-4"):
+    for name in ("base", "sft-4", "sft-8", "sft-4.ppo-6"):
         place = folder / name
         place.mkdir()
         (place / "config.json").write_text('{"tie_word_embeddings": false}')
@@ -308,8 +403,8 @@ def _spectral_tables(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
         tables["drift"].append(drift.assign(**labels))
         tables["value_changes"].append(value_change_rows(one.factors, two.factors).assign(**labels))
     tables["updates"] = [
-        update_rows(opened["base"], opened[start], opened["ppo-from-4"], **sizes).assign(
-            sft_step=int(start[-1]), result="ppo-from-4"
+        update_rows(opened["base"], opened[start], opened["sft-4.ppo-6"], **sizes).assign(
+            result=f"{start}.ppo-6"
         )
         for start in ("sft-4", "sft-8")
     ]

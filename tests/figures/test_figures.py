@@ -40,15 +40,30 @@ from svdrift.figures import (
     rotation_heatmap,
     spectrum_change,
     stages,
+    stages_overview,
     sweep,
 )
-from svdrift.figures.aggregate import ANY, accuracies, beside_nulls, moved, summary
+from svdrift.figures.aggregate import (
+    ANY,
+    at,
+    beside_nulls,
+    first_tries,
+    of,
+    summary,
+    trajectories,
+)
+from svdrift.spectra.moved import moved
 from svdrift.figures.style import ALARM, Drawing, save
 from svdrift.reference import published
+from svdrift.story import Story
 from tests.figures.figure_tables import (
+    GRPO_STORY,
+    SPECTRAL_STORY,
+    STORY,
     accuracy_table,
     advantage_table,
-    difference_table,
+    comparison_table,
+    cycles_table,
     loss_table,
     objective_table,
     recovery_effect_table,
@@ -61,32 +76,39 @@ from tests.figures.figure_tables import (
 
 LLAMA, STAGES = published("llama_ood_by_checkpoint"), published("accuracy_by_stage")
 CONTROL = published("singular_value_control")
-ANCHORS = pd.DataFrame({"seed": range(3), "sft_step": [32, 32, 64]})
+ANCHORS = pd.DataFrame({"seed": range(3), "checkpoint": ["sft-32", "sft-32", "sft-64"]})
 FIGURES: dict[str, Callable[[int], Drawing]] = {
-    "accuracy_by_step": lambda s: accuracy_by_step.draw(accuracy_table(s), LLAMA),
-    "loss_by_step": lambda s: loss_by_step.draw(loss_table(s), objective_table(s)),
-    "faults_by_step": lambda s: faults_by_step.draw(accuracy_table(s)),
-    "recovery_window": lambda s: recovery_window.draw(accuracy_table(s), LLAMA),
-    "stages": lambda s: stages.draw(accuracy_table(s), ANCHORS[:s], STAGES, moderate_step=512),
-    "rl_progress": lambda s: rl_progress.draw(accuracy_table(s), last_update=120),
-    "rl_effect": lambda s: rl_effect.draw(difference_table(s)),
-    "advantages": lambda s: advantages.draw(advantage_table(s)),
-    "objectives": lambda s: objectives.draw(objective_table(s), last_update=120),
+    "stages_overview": lambda s: stages_overview.draw(accuracy_table(s), STORY),
+    "accuracy_by_step": lambda s: accuracy_by_step.draw(accuracy_table(s), LLAMA, STORY),
+    "loss_by_step": lambda s: loss_by_step.draw(loss_table(s), objective_table(s), STORY),
+    "faults_by_step": lambda s: faults_by_step.draw(accuracy_table(s), STORY),
+    "recovery_window": lambda s: recovery_window.draw(accuracy_table(s), LLAMA, STORY),
+    "stages": lambda s: stages.draw(accuracy_table(s), ANCHORS[:s], STAGES, STORY),
+    "rl_progress": lambda s: rl_progress.draw(accuracy_table(s), STORY),
+    "rl_effect": lambda s: rl_effect.draw(comparison_table(s), STORY),
+    "advantages": lambda s: advantages.draw(advantage_table(s), STORY),
+    "objectives": lambda s: objectives.draw(objective_table(s), STORY),
     "spectrum_change": lambda s: spectrum_change.draw(
-        **_spectral(s, "value_changes", "drift", "spectrum", "matrices")
+        **_spectral(s, "value_changes", "drift", "spectrum", "matrices"), story=SPECTRAL_STORY
     ),
-    "rotation_by_rank": lambda s: rotation_by_rank.draw(**_spectral(s, "drift", "matrices")),
+    "rotation_by_rank": lambda s: rotation_by_rank.draw(
+        **_spectral(s, "drift", "matrices"), story=SPECTRAL_STORY
+    ),
     "rotation_by_position": lambda s: rotation_by_position.draw(
-        **_spectral(s, "drift", "matrices")
+        **_spectral(s, "drift", "matrices"), story=SPECTRAL_STORY
     ),
-    "rotation_heatmap": lambda s: rotation_heatmap.draw(**_spectral(s, "drift", "matrices")),
-    "rl_update": lambda s: rl_update.draw(**_spectral(s, "updates")),
+    "rotation_heatmap": lambda s: rotation_heatmap.draw(
+        **_spectral(s, "drift", "matrices"), story=SPECTRAL_STORY
+    ),
+    "rl_update": lambda s: rl_update.draw(**_spectral(s, "updates"), story=SPECTRAL_STORY),
     "recovery_by_rank": lambda s: recovery_by_rank.draw(recovery_table(s), CONTROL),
     "recovery_by_layers": lambda s: recovery_by_layers.draw(recovery_table(s)),
-    "recovery_frontier": lambda s: recovery_frontier.draw(recovery_table(s)),
+    "recovery_frontier": lambda s: recovery_frontier.draw(recovery_table(s), STORY),
     "recovery_effect": lambda s: recovery_effect.draw(recovery_effect_table(s)),
-    "sweep": lambda s: sweep.draw(sweep_table(s)),
-    "compare_accuracy": lambda s: compare_accuracy.draw(study_accuracies(s)),
+    "sweep": lambda s: sweep.draw(sweep_table(s), STORY),
+    "compare_accuracy": lambda s: compare_accuracy.draw(
+        study_accuracies(s), {"default": STORY, "grpo": GRPO_STORY}
+    ),
     "compare_difference": lambda s: compare_difference.draw(study_difference_table(s)),
 }
 WITHOUT_INTERVALS = {
@@ -168,13 +190,13 @@ def test_csv_holds_what_is_drawn(tmp_path: Path) -> None:
     drawing = FIGURES["accuracy_by_step"](2)
     save(drawing, tmp_path / "figure")
     read = pd.read_csv(tmp_path / "figure.csv")
-    mean = read[(read["split"] == "id_test") & (read["subset"] == "all") & (read["seed"] == "mean")]
+    mean = of(read[(read["subset"] == "all") & (read["seed"] == "mean")], "test", "id")
     line = next(
         line for line in drawing.figure.axes[0].get_lines() if line.get_label() == "ID test"
     )
     drawn = np.asarray(line.get_xydata())[:, 1]
-    np.testing.assert_allclose(drawn, mean.sort_values("sft_step")["value"])
-    assert (read["split"] == "published").sum() == len(LLAMA)
+    np.testing.assert_allclose(drawn, mean.sort_values("step")["value"])
+    assert (read["role"] == "published").sum() == len(LLAMA)
 
 
 def test_summary_is_the_mean_with_combined_intervals() -> None:
@@ -197,16 +219,61 @@ def test_summary_is_the_mean_with_combined_intervals() -> None:
         summary(pd.concat([table, table]), ["step"])
 
 
-def test_only_the_end_of_a_run_is_shown() -> None:
+def test_runs_begin_at_their_start() -> None:
+    assert STORY.rl is not None
+    rows = trajectories(of(first_tries(accuracy_table(1)), "test", "ood"), STORY.rl)
+    assert rows.groupby("start")["step"].apply(list).to_dict() == {
+        "sft-64": [0, 40, 80, 120],
+        "sft-512": [0, 40, 80, 120],
+    }
+    before = rows[(rows["start"] == "sft-64") & (rows["step"] == 0)]
+    assert before["checkpoint"].tolist() == ["sft-64"]
+
+
+def test_a_missing_checkpoint_is_named() -> None:
     table = accuracy_table(1)
-    rows = accuracies(table, ["ood_test"], ["sft", "ppo"])
-    assert rows["update"].isna().all()
-    assert set(rows["run"]) == {"sft", "ppo"}
-    assert not rows.duplicated(["run", "sft_step"]).any()
+    with pytest.raises(ValueError, match=r"sft-128\b"):
+        at(table[table["checkpoint"] != "sft-128"], STORY.path)
+    with pytest.raises(ValueError, match=r"sft-64\.continued-120"):
+        recovery_window.draw(table[table["checkpoint"] != "sft-64.continued-120"], LLAMA, STORY)
+    comparisons = comparison_table(1)
+    with pytest.raises(ValueError, match=r"sft-512\.ppo-120 minus sft-512\.wide-120"):
+        rl_effect.draw(comparisons[comparisons["stage_b"] != "wide"], STORY)
+
+
+def test_every_test_split_is_shown_along_the_path() -> None:
+    figure = FIGURES["accuracy_by_step"](1).figure
+    names = [t.get_text() for legend in figure.legends for t in legend.get_texts()]
+    assert {"ID test", "OOD test", "OOD test, odd", "ID, fitted problems"} <= set(names)
+
+
+def test_single_seeds_are_mentioned_only_where_they_are_drawn() -> None:
+    for name, draw in FIGURES.items():
+        note = texts(draw(1).figure)
+        assert not re.search(r"(lines|dots|ticks): single seeds|averaged over seeds", note), name
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_overview_draws_any_graph(seeds: int) -> None:
+    story = Story(
+        path=("base", "sft-16", "sft-64"), path_label="SFT", labels={"sft": "SFT", "ppo": "PPO"}
+    )
+    table = cycles_table(seeds)
+    figure = stages_overview.draw(table, story).figure
+    (axes,) = figure.axes
+    arrows = [text for text in axes.texts if getattr(text, "arrow_patch", None) is not None]
+    assert len(arrows) == table["checkpoint"].nunique() - 2  # all but the two roots have one
+    marks = {line.get_label(): (line.get_color(), line.get_marker()) for line in axes.lines}
+    shown = {name: look for name, look in marks.items() if not name.startswith("_")}
+    assert set(shown) == {"base", "other", "SFT", "PPO", "again", "grpo"}  # no label: the name
+    assert len(set(shown.values())) == len(shown)
+    incomplete = table[(table["checkpoint"] != "sft-16") | (table["shift"] == "id")]
+    with pytest.raises(ValueError, match="sft-16"):
+        stages_overview.draw(incomplete, story)
 
 
 def test_published_numbers() -> None:
-    assert LLAMA.loc[LLAMA["sft_step"] == 140, "ood_accuracy_sft"].item() == 17.52
+    assert LLAMA.loc[LLAMA["step"] == 140, "ood_accuracy_sft"].item() == 17.52
     assert set(published("singular_value_control")["model"]) == {"llama-3.2-11b", "qwen-2.5-7b"}
 
 
@@ -248,7 +315,7 @@ def test_another_pair_where_the_anchor_is_the_last_checkpoint() -> None:
     drift = tables["drift"].copy()
     numbers = ["observed", "isotropic", "minus_isotropic"]
     drift.loc[drift["pair"] == "anchor-to-last", numbers] = 0.0
-    figure = rotation_heatmap.draw(drift, tables["matrices"]).figure
+    figure = rotation_heatmap.draw(drift, tables["matrices"], SPECTRAL_STORY).figure
     assert "base to sft-8" in texts(figure)  # the last step of SFT
     assert "anchor to last" not in texts(figure)
 
@@ -257,11 +324,12 @@ def test_another_pair_where_the_anchor_is_the_last_checkpoint() -> None:
     "module", [spectrum_change, rotation_by_rank, rotation_by_position, rotation_heatmap]
 )
 def test_matrices_that_look_random_are_reported_in_red(module: ModuleType) -> None:
-    tables = _spectral(1, *inspect.signature(module.draw).parameters)
-    assert "never trained" not in texts(module.draw(**tables).figure)
+    names = [name for name in inspect.signature(module.draw).parameters if name != "story"]
+    tables = _spectral(1, *names)
+    assert "never trained" not in texts(module.draw(**tables, story=SPECTRAL_STORY).figure)
     matrices = tables["matrices"]
     fresh = matrices.assign(looks_random=matrices["checkpoint"] == "sft-8")
-    figure = module.draw(**{**tables, "matrices": fresh}).figure
+    figure = module.draw(**{**tables, "matrices": fresh}, story=SPECTRAL_STORY).figure
     (warning,) = [text for text in figure.texts if "never trained" in text.get_text()]
     assert warning.get_color() == ALARM
     assert re.search(r"11 of \d+ matrices look never trained \(sft-8\)", warning.get_text())
@@ -285,7 +353,11 @@ def test_spectra_are_of_base_to_last_where_the_anchor_is_last() -> None:
     still = (drift["pair"] == "anchor-to-last") & (drift["measure"] == "update_norm")
     drift.loc[still, "observed"] = 0.0
     drawing = spectrum_change.draw(
-        tables["value_changes"], drift, tables["spectrum"], tables["matrices"]
+        tables["value_changes"],
+        drift,
+        tables["spectrum"],
+        tables["matrices"],
+        SPECTRAL_STORY,
     )
     change = drawing.data.query("series == 'change' and seed == 'mean'")
     expected = tables["value_changes"].query("pair == 'base-to-sft-8'")
@@ -299,7 +371,7 @@ def test_spectra_are_of_base_to_last_where_the_anchor_is_last() -> None:
 
 def test_without_ranks_every_kind_is_the_target() -> None:
     drawing = FIGURES["recovery_by_rank"](2)
-    own = recovery_table(2).query("repair == 'last-with-anchor' and split == 'ood_test'")
+    own = of(recovery_table(2).query("repair == 'last-with-anchor'"), "test", "ood")
     target = own.loc[own["intervention"] == "target", "value"].mean()
     lines = {line.get_label(): line.get_xydata() for line in drawing.figure.axes[1].get_lines()}
     directions = np.asarray(lines["directions (UV merging)"])
@@ -312,7 +384,7 @@ def test_without_ranks_every_kind_is_the_target() -> None:
 
 def test_layer_blocks_span_their_layers() -> None:
     drawing = FIGURES["recovery_by_layers"](1)
-    blocks = drawing.data.query("kind == 'directions' and split == 'id_test' and seed == 'mean'")
+    blocks = of(drawing.data.query("kind == 'directions' and seed == 'mean'"), "test", "id")
     assert blocks["layers_start"].tolist() == [0, 0, 0.25, 0.5, 0.75]
     assert blocks["layers_stop"].tolist() == [0.25, 1, 0.5, 0.75, 1]
 
@@ -320,9 +392,9 @@ def test_layer_blocks_span_their_layers() -> None:
 def test_frontier_interpolates_from_target_to_anchor() -> None:
     drawing = FIGURES["recovery_frontier"](2)
     own = recovery_table(2).query("repair == 'last-with-anchor'")
-    mean = own.groupby(["intervention", "split"])["value"].mean()
+    mean = own.groupby(["intervention", "role", "shift"])["value"].mean()
     order = ["target", *(f"interpolate-weight{w}" for w in (0.25, 0.5, 0.75)), "anchor"]
-    expected = [(mean[name, "id_test"], mean[name, "ood_test"]) for name in order]
+    expected = [(mean[name, "test", "id"], mean[name, "test", "ood"]) for name in order]
     axes = drawing.figure.axes[3]  # second row, first repair
     paths = [line.get_xydata() for line in axes.get_lines() if line.get_linestyle() == "-"]
     assert any(len(p) == 5 and np.allclose(np.asarray(p), expected) for p in paths)
@@ -332,7 +404,9 @@ def test_frontier_interpolates_from_target_to_anchor() -> None:
 def test_no_clear_loss_is_said() -> None:
     effect = recovery_effect_table(1).assign(recovered=np.nan, recovered_low=np.nan)
     drawing = recovery_effect.draw(effect.assign(recovered_high=np.nan))
-    assert "nothing was\nclearly lost" in texts(drawing.figure)
+    assert "nothing was clearly lost" in texts(drawing.figure).replace("\n", " ")
+    first = drawing.figure.axes[0]
+    assert first.get_xlabel() == "repaired − target (points)"
     assert "clearly lost" not in texts(FIGURES["recovery_effect"](1).figure)
 
 
@@ -342,11 +416,11 @@ def test_no_clear_loss_is_said() -> None:
 def test_a_second_setting_has_rows_and_text_stands_side_by_side() -> None:
     table = sweep_table(1)
     both = pd.concat(
-        [table.assign(**{"rl.ppo.granularity": name}) for name in ("turn", "token")],
+        [table.assign(**{"stages.ppo.granularity": name}) for name in ("turn", "token")],
         ignore_index=True,
     )
-    keys = ["rl.ppo.granularity", "rl.ppo.learning_rate"]
-    drawing = sweep.draw(both[keys + [c for c in both if c not in keys]])
+    keys = ["stages.ppo.granularity", "stages.ppo.learning_rate"]
+    drawing = sweep.draw(both[keys + [c for c in both if c not in keys]], STORY)
     assert len(drawing.figure.axes) == 2 * 3  # ID and OOD; three learning rates
     labels = [tick.get_text() for tick in drawing.figure.axes[4].get_xticklabels()]
     assert labels == ["turn", "token"]
@@ -354,16 +428,16 @@ def test_a_second_setting_has_rows_and_text_stands_side_by_side() -> None:
 
 def test_only_the_last_checkpoint_of_sft_stands_for_it() -> None:
     table = sweep_table(2)
-    data = sweep.draw(table).data
-    shown = data[(data["line"] == "end of SFT") & (data["split"] == "ood_test")]
-    whole = accuracies(table, ["ood_test"], ["sft"])
-    last = whole[whole["sft_step"] == whole["sft_step"].max()]
+    data = sweep.draw(table, STORY).data
+    shown = of(data[data["line"] == "end of SFT"], "test", "ood")
+    whole = of(first_tries(table), "test", "ood")
+    last = whole[whole["checkpoint"] == "sft-256"]
     assert sorted(shown.loc[shown["seed"] != "mean", "value"]) == sorted(last["value"])
 
 
 def test_unpaired_comparisons_are_named() -> None:
     table = study_difference_table(1)
-    assert "Paired on the same hands" in texts(compare_difference.draw(table).figure)
-    table.loc[table["split"] == "ood_test", "paired"] = False
+    assert "Paired on the same problems" in texts(compare_difference.draw(table).figure)
+    table.loc[table["shift"] == "ood", "paired"] = False
     note = texts(compare_difference.draw(table).figure).replace("\n", " ")
-    assert "NOT paired, since the hands differ: grpo on OOD test" in note
+    assert "NOT paired, since the problems differ: grpo on OOD test" in note

@@ -13,13 +13,18 @@ from svdrift.findings import claims
 from svdrift.findings.finding import Finding, findings_table, read_findings, verdict
 from svdrift.findings.page import estimate, markdown, page, summary
 from tests.figures.figure_tables import (
+    FIT,
+    ID,
+    OOD,
+    STORY,
     accuracy_table,
-    difference_table,
+    comparison_table,
     recovery_effect_table,
     spectral_tables,
 )
 
-STARTS = {"short": 8, "moderate": 64, "long": 1024}
+MODERATE = STORY.model_copy(update={"moderate": "sft-64"})
+PLACES = {"demonstrated": FIT, "id_test": ID, "ood_test": OOD}
 
 
 def contrasts(seeds: int, **values: float) -> pd.DataFrame:
@@ -27,7 +32,8 @@ def contrasts(seeds: int, **values: float) -> pd.DataFrame:
     rows = []
     for name, value in values.items():
         contrast, _, split = name.partition("__")
-        base = {"contrast": contrast.replace("_", "-"), "split": split or "ood_test", "n": 100}
+        role, shift = PLACES[split or "ood_test"]
+        base = {"contrast": contrast.replace("_", "-"), "role": role, "shift": shift, "n": 100}
         numbers = {"value": value, "low": value - 0.05, "high": value + 0.05}
         rows += [base | numbers | {"seed": seed} for seed in range(seeds)]
         if seeds > 1:
@@ -62,7 +68,7 @@ def test_the_verdict_follows_from_the_interval(low, high, side, bound, expected)
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_forgetting(seeds: int) -> None:
-    ood, fit, other = claims.forgetting(contrasts(seeds, **FORGETTING))
+    ood, fit, other = claims.forgetting(contrasts(seeds, **FORGETTING), STORY)
     assert (ood.estimate, ood.low, ood.high) == pytest.approx((20, 15, 25))
     assert (fit.estimate, fit.low, fit.high) == pytest.approx((10, 5, 15))  # end minus peak
     assert other.estimate == pytest.approx(-2)
@@ -75,21 +81,73 @@ def test_forgetting(seeds: int) -> None:
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_rl_from_named_starts_against_each_control(seeds: int) -> None:
-    effect = difference_table(seeds)
-    own = contrasts(seeds, restored_from_64=0.8, window_64_8=0.1, window_64_1024=-0.3)
-    found = claims.rl_effect(effect, own, STARTS)
-    assert len(found) == 3 * 4 + 1 + 2
-    row = effect.query("sft_step == 1024 and control == 'wide' and split == 'ood_test'")
+    effect = comparison_table(seeds)
+    own = contrasts(
+        seeds, restored_from_sft_64=0.8, window_sft_64_sft_8=0.1, window_sft_64_sft_1024=-0.3
+    )
+    found = claims.rl_effect(effect, own, MODERATE)
+    assert len(found) == 3 * 2 + 1 + 2  # its start and the matched control, from each
+    row = effect.query("start == 'sft-1024' and stage_b == 'continued' and shift == 'ood'")
     row = row[(row["subset"] == "all") & (row["seed"].isna() | (seeds == 1))]
-    (wide,) = [f for f in found if "from the long" in f.statement and "practised" in f.statement]
-    assert wide.estimate == pytest.approx(100 * row["difference"].item())
+    (more,) = [f for f in found if "from the long" in f.statement and "more SFT" in f.statement]
+    assert more.estimate == pytest.approx(100 * row["difference"].item())
+    assert more.statement == ("PPO from the long start (sft-1024) ends above more SFT, OOD")
     assert [f.verdict for f in found[-3:]] == ["holds", "holds", "fails"]
     assert "85 %" in found[-3].published
+    assert found[-1].statement == (
+        "PPO's lead over more SFT is larger from the moderate start than from the long one, OOD"
+    )
+
+
+def test_every_control_from_a_named_start_counts() -> None:
+    own = contrasts(1, restored_from_sft_512=0.8)
+    found = claims.rl_effect(comparison_table(1), own, STORY)
+    (wide,) = [f for f in found if "wide SFT" in f.statement]
+    assert "the moderate start (sft-512)" in wide.statement
+    assert wide.published == "no such control"
+
+
+def test_labels_come_from_the_story() -> None:
+    own = contrasts(1, restored_from_sft_64=0.8)
+    assert MODERATE.rl is not None
+    rl = MODERATE.rl.model_copy(update={"label": "RL by vote"})
+    story = MODERATE.model_copy(update={"rl": rl, "path_label": "Distillation"})
+    effect = comparison_table(1)
+    found = claims.rl_effect(effect, own, story) + claims.recovery(
+        recovery_effect_table(1), own, story
+    )
+    found += claims.strength(accuracy_table(1), effect, story)
+    found += claims.forgetting(contrasts(1, **FORGETTING), story)
+    texts = " ".join(f.statement for f in found)
+    assert "RL by vote" in texts
+    assert "Distillation" in texts
+    assert "PPO" not in texts
+    assert " SFT " not in texts.replace("more SFT", "")
+
+
+def test_a_story_without_rl_has_no_findings_of_it() -> None:
+    story = STORY.model_copy(update={"rl": None, "controls": (), "moderate": None})
+    own = contrasts(1, **FORGETTING)
+    assert claims.rl_effect(None, own, story) == []
+    assert claims.strength(accuracy_table(1), None, story) == []
+    assert len(claims.recovery(recovery_effect_table(1), own, story)) == 4
+
+
+def test_without_comparisons_the_other_findings_of_rl_stay() -> None:
+    own = contrasts(1, restored_from_sft_64=0.8)
+    (restored,) = claims.rl_effect(None, own, MODERATE)
+    assert restored.unit == "% of the loss"
+    assert len(claims.strength(accuracy_table(1), None, MODERATE)) == 1
 
 
 def test_a_study_with_one_start_has_no_window() -> None:
-    own = contrasts(1, restored_from_64=0.8)
-    found = claims.rl_effect(difference_table(1), own, {"moderate": 64})
+    own = contrasts(1, restored_from_sft_64=0.8)
+    assert STORY.rl is not None
+    start = {"sft-64": STORY.rl.results["sft-64"]}
+    rl = STORY.rl.model_copy(update={"results": start})
+    story = STORY.model_copy(update={"rl": rl, "moderate": "sft-64"})
+    found = claims.rl_effect(comparison_table(1), own, story)
+    assert found
     assert not [f for f in found if "than from the" in f.statement]
 
 
@@ -135,9 +193,9 @@ def test_without_the_pair_there_is_no_rotation() -> None:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_recovery(seeds: int) -> None:
     effect = recovery_effect_table(seeds)
-    found = claims.recovery(effect, contrasts(seeds, equal_id=0.1))
+    found = claims.recovery(effect, contrasts(seeds, equal_id=0.1), STORY)
     assert len(found) == 6
-    main = effect[(effect["repair"] == "last-with-anchor") & (effect["split"] == "ood_test")]
+    main = effect[(effect["repair"] == "last-with-anchor") & (effect["shift"] == "ood")]
     row = main[main["intervention"] == "directions-top0.2"]
     row = row[row["seed"].isna() | (seeds == 1)]
     assert found[0].estimate == pytest.approx(100 * row["recovered"].item())
@@ -151,25 +209,24 @@ def test_recovery(seeds: int) -> None:
 
 def test_every_rl_result_that_is_given_back_its_own_start_counts() -> None:
     effect = recovery_effect_table(3)
-    (own,) = {name for name in effect["repair"] if name.startswith("ppo-from-")}
-    step = own.rpartition("-")[2]
+    own = "sft-256.ppo-120-with-sft-256"
     more = effect[effect["repair"] == own]
     others = [
-        more.assign(repair=f"ppo-from-1{step}-with-sft-1{step}"),
-        more.assign(repair=f"ppo-from-1{step}-with-sft-{step}"),  # another's start
+        more.assign(repair="sft-64.ppo-120-with-sft-64"),
+        more.assign(repair="sft-128.ppo-120-with-sft-64"),  # another's start
     ]
-    found = claims.recovery(pd.concat([effect, *others]), contrasts(3, equal_id=0.1))
+    found = claims.recovery(pd.concat([effect, *others]), contrasts(3, equal_id=0.1), STORY)
     given_back = [one.statement for one in found if one.statement.startswith("Given back")]
     assert len(given_back) == 2
-    assert sum(f"(step {step})" in text for text in given_back) == 1
-    assert sum(f"(step 1{step})" in text for text in given_back) == 1
+    assert "(sft-64), PPO's result" in given_back[0]
+    assert "(sft-256), PPO's result" in given_back[1]
 
 
 def test_a_loss_that_is_not_clear_decides_nothing() -> None:
     effect = recovery_effect_table(3)
     columns = ["recovered", "recovered_low", "recovered_high"]
     effect.loc[effect["seed"].isna(), columns] = np.nan
-    found = claims.recovery(effect, contrasts(3, equal_id=0.0))
+    found = claims.recovery(effect, contrasts(3, equal_id=0.0), STORY)
     assert found[0].verdict == "undecided"
     assert math.isnan(found[0].estimate)
     assert len(found[0].each) == 3
@@ -177,37 +234,39 @@ def test_a_loss_that_is_not_clear_decides_nothing() -> None:
 
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_strength_is_a_rank_correlation(seeds: int) -> None:
-    accuracy, effect = accuracy_table(seeds), difference_table(seeds)
-    level, _ = claims.strength(accuracy, effect)
-    wide = accuracy[
-        (accuracy["split"] == "ood_test")
-        & (accuracy["subset"] == "all")
-        & (accuracy["measure"] == "solved_first_try")
-        & accuracy["update"].isna()
-    ].pivot(index=["seed", "sft_step"], columns="run", values="value")
-    wide = wide[["sft", "ppo"]].dropna()
+    accuracy, effect = accuracy_table(seeds), comparison_table(seeds)
+    level, _ = claims.strength(accuracy, effect, STORY)
+    assert STORY.rl is not None
+    starts = {result: start for start, result in STORY.rl.results.items()}
+    whole = accuracy.query("role == 'test' and shift == 'ood' and subset == 'all'")
+    whole = whole[whole["measure"] == "solved_first_try"]
+    before = whole[whole["checkpoint"].isin(STORY.starts)].assign(line="before")
+    before = before.assign(of=before["checkpoint"])
+    after = whole[whole["checkpoint"].isin(starts)].assign(line="after")
+    after = after.assign(of=after["checkpoint"].map(starts))
+    wide = pd.concat([before, after]).pivot(index=["seed", "of"], columns="line", values="value")
     rho = [stats.spearmanr(part).statistic for _, part in wide.groupby("seed")]
     assert level.each == pytest.approx(rho)
     assert level.estimate == pytest.approx(np.mean(rho))
-    starts = wide.groupby("seed").size().iloc[0]
     if seeds == 1:
-        assert level.low == pytest.approx(rho[0] - 1.96 / np.sqrt(starts - 1), abs=1e-3)
+        assert level.low == pytest.approx(rho[0] - 1.96 / np.sqrt(len(starts) - 1), abs=1e-3)
+    assert level.n == len(starts) * seeds
     assert level.low < level.estimate
     assert level.high <= 1
 
 
 def test_seeds_that_agree_by_luck_have_an_interval() -> None:
-    accuracy, effect = accuracy_table(2), difference_table(2)
-    level, _ = claims.strength(accuracy, effect)
+    accuracy, effect = accuracy_table(2), comparison_table(2)
+    level, _ = claims.strength(accuracy, effect, STORY)
     starts = level.n / 2
     narrowest = 1.96 / np.sqrt(starts - 1) / np.sqrt(2)
     assert level.estimate - level.low > narrowest - 1e-3
 
 
 def test_a_seed_whose_checkpoints_stand_alike_has_no_rank_correlation() -> None:
-    accuracy, effect = accuracy_table(2).copy(), difference_table(2)
-    accuracy.loc[(accuracy["run"] == "sft") & (accuracy["seed"] == 1), "value"] = 0.0
-    level, _ = claims.strength(accuracy, effect)
+    accuracy, effect = accuracy_table(2).copy(), comparison_table(2)
+    accuracy.loc[accuracy["checkpoint"].isin(STORY.path) & (accuracy["seed"] == 1), "value"] = 0.0
+    level, _ = claims.strength(accuracy, effect, STORY)
     assert level.verdict == "undecided"
     row = findings_table([level]).to_dict("records")[0]
     assert estimate(row) == "none: in a seed, all checkpoints stand alike"
@@ -215,14 +274,19 @@ def test_a_seed_whose_checkpoints_stand_alike_has_no_rank_correlation() -> None:
 
 def all_findings(seeds: int) -> list[Finding]:
     own = contrasts(
-        seeds, **FORGETTING, restored_from_64=0.8, window_64_8=0.1, window_64_1024=0.1, equal_id=0.1
+        seeds,
+        **FORGETTING,
+        restored_from_sft_64=0.8,
+        window_sft_64_sft_8=0.1,
+        window_sft_64_sft_1024=0.1,
+        equal_id=0.1,
     )
     return [
-        *claims.forgetting(own),
-        *claims.rl_effect(difference_table(seeds), own, STARTS),
+        *claims.forgetting(own, STORY),
+        *claims.rl_effect(comparison_table(seeds), own, MODERATE),
         *claims.rotation(spectral_tables(seeds)["drift"]),
-        *claims.recovery(recovery_effect_table(seeds), own),
-        *claims.strength(accuracy_table(seeds), difference_table(seeds)),
+        *claims.recovery(recovery_effect_table(seeds), own, MODERATE),
+        *claims.strength(accuracy_table(seeds), comparison_table(seeds), MODERATE),
     ]
 
 
@@ -264,7 +328,7 @@ def test_the_page_counts_and_shows_every_verdict() -> None:
 
 
 def test_the_page_says_what_was_not_measured() -> None:
-    table = findings_table(claims.forgetting(contrasts(1, **FORGETTING)))
+    table = findings_table(claims.forgetting(contrasts(1, **FORGETTING), STORY))
     assert markdown(table, str).count("Not measured in this study.") == len(claims.CLAIMS) - 1
     assert page(table, "plain").count("Not measured in this study.") == len(claims.CLAIMS) - 1
 

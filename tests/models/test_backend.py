@@ -14,8 +14,8 @@ from svdrift.errors import UserError
 from svdrift.models import backend
 from svdrift.models.generation import generate
 from svdrift.models.loading import load_model
-from svdrift.settings.models import GenerationSettings
-from svdrift.settings.study import read_settings
+from svdrift.models.settings import GenerationSettings
+from svdrift.study.settings import read_settings
 from tests.models import fake_vllm
 
 VLLM = GenerationSettings(backend="vllm", max_length=30)

@@ -28,7 +28,7 @@ def test_a_row_stands_for_every_combination() -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"kind": "rotations"}, "'kind' should be 'directions', 'triplets'"),
+        ({"kind": "rotations"}, "kind: 'rotations' is unknown \\(allowed: directions, interpolate"),
         ({"kind": "directions", "tip": 1}, r"unknown key 'tip' \(allowed: kind, top"),
         ({"kind": "directions", "top": [0.5, 2]}, "shares of the rank from 0 to 1"),
         ({"kind": "directions", "top": "half"}, "'top' should be a valid number"),

@@ -1,5 +1,6 @@
 """Each kind against the published definition written out with explicit matrices."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -7,14 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svdrift.recovery.interventions import Intervention, Kind
-from svdrift.recovery.kinds import (
-    changed,
-    chosen_ranks,
-    directions,
-    interpolated,
-    random_directions,
-)
+from svdrift import plugins
+from svdrift.errors import UserError
+from svdrift.recovery import kind as kinds
+from svdrift.recovery.interventions import Intervention
+from svdrift.recovery.kinds import directions, interpolate, random_directions
+from svdrift.recovery.mixing import changed, chosen_ranks
 from svdrift.spectra.decomposition import Factors, decompose
 
 sizes = st.integers(1, 20)
@@ -36,7 +35,7 @@ def pair(rows: int, columns: int, seed: int, size: float = 0.5) -> Pair:
     return Pair(weight, other, decompose(weight), decompose(other))
 
 
-def apply(p: Pair, kind: Kind, top: float = 0.0, bottom: float = 0.0) -> torch.Tensor:
+def apply(p: Pair, kind: str, top: float = 0.0, bottom: float = 0.0) -> torch.Tensor:
     chosen = Intervention(kind, top=top, bottom=bottom)
     ranks = chosen_ranks(chosen, len(p.target.S))
     rng = torch.Generator().manual_seed(0)
@@ -62,7 +61,7 @@ def test_low_rank_update_is_the_explicit_mixture(
         "triplets": build(mixed_u, mixed_s, mixed_vh),
         "values": build(t.U, mixed_s, t.Vh),
     }.items():
-        made = apply(p, kind, top, bottom)  # type: ignore[arg-type]
+        made = apply(p, kind, top, bottom)
         assert torch.allclose(made, expected, atol=2e-5)
 
 
@@ -77,13 +76,13 @@ def test_at_the_full_rank(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directions", "triplets", "values", "random_directions"])
-def test_no_rank_is_the_target_to_the_bit(kind: Kind) -> None:
+def test_no_rank_is_the_target_to_the_bit(kind: str) -> None:
     p = pair(8, 6, seed=2)
     assert torch.equal(apply(p, kind), p.weight)
 
 
 @pytest.mark.parametrize("kind", ["directions", "triplets", "values", "random_directions"])
-def test_the_anchor_s_signs_do_not_matter(kind: Kind) -> None:
+def test_the_anchor_s_signs_do_not_matter(kind: str) -> None:
     p = pair(8, 6, seed=3)
     sign = torch.tensor([1, -1, -1, 1, 1, -1])
     flipped = Factors(p.anchor.U * sign, p.anchor.S, p.anchor.Vh * sign[:, None])
@@ -102,7 +101,7 @@ def test_random_directions_change_as_much_and_keep_the_spectrum(
     assert (made - p.weight).norm() == pytest.approx(directed.norm().item(), rel=1e-3)
     ranks = chosen_ranks(Intervention("values", top=top, bottom=bottom), 20)
     rng = torch.Generator().manual_seed(0)
-    change = random_directions(p.target.of(ranks), p.anchor.of(ranks), rng)
+    change = random_directions.mix(p.target.of(ranks), p.anchor.of(ranks), rng)
     turned = build(p.target.U[:, ranks], p.target.S[ranks], p.target.Vh[ranks])
     turned = turned + change.left @ change.right
     singular = torch.linalg.svdvals(turned)[: len(ranks)]
@@ -115,8 +114,9 @@ def test_random_directions_change_as_much_and_keep_the_spectrum(
 def test_random_directions_of_close_checkpoints_change_as_much(size: float) -> None:
     p = pair(96, 64, seed=7, size=size)
     chosen = [factors.of(torch.arange(20)) for factors in (p.target, p.anchor)]
-    wanted = directions(*chosen)
-    change = random_directions(*chosen, torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(0)
+    wanted = directions.mix(*chosen, rng)
+    change = random_directions.mix(*chosen, rng)
     norms = [(c.left.double() @ c.right.double()).norm() for c in (change, wanted)]
     assert norms[0] == pytest.approx(norms[1].item(), rel=0.02)
 
@@ -137,9 +137,9 @@ def test_random_directions_stop_at_a_right_angle() -> None:
 def test_interpolated(share: float, seed: int) -> None:
     p = pair(3, 4, seed)
     expected = (1 - share) * p.weight + share * p.other
-    assert torch.allclose(interpolated(p.weight, p.other, share), expected, atol=1e-6)
-    assert torch.equal(interpolated(p.weight, p.other, 0), p.weight)
-    assert torch.equal(interpolated(p.weight, p.other, 1), p.other)
+    assert torch.allclose(interpolate.blend(p.weight, p.other, share), expected, atol=1e-6)
+    assert torch.equal(interpolate.blend(p.weight, p.other, 0), p.weight)
+    assert torch.equal(interpolate.blend(p.weight, p.other, 1), p.other)
 
 
 def test_half_precision_is_computed_in_float32() -> None:
@@ -154,8 +154,44 @@ def test_half_precision_is_computed_in_float32() -> None:
 
 
 @pytest.mark.parametrize("kind", ["directions", "triplets", "values", "random_directions"])
-def test_blocks_of_rows_are_the_whole(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_rows_are_the_whole(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     p = pair(23, 6, seed=8)
     whole = apply(p, kind, 0.5)
-    monkeypatch.setattr("svdrift.recovery.kinds.BLOCK", 7)
+    monkeypatch.setattr("svdrift.recovery.mixing.BLOCK", 7)
     assert torch.allclose(apply(p, kind, 0.5), whole, atol=1e-6)
+
+
+def test_every_kind_says_all_about_itself() -> None:
+    for name in plugins.names(kinds.ROOM):
+        module = kinds.load(name)
+        assert module.KIND.label
+        assert hasattr(module, "mix" if module.KIND.ranked else "blend")
+    records = [kinds.kind(name) for name in plugins.names(kinds.ROOM)]
+    assert len({record.marker for record in records}) == len(records)
+
+
+OWN = """
+from svdrift.recovery.kind import Kind
+
+KIND = Kind(label="half of the values", colour="#009E73", marker="v")
+
+
+def mix(target, anchor, rng):
+    from svdrift.recovery.mixing import LowRank
+
+    return LowRank(target.U * (anchor.S - target.S) / 2, target.Vh)
+"""
+
+
+def test_a_kind_of_one_s_own(tmp_path: Path) -> None:
+    file = tmp_path / "half.py"
+    file.write_text(OWN)
+    p = pair(9, 7, seed=9)
+    expected = build(p.target.U, (p.target.S + p.anchor.S) / 2, p.target.Vh)
+    assert torch.allclose(apply(p, str(file), 1.0), expected, atol=1e-5)
+    assert Intervention(str(file), top=1.0).id == "half-top1"
+
+
+def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(UserError, match=r"kind: 'turn' is unknown \(allowed: directions, interpo"):
+        Intervention("turn", top=1.0)

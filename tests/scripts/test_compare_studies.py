@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from scripts import compare_studies
+from svdrift.checkpoints import Checkpoint
 from svdrift.errors import UserError
 from svdrift.evaluation.accuracy import accuracy_table
+from svdrift.story import Role, Story
 from svdrift.tables import join_tables
 from tests.evaluation.episode_tables import tries
 
@@ -14,18 +16,18 @@ SPLITS = ("id_test", "ood_test")
 
 
 def finished(folder, chances, seeds=(0, 1), face=10):
-    """A study's results of 40 hands a split; `chances`: checkpoint -> share that it solves."""
+    """A study's results of 40 problems a split; `chances`: checkpoint -> share that it solves."""
     for seed in seeds:
         place = folder / f"seed-{seed}"
-        (place / "hands").mkdir(parents=True)
+        (place / "problems").mkdir(parents=True)
         for split in SPLITS:
-            hands = pd.DataFrame({"hand_id": [f"{split}-{i}" for i in range(40)]})
-            hands = hands.assign(cards="J 2 3 4", numbers=f"{face} 2 3 4", target=24)
-            hands.to_parquet(place / "hands" / f"{split}.parquet")
+            problems = pd.DataFrame({"problem": [f"{split}-{i}" for i in range(40)]})
+            problems = problems.assign(group="1", subsets="seen", question=f"{face} 2 3 4")
+            problems.to_parquet(place / "problems" / f"{split}.parquet")
         for checkpoint, chance in chances.items():
             rng = np.random.default_rng(seed)
-            multisets = np.arange(40) // 2
-            played = [tries(rng.random(40) < chance, multisets, checkpoint, s) for s in SPLITS]
+            groups = np.arange(40) // 2
+            played = [tries(rng.random(40) < chance, groups, checkpoint, s) for s in SPLITS]
             own = place / "evaluation" / checkpoint
             own.mkdir(parents=True)
             episodes = pd.concat(played, ignore_index=True)
@@ -34,15 +36,40 @@ def finished(folder, chances, seeds=(0, 1), face=10):
     (folder / "tables").mkdir()
     tables = join_tables(sorted(folder.glob("seed-*/evaluation/*/accuracy.parquet")))
     tables.to_parquet(folder / "tables/accuracy.parquet")
+    story = story_of(chances)
+    (folder / "story.json").write_text(story.model_dump_json())
+
+
+def story_of(checkpoints):
+    """SFT is the path, and what starts from sft-4 is RL."""
+    ends = [name for name in checkpoints if name.startswith("sft-4.")]
+    stage = {name: Checkpoint.parse(name).stage for name in ends}
+    roles = [
+        Role(
+            stage=stage[name],
+            label=stage[name].upper(),
+            unit="update",
+            results={"sft-4": name},
+            kept={"sft-4": (name,)},
+        )
+        for name in ends
+    ]
+    return Story(
+        path=tuple(name for name in checkpoints if name not in ends),
+        path_label="SFT",
+        rl=roles[0] if roles else None,
+        moderate="sft-4" if roles else None,
+        labels={},
+    )
 
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    chances = {"base": 0.1, "sft-4": 0.4, "sft-8": 0.5, "ppo-from-4": 0.6}
+    chances = {"base": 0.1, "sft-4": 0.4, "sft-8": 0.5, "sft-4.ppo-6": 0.6}
     finished(tmp_path / "results/one", chances)
     finished(
-        tmp_path / "results/two", {"base": 0.1, "sft-4": 0.3, "grpo-from-4": 0.9}, seeds=(0, 1, 2)
+        tmp_path / "results/two", {"base": 0.1, "sft-4": 0.3, "sft-4.grpo-6": 0.9}, seeds=(0, 1, 2)
     )
     return tmp_path / "results"
 
@@ -56,30 +83,30 @@ def test_a_page_with_figures_and_paired_differences(results, monkeypatch):
     compare(monkeypatch, "one", "two")
     page = results / "compare/one-two"
     table = pd.read_csv(page / "difference.csv")
-    assert set(table["checkpoint"]) == {"base", "sft-4", "rl-from-4"}
+    assert set(table["checkpoint"]) == {"base", "sft-4", "RL from sft-4"}
     assert set(table["seed"].dropna()) == {0, 1}  # those of both
     assert table["paired"].all()
     mean = table[table["seed"].isna()].set_index(["checkpoint", "split"])
     assert mean.loc[("base", "id_test"), "difference"] == 0
-    assert mean.loc[("rl-from-4", "ood_test"), "difference"] > 0.1  # two minus one
-    row = mean.loc[("rl-from-4", "id_test")]
+    assert mean.loc[("RL from sft-4", "ood_test"), "difference"] > 0.1  # two minus one
+    row = mean.loc[("RL from sft-4", "id_test")]
     numbers = [100 * row[name] for name in ("value_b", "value_a", "difference", "low", "high")]
     text = "{:.1f} % | {:.1f} % | {:+.1f} [{:.1f}, {:.1f}] | paired |".format(*numbers)
-    assert f"| rl-from-4 | ID test | 80 | {text}\n" in (page / "README.md").read_text()
+    assert f"| RL from sft-4 | ID test | 80 | {text}\n" in (page / "README.md").read_text()
     for name in ("accuracy", "difference"):
         assert (page / f"{name}.png").stat().st_size > 10_000
         assert (page / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_other_hands_are_compared_unpaired_and_said_to_be(results, monkeypatch):
+def test_other_problems_are_compared_unpaired_and_said_to_be(results, monkeypatch):
     finished(results / "other", {"base": 0.1, "sft-4": 0.4}, face=11)
     compare(monkeypatch, "one", "other", "--out", "page")
     table = pd.read_csv("page/difference.csv")
     assert not table["paired"].any()
     own = table[(table["checkpoint"] == "base") & (table["split"] == "id_test")]
-    assert (own["high"] > own["low"]).all()  # the same outcomes, but not of the same hands
+    assert (own["high"] > own["low"]).all()  # the same outcomes, but not of the same problems
     with open("page/README.md") as file:
-        assert "| not paired: other hands |" in file.read()
+        assert "| not paired: other problems |" in file.read()
 
 
 @pytest.mark.parametrize(
@@ -117,7 +144,7 @@ def test_an_unfinished_study_names_what_is_missing_and_the_command(results, monk
 
 def test_commands_name_what_runs_a_study():
     assert compare_studies.command("default") == "snakemake --cores all"
-    assert compare_studies.command("ppo-learning-rate/rl.ppo.learning_rate=3e-05") == (
+    assert compare_studies.command("ppo-learning-rate/stages.ppo.learning_rate=3e-05") == (
         "snakemake --snakefile workflow/sweep.smk --cores all "
         "--configfile experiments/sweeps/ppo-learning-rate.yaml"
     )

@@ -4,22 +4,23 @@ import pytest
 
 from scripts.measure_recovery import measure_effects, recovery_table, split
 
-SOLVED = {"sft-8": 30, "sft-16": 10, "values-top1": 10, "directions-top1": 25}  # of 40 hands
+SOLVED = {"sft-8": 30, "sft-16": 10, "values-top1": 10, "directions-top1": 25}  # of 40 problems
 
 
 def episodes(seed, name, **labels):
-    hands = np.arange(40)
+    problems = np.arange(40)
     return pd.DataFrame(
         {
             "seed": seed,
             "checkpoint": name,
             "split": "ood_test",
-            "hand_id": [f"hand-{hand}" for hand in hands],
-            "multiset": (hands % 20).astype(str),
-            "exposure": "neither",
-            "pretrained": True,
+            "role": "test",
+            "shift": "ood",
+            "problem": [f"problem-{i}" for i in problems],
+            "group": (problems % 20).astype(str),
+            "subsets": "seen",
             "try_number": 1,
-            "solved": hands < SOLVED[name],
+            "solved": problems < SOLVED[name],
             "fault": "none",
             "translated": True,
             **labels,
@@ -47,6 +48,7 @@ def test_effects_are_paired_with_the_target():
     row = effects.loc["directions-top1"]
     assert 0 < row["low"] < 15 / 40 < row["high"]
     assert row["recovered_low"] < 0.75 < row["recovered_high"]
+    assert (row["role"], row["shift"], row["groups"]) == ("test", "ood", 20)
     assert (row["target"], row["anchor"], row["seed"]) == ("sft-16", "sft-8", 0)
 
 
@@ -59,22 +61,28 @@ def test_several_seeds_are_also_taken_together():
 
 
 def test_accuracies_of_target_and_anchor_stand_beside_the_variants():
-    row = {"split": "ood_test", "subset": "all", "measure": "solved_first_try"}
+    row = {"split": "ood_test", "role": "test", "shift": "ood"}
+    row |= {"subset": "all", "measure": "solved_first_try"}
     repair = {"seed": 0, "repair": "last-with-anchor", "target": "sft-16", "anchor": "sft-8"}
     variants = pd.DataFrame(
         [{**repair, **row, "intervention": "v", "kind": "values", "value": 0.5}]
     )
     checkpoints = pd.DataFrame(
         [
-            {"seed": 0, "checkpoint": name, "run": "sft", **row, "value": value, **other}
+            {"seed": 0, "checkpoint": name, "stage": "sft", **row, "value": value, **other}
             for name, value in (("sft-4", 0.1), ("sft-8", 0.8), ("sft-16", 0.2))
-            for other in ({}, {"split": "id_selection"}, {"measure": "solved_within_tries"})
+            for other in (
+                {},
+                {"split": "id_selection", "role": "selection", "shift": "id"},
+                {"measure": "solved_within_tries"},
+            )
         ]
     )
-    both = pd.concat([variants, checkpoints.assign(sft_step=8, update=np.nan)])
+    both = pd.concat([variants, checkpoints.assign(step=8, start="base")])
     table = recovery_table(*split(both))
     assert list(table["intervention"]) == ["v", "target", "anchor"]
     assert list(table["value"]) == [0.5, 0.2, 0.8]
     assert list(table["kind"].isna()) == [False, True, True]
     assert set(table["split"]) == {"ood_test"}
+    assert set(table["shift"]) == {"ood"}
     assert list(table.columns) == list(variants.columns)

@@ -14,9 +14,9 @@ from svdrift.evaluation.episodes import run_episodes
 from svdrift.models.folders import weights_hash
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings.evaluation import EvaluationSettings
-from svdrift.settings.models import ArchitectureSettings
-from svdrift.settings.task import HandsSettings, TaskSettings
+from svdrift.evaluation.settings import EvaluationSettings
+from svdrift.models.settings import ArchitectureSettings
+from svdrift.tasks.general_points.settings import HandsSettings, TaskSettings
 from svdrift.spectra.decomposition import decompose_checkpoint
 from svdrift.tasks import make_task
 from tests.tasks.general_points.dealing import make_hands

@@ -13,9 +13,9 @@ from tests.slurm.conftest import wait_for
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
 
-RUN = "results/smoke/seed-0/training/sft"
-LOG = "results/smoke/logs/seed-0/train_sft.log"
-SLURM_LOGS = "results/.slurm/rule_train_sft/0"
+LOSSES = "results/smoke/seed-0/training/sft/losses.parquet"
+LOG = "results/smoke/logs/seed-0/train/sft.log"
+SLURM_LOGS = "results/.slurm/rule_train_sft/0_sft"
 SNAPSHOTS = "results/smoke/seed-0/snapshots/sft"
 WENT_ON = r"goes on from the snapshot \S+/checkpoint-(\d+)\n"
 
@@ -31,14 +31,16 @@ class Training:
         self.since = on_slurm.last_job()
         self.options = options | {
             "settings": {
-                "sft": {
-                    "learning_rate": number * 1e-5,
-                    "steps": steps,
-                    "checkpoints": [4, 8, 16, steps],
+                "stages": {
+                    "sft": {
+                        "learning_rate": number * 1e-5,
+                        "steps": steps,
+                        "keep": [4, 8, 16, steps],
+                    }
                 }
             }
         }
-        self.arguments = [*arguments, "--", RUN]
+        self.arguments = [*arguments, "--", LOSSES]
         self.process = self.start()
 
     def start(self, **options):

@@ -17,18 +17,20 @@ from accelerate import PartialState
 from pydantic import ValidationError
 from transformers import TrainerCallback
 
+from svdrift import tracking
 from svdrift.errors import UserError
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
+from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings.models import ArchitectureSettings
-from svdrift.settings.study import Settings
-from svdrift.settings.training import GRPOSettings
 from svdrift.tasks.base import Verdict
-from svdrift.training import grpo, ppo
+from svdrift.training import draws
+from svdrift.training.grpo import train as grpo
+from svdrift.training.grpo.settings import Settings
 from svdrift.training.processes import leave
+from tests.study.studies import study
 
 LETTERS = ("a", "b", "c", "d")
-HANDS = pd.DataFrame({"letter": [*LETTERS, "a", "b", "c"]})
+PROBLEMS = pd.DataFrame({"letter": [*LETTERS, "a", "b", "c"]})
 FEW = {
     "updates": 4,
     "episodes": 12,
@@ -37,7 +39,6 @@ FEW = {
     "micro_batch_size": 3,
     "learning_rate": 1e-2,
     "tries": 2,
-    "checkpoint_every": 2,
 }
 
 
@@ -89,15 +90,18 @@ def train(
     work,
     settings=FEW,
     seed=3,
-    hands=HANDS,
+    problems=PROBLEMS,
     progress=lambda updates, *_: updates,
     processes=1,
+    keep=None,
 ):
+    chosen = Settings(**settings)
     return grpo.train_grpo(
         start,
         Echo(),
-        hands,
-        GRPOSettings(**settings),
+        problems,
+        chosen,
+        keep=keep or sorted({min(2, chosen.updates), chosen.updates}),
         processes=processes,
         seed=seed,
         max_new_tokens=3,
@@ -168,10 +172,9 @@ def test_the_gradient_is_that_of_the_formula(start, tmp_path, played, monkeypatc
         "max_grad_norm": 1e6,
         "freeze_embeddings": False,
         "gradient_checkpointing": checkpointing,
-        "checkpoint_every": 1,
     }
-    run = train(start, tmp_path, FEW | given)
-    settings, reference = GRPOSettings(**FEW | given), load_model(start)
+    run = train(start, tmp_path, FEW | given, keep=(1, 2))
+    settings, reference = Settings(**FEW | given), load_model(start)
     for update, policy in enumerate([load_model(start), load_model(run.checkpoints[1])]):
         episodes = [episode for _, episode in played[update]]
         assert any(len(episode.replies) == 2 for episode in episodes)
@@ -182,7 +185,7 @@ def test_the_gradient_is_that_of_the_formula(start, tmp_path, played, monkeypatc
             )
 
 
-def test_a_group_shares_a_hand_and_tries_are_honoured(start, tmp_path, played):
+def test_a_group_shares_a_problem_and_tries_are_honoured(start, tmp_path, played):
     for tries in (1, 3):
         played.clear()
         run = train(start, tmp_path / str(tries), FEW | {"tries": tries, "updates": 2})
@@ -192,10 +195,12 @@ def test_a_group_shares_a_hand_and_tries_are_honoured(start, tmp_path, played):
         for update in letters:
             groups = [set(update[i : i + 4]) for i in (0, 4, 8)]
             assert all(len(group) == 1 for group in groups)
-        # Dealt as PPO deals its hands: all of them before any comes again.
-        dealt = np.concatenate([ppo.draw_hands(len(HANDS), 3, 3, update) for update in (1, 2)])
+        # Drawn as PPO draws its problems: all of them before any comes again.
+        drawn = np.concatenate(
+            [draws.draw_problems(len(PROBLEMS), 3, 3, update) for update in (1, 2)]
+        )
         assert [letter for update in letters for letter in update[::4]] == [
-            HANDS["letter"][place] for place in dealt
+            PROBLEMS["letter"][place] for place in drawn
         ]
         batch = [episode for _, episode in played[0]]
         mean = sum(sum(episode.rewards) for episode in batch) / 12
@@ -211,7 +216,8 @@ def test_it_learns(start, tmp_path):
         "learning_rate": 1e-2,
         "freeze_embeddings": False,
     }
-    metrics = train(start, tmp_path, settings, hands=HANDS[:1]).metrics  # always the same letter
+    one_letter = PROBLEMS[:1]
+    metrics = train(start, tmp_path, settings, problems=one_letter).metrics
     assert metrics["solved_by_try_1"].iloc[0] < 0.2
     assert metrics["solved_by_try_1"].iloc[-3:].mean() > 0.8
 
@@ -229,10 +235,27 @@ def test_tables_and_checkpoints(start, run):
     before, after = load_model(start), run.policy
     assert torch.equal(before.get_input_embeddings().weight, after.get_input_embeddings().weight)
     assert torch.equal(before.lm_head.weight, after.lm_head.weight)
-    assert list(run.checkpoints) == [2]
-    kept = load_model(run.checkpoints[2]).state_dict()
-    assert not torch.equal(kept["model.norm.weight"], after.state_dict()["model.norm.weight"])
+    assert list(run.checkpoints) == [2, 4]
+    kept = load_model(run.checkpoints[2])
+    assert not torch.equal(kept.model.norm.weight, after.model.norm.weight)
+    assert same_weights(load_model(run.checkpoints[4]), after)
     assert load_tokenizer(run.checkpoints[2]).get_vocab() == load_tokenizer(start).get_vocab()
+
+
+def test_which_checkpoints_are_kept_changes_none_of_them(start, tmp_path, run):
+    few = train(start, tmp_path, keep=(1, 2))
+    ours, theirs = (found.checkpoints[2] / "model.safetensors" for found in (few, run))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert [folder.name for folder in few.checkpoints.values()] == ["step-1", "step-2"]
+    pd.testing.assert_frame_equal(few.metrics, run.metrics[:2], check_exact=True)
+
+
+def test_it_imports_nothing_of_ppo():
+    """An edit of PPO must not train again by GRPO."""
+    room = Path(grpo.__file__).parents[1]
+    imported = tracking.imported_modules(room / "grpo" / "train.py")
+    assert room / "rollout.py" in imported
+    assert not [path for path in imported if path.is_relative_to(room / "ppo")]
 
 
 def die_in_update_3(self, args, state, control, **_):
@@ -284,11 +307,9 @@ def test_a_run_that_is_told_to_end_does_so_between_updates(start, tmp_path, run,
 def test_settings_that_do_not_divide_are_refused():
     for key in ("group_size", "minibatch_size"):
         with pytest.raises(ValidationError, match=f"{key}: 5 does not divide episodes 12"):
-            GRPOSettings(**FEW | {key: 5})
-    with pytest.raises(ValidationError, match=r"rl\.grpo\.minibatch_size 6"):
-        Settings.model_validate(
-            {"rl": {"method": "grpo", "grpo": FEW}, "compute": {"processes": 4}}
-        )
+            Settings(**FEW | {key: 5})
+    with pytest.raises(UserError, match=r"stages\.ppo\.minibatch_size: 6 is not divisible by 4"):
+        study({"stages": {"ppo": {"method": "grpo", **FEW}}, "compute": {"processes": 4}})
 
 
 WHOLE = FEW | {"minibatch_size": 12, "kl_coefficient": 0.5, "freeze_embeddings": False}
@@ -311,7 +332,7 @@ def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(
     pd.testing.assert_frame_equal(found, wanted, rtol=0.05)
     for folder, wanted in (
         (tmp_path / "model", alone.policy),
-        (tmp_path / "work" / "update-2", load_model(alone.checkpoints[2])),
+        (tmp_path / "work" / "step-2", load_model(alone.checkpoints[2])),
     ):
         weights = load_model(folder).state_dict()
         assert weights.keys() == wanted.state_dict().keys()

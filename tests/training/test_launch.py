@@ -13,10 +13,11 @@ from accelerate.commands.launch import launch_command_parser
 from accelerate.utils import DistributedType
 from pydantic import ValidationError
 
+from svdrift.compute import ComputeSettings
 from svdrift.errors import UserError
-from svdrift.settings.compute import ComputeSettings
-from svdrift.settings.study import read_settings
+from svdrift.study.settings import read_settings
 from svdrift.training import launch
+from tests.study.studies import study
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "workflow" / "accelerate"
@@ -127,27 +128,28 @@ def test_deepspeed_is_refused_where_it_is_missing(monkeypatch):
         ({"processes": 2, "sharding": "zero2"}, "sharding: 'zero2' needs GPUs"),
         (
             {"gpus": 2, "processes": 2, "sharding": "zero2"},
-            "sharding: 'zero2' cannot train with rl.method 'ppo' (allowed: 'fsdp2' to shard",
+            "sharding: 'zero2' cannot train stages.ppo by PPO (allowed: fsdp2, none)",
         ),
         ({"gpus": 2, "processes": 2, "sharding": "ddp"}, "'fsdp2'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_job(compute, message):
-    assert message in refused(read_settings, {"compute": compute})
+    assert message in refused(study, {"compute": compute})
 
 
 def test_deepspeed_is_for_sft_and_its_second_stage_for_grpo():
     zero = {"gpus": 2, "processes": 2, "sharding": "zero2"}
     half = {"dtype": "bfloat16"}
-    read_settings({"compute": zero, "model": half, "rl": {"method": "grpo"}})
+    by_grpo = {"stages": {"ppo": {"method": "grpo"}}, "model": half}
+    study({"compute": zero} | by_grpo)
+    stages = {"base": {"method": "pretrain"}, "sft": {"method": "sft", "from": "base", "on": "demonstrations"}}
+    sft_alone = {"stages": stages, "story": {"path": "sft"}}
     for sharding in ("zero2", "zero3"):
-        read_settings(
-            {"compute": zero | {"sharding": sharding}, "model": half, "rl": {"starts": []}}
-        )
-    message = refused(
-        read_settings, {"compute": zero | {"sharding": "zero3"}, "rl": {"method": "grpo"}}
-    )
-    assert "rl.method 'grpo'" in message
+        read_settings(sft_alone | {"compute": zero | {"sharding": sharding}, "model": half})
+    message = refused(study, {"compute": zero | {"sharding": "zero3"}} | by_grpo)
+    assert "'zero3' cannot train stages.ppo by GRPO (allowed: fsdp2, none, zero2)" in message
+    message = refused(read_settings, sft_alone | {"compute": zero})
+    assert "model.dtype: 'float32' is not what compute.sharding 'zero2' saves" in message
 
 
 def start(*arguments, **environment):

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,11 +27,13 @@ from svdrift.errors import UserError
 from svdrift.models.chat import prompt_tokens
 from svdrift.models.generation import generate
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
+from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings.models import ArchitectureSettings
-from svdrift.settings.training import PPOSettings
 from svdrift.tasks.base import Verdict
-from svdrift.training import ppo, rollout
+from svdrift.training import draws
+from svdrift.training.ppo import train as ppo
+from svdrift.training.ppo.network import ActorCritic
+from svdrift.training.ppo.settings import Settings
 from svdrift.training.processes import leave
 from svdrift.training.rollout import Episode, as_tensors, play_episodes
 
@@ -42,7 +45,6 @@ FEW = {
     "micro_batch_size": 3,
     "learning_rate": 1e-2,
     "tries": 2,
-    "checkpoint_every": 2,
 }
 
 
@@ -64,7 +66,7 @@ class Echo:
         return Verdict(False, -1.0, "other", "again", False)
 
 
-HANDS = pd.DataFrame({"letter": [*LETTERS, "a", "b", "c"]})
+PROBLEMS = pd.DataFrame({"letter": [*LETTERS, "a", "b", "c"]})
 
 
 def make_start(folder, tied=False):
@@ -84,14 +86,17 @@ def train(
     settings,
     progress=lambda updates, *_: updates,
     key="a run",
-    hands=HANDS,
+    problems=PROBLEMS,
     generate=generate,
+    keep=None,
 ):
+    chosen = Settings(**settings)
     return ppo.train_ppo(
         start,
         Echo(),
-        hands,
-        PPOSettings(**settings),
+        problems,
+        chosen,
+        keep=keep or sorted({min(2, chosen.updates), chosen.updates}),
         seed=3,
         max_new_tokens=3,
         accelerator=ppo.make_accelerator(),
@@ -131,17 +136,27 @@ def ids(tokenizer, text):
 
 def play(start, tokenizer, count=6, generate=generate, **settings):
     """Episodes of the untrained model."""
-    chosen = PPOSettings(**settings)
+    chosen = Settings(**settings)
     uniforms = [
-        torch.from_numpy(ppo.generator(1, number).random((count, 4)))
+        torch.from_numpy(draws.generator(1, number).random((count, 4)))
         for number in range(chosen.tries)
     ]
     problems = [LETTERS[i % 4] for i in range(count)]
     model = load_model(start)
     episodes = play_episodes(
-        model, tokenizer, Echo(), problems, chosen, uniforms=uniforms, generate=generate
+        model,
+        tokenizer,
+        Echo(),
+        problems,
+        temperature=chosen.temperature,
+        uniforms=uniforms,
+        weigh=partial(ppo.reply_weights, settings=chosen),
+        generate=generate,
     )
-    return episodes, as_tensors(episodes, chosen), chosen
+    rollouts = as_tensors(
+        episodes, by_turn=chosen.granularity == "turn", reward_scale=chosen.reward_scale
+    )
+    return episodes, rollouts, chosen
 
 
 # --------------------------------------------------------------------------------------
@@ -192,13 +207,13 @@ def test_as_tensors_by_turn_and_by_token(tokenizer):
         ),
         Episode(tokens=[5, 6, 7], replies=[(2, 3)], weights=[0, 0, 1], rewards=[-3.0]),
     ]
-    turns = as_tensors(episodes, PPOSettings(reward_scale=0.5))
+    turns = as_tensors(episodes, reward_scale=0.5)
     assert turns.tokens.tolist() == [[5, 6, 7, 8, 9, 5, 6], [5, 6, 7, 0, 0, 0, 0]]
     assert turns.actions.tolist() == [[-1, 0, 0, -1, -1, 1, 1], [-1, -1, 0, -1, -1, -1, -1]]
     assert turns.states.tolist() == [[0, 4], [1, 0]]
     assert turns.mask.tolist() == [[True, True], [True, False]]
     assert turns.rewards.tolist() == [[-0.5, 0.5], [-1.5, 0.0]]
-    tokens = as_tensors(episodes, PPOSettings(granularity="token", reward_scale=1))
+    tokens = as_tensors(episodes, by_turn=False)
     assert tokens.actions[0].tolist() == [-1, 0, 1, -1, -1, 2, 3]
     assert tokens.states[0].tolist() == [0, 1, 4, 5]
     assert tokens.rewards.tolist() == [[0, -1, 0, 1], [-3, 0, 0, 0]]
@@ -218,21 +233,21 @@ def test_as_tensors_by_turn_and_by_token(tokenizer):
 )
 def test_weights_of_a_reply(tokenizer, settings, weights):
     reply = ids(tokenizer, "a b formula c")
-    assert rollout.reply_weights(tokenizer, reply, PPOSettings(**settings)) == weights
+    assert ppo.reply_weights(tokenizer, reply, Settings(**settings)) == weights
 
 
-def test_hands_are_dealt_to_the_end_before_any_is_dealt_again():
-    dealt = np.concatenate([ppo.draw_hands(7, 5, seed=0, update=u) for u in range(1, 8)])
+def test_problems_are_drawn_to_the_end_before_any_is_drawn_again():
+    dealt = np.concatenate([draws.draw_problems(7, 5, seed=0, update=u) for u in range(1, 8)])
     assert Counter(dealt.tolist()) == dict.fromkeys(range(7), 5)
     assert all(sorted(dealt[i : i + 7]) == list(range(7)) for i in range(0, 35, 7))
     assert not np.array_equal(dealt[:7], dealt[7:14])
-    assert not np.array_equal(dealt[:5], ppo.draw_hands(7, 5, seed=1, update=1))
+    assert not np.array_equal(dealt[:5], draws.draw_problems(7, 5, seed=1, update=1))
 
 
 @pytest.mark.parametrize(("count", "processes"), [(5, 1), (6, 2), (5, 3), (2, 4)])
 def test_shares_are_even_and_cover_everything_once(count, processes):
     rows = torch.arange(10, 10 + count)
-    shares = [ppo.share(rows, processes, rank) for rank in range(processes)]
+    shares = [draws.share(rows, processes, rank) for rank in range(processes)]
     assert len({len(mine) for mine, _ in shares}) == 1
     assert torch.cat([mine[real] for mine, real in shares]).tolist() == rows.tolist()
 
@@ -285,7 +300,7 @@ def test_gradient_is_that_of_single_episodes(start, tokenizer, granularity, micr
         freeze_embeddings=False,
     )
     accelerator = ppo.make_accelerator()
-    actor = ppo.ActorCritic(load_model(start), settings, seed=0)
+    actor = ActorCritic(load_model(start), settings, seed=0)
     behaviour = ppo.evaluate(actor, load_model(start), rollouts, settings, accelerator)
     rng = torch.Generator().manual_seed(0)
     advantages, targets = (torch.randn(rollouts.mask.shape, generator=rng) for _ in range(2))
@@ -309,7 +324,7 @@ def test_padding_rows_do_not_count(start, tokenizer):
     """What processes 0 to 3 of four add up to is what one process finds."""
     _, rollouts, settings = play(start, tokenizer, count=5, tries=2)
     one = ppo.make_accelerator()
-    actor = ppo.ActorCritic(load_model(start), settings, seed=0)
+    actor = ActorCritic(load_model(start), settings, seed=0)
     behaviour = ppo.evaluate(actor, load_model(start), rollouts, settings, one)
     arguments = (behaviour, torch.ones_like(rollouts.rewards), rollouts.rewards)
     rows = torch.arange(5)
@@ -330,7 +345,7 @@ def test_padding_rows_do_not_count(start, tokenizer):
 def test_the_kl_penalty_pulls_back_to_the_start(start, tokenizer):
     _, rollouts, settings = play(start, tokenizer, kl_coefficient=1.0, value_coefficient=0.0)
     accelerator = ppo.make_accelerator()
-    actor = ppo.ActorCritic(load_model(start), settings, seed=0)
+    actor = ActorCritic(load_model(start), settings, seed=0)
     with torch.no_grad():
         actor.policy.base_model.layers[0].mlp.down_proj.weight.mul_(20)
     reference = load_model(start)
@@ -355,7 +370,7 @@ def test_gradient_checkpointing_recomputes_and_changes_nothing(start, tokenizer)
     for checkpointing in (False, True):
         _, rollouts, settings = play(start, tokenizer, gradient_checkpointing=checkpointing)
         accelerator = ppo.make_accelerator()
-        actor = ppo.ActorCritic(load_model(start), settings, seed=0)
+        actor = ActorCritic(load_model(start), settings, seed=0)
         behaviour = ppo.evaluate(actor, load_model(start), rollouts, settings, accelerator)
         mlp = actor.policy.base_model.layers[1].mlp
         mlp.register_forward_pre_hook(lambda *_, on=checkpointing: calls.update([on]))
@@ -372,7 +387,7 @@ def test_gradient_checkpointing_recomputes_and_changes_nothing(start, tokenizer)
 def test_a_separate_value_model_leaves_the_policy_alone(start, tokenizer):
     _, rollouts, settings = play(start, tokenizer, value_model="separate")
     accelerator = ppo.make_accelerator()
-    actor = ppo.ActorCritic(load_model(start), settings, seed=0)
+    actor = ActorCritic(load_model(start), settings, seed=0)
     behaviour = ppo.evaluate(actor, load_model(start), rollouts, settings, accelerator)
     none, targets = torch.zeros_like(rollouts.rewards), rollouts.rewards
     ppo.accumulate_gradients(
@@ -398,7 +413,8 @@ def test_it_learns(start, tmp_path, granularity):
         "reward_scale": 1.0,
         "freeze_embeddings": False,
     }
-    metrics = train(start, tmp_path, settings, hands=HANDS[:1]).metrics  # always the same letter
+    one_letter = PROBLEMS[:1]
+    metrics = train(start, tmp_path, settings, problems=one_letter).metrics
     assert metrics["solved_by_try_1"].iloc[0] < 0.2
     assert metrics["solved_by_try_1"].iloc[-3:].mean() > 0.8
 
@@ -435,9 +451,23 @@ def test_tables(start, tmp_path):
     assert torch.equal(before.get_input_embeddings().weight, after.get_input_embeddings().weight)
     assert torch.equal(before.lm_head.weight, after.lm_head.weight)
     # What training leaves can be loaded by anybody.
-    assert list(run.checkpoints) == [2]
-    kept = load_model(run.checkpoints[2]).state_dict()
-    assert not torch.equal(kept["model.norm.weight"], after.state_dict()["model.norm.weight"])
+    assert list(run.checkpoints) == [2, 4]
+    kept, end = (load_model(folder).state_dict() for folder in run.checkpoints.values())
+    last = after.state_dict()
+    assert not torch.equal(kept["model.norm.weight"], last["model.norm.weight"])
+    assert all(torch.equal(end[name], value) for name, value in last.items())
+
+
+def test_which_checkpoints_are_kept_changes_none_of_them(start, tmp_path):
+    """Although the learning rate falls along the whole run, which ends at the last of them."""
+    falling = FEW | {"final_learning_rate": 1e-4}
+    every = train(start, tmp_path / "every", falling, keep=(1, 2, 3, 4))
+    few = train(start, tmp_path / "few", falling, keep=(1, 3))
+    assert list(few.checkpoints) == [1, 3]
+    for update, folder in few.checkpoints.items():
+        theirs = every.checkpoints[update] / "model.safetensors"
+        assert (folder / "model.safetensors").read_bytes() == theirs.read_bytes()
+    pd.testing.assert_frame_equal(few.metrics, every.metrics[:3], check_exact=True)
 
 
 def test_the_first_step_sees_ratios_of_one(start, tmp_path):
@@ -462,7 +492,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(start, tmp_path):
     with pytest.raises(UserError, match="after update 3 of 4"):
         train(start, work, FEW, stop_in_update(3))
     assert signal.getsignal(signal.SIGTERM) == handler
-    assert sorted(path.name for path in work.iterdir()) == ["snapshot-3", "update-2"]
+    assert sorted(path.name for path in work.iterdir()) == ["snapshot-3", "step-2"]
     resumed_updates = []
     resumed = train(
         start, work, FEW, lambda updates, *_: resumed_updates.extend(updates) or updates

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from scipy.stats import entropy as scipy_entropy
 
-from svdrift.training import ppo_math
+from svdrift.training import likelihood
+from svdrift.training.ppo import math as ppo_math
 
 UNIT = st.floats(0, 1)
 
@@ -19,7 +20,7 @@ def test_log_probs_and_entropy_are_those_of_the_tempered_softmax():
     rng = np.random.default_rng(0)
     logits, tokens = rng.normal(size=(2, 3, 7)) * 4, rng.integers(7, size=(2, 3))
     expected = log_softmax(logits / 0.2, axis=-1)
-    log_probs, entropy = ppo_math.sampled_log_probs(
+    log_probs, entropy = likelihood.sampled_log_probs(
         torch.tensor(logits), torch.tensor(tokens), temperature=0.2
     )
     wanted = np.take_along_axis(expected, tokens[..., None], -1)[..., 0]
@@ -125,7 +126,7 @@ def test_clipped_value_loss(value, old, target, clip, loss):
 def test_k3_is_positive_and_right_on_average():
     rng = np.random.default_rng(1)
     p, q = rng.dirichlet(np.ones(6)), rng.dirichlet(np.ones(6))
-    samples = ppo_math.k3(torch.tensor(np.log(p)), torch.tensor(np.log(q)))
+    samples = likelihood.k3(torch.tensor(np.log(p)), torch.tensor(np.log(q)))
     assert (samples >= 0).all()
     assert (p * samples.numpy()).sum() == pytest.approx(scipy_entropy(p, q))
 

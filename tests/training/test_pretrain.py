@@ -3,10 +3,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings.models import ArchitectureSettings
-from svdrift.settings.training import PretrainSettings
-from svdrift.training import pretrain as room
+from svdrift.training.pretrain import train as room
+from svdrift.training.pretrain.settings import Settings
 
 PICO = ArchitectureSettings(hidden_size=16, layers=1, heads=2, intermediate_size=16)
 WORDS = [str(number) for number in range(10)]
@@ -20,9 +20,7 @@ def train(conversations, **settings):
     torch.manual_seed(0)
     tokenizer = make_tokenizer(WORDS)
     model = make_model(len(tokenizer), PICO)
-    losses = room.pretrain(
-        model, tokenizer, conversations, PretrainSettings(**settings), no_progress
-    )
+    losses = room.pretrain(model, tokenizer, conversations, Settings(**settings), no_progress)
     return model, losses
 
 

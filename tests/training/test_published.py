@@ -16,20 +16,21 @@ from safetensors.torch import load_file
 
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.tiny import make_tokenizer
-from svdrift.settings.task import TaskSettings
-from svdrift.settings.training import PPOSettings, SFTSettings
 from svdrift.tasks import make_task
 from svdrift.tasks.base import demonstrations
-from svdrift.training import ppo, sharding
+from svdrift.tasks.general_points.settings import PlaySettings
+from svdrift.training import sharding
+from svdrift.training.ppo import train as ppo
+from svdrift.training.ppo.settings import Settings as PPOSettings
 from svdrift.training.processes import leave
-from svdrift.training.sft import train_sft
+from svdrift.training.sft.settings import Settings as SFTSettings
+from svdrift.training.sft.train import train_sft
 from tests.published import LLAMA, QWEN, pico_model
 
-GAME = make_task(TaskSettings())
-HANDS = pd.DataFrame({"cards": ["A 2 3 4", "6 6 6 6", "J 2 3 9", "J Q 2 2"]})
-HANDS = HANDS.assign(rule="tens", target=24)
+GAME = make_task(PlaySettings())
+PROBLEMS = pd.DataFrame({"cards": ["A 2 3 4", "6 6 6 6", "J 2 3 9", "J Q 2 2"]})
+PROBLEMS = PROBLEMS.assign(rule="tens", target=24)
 SFT = SFTSettings(
-    checkpoints=(1,),
     steps=1,
     batch_size=4,
     micro_batch_size=2,
@@ -46,7 +47,6 @@ PPO = PPOSettings(
     minibatch_size=4,
     epochs=2,
     learning_rate=1e-3,
-    checkpoint_every=1,
     gradient_checkpointing=True,
 )
 
@@ -67,8 +67,9 @@ def fine_tune(start, work, dtype, processes=1):
     return train_sft(
         model,
         load_tokenizer(start),
-        demonstrations(GAME, HANDS),
+        demonstrations(GAME, PROBLEMS),
         SFT,
+        keep=(1,),
         processes=processes,
         seed=0,
         work=work / "sft",
@@ -81,8 +82,9 @@ def practise(start, work, accelerator):
     run = ppo.train_ppo(
         start,
         GAME,
-        HANDS,
+        PROBLEMS,
         PPO,
+        keep=(1,),
         seed=0,
         max_new_tokens=6,
         accelerator=accelerator,
@@ -121,7 +123,7 @@ def read(folder):
     return load_file(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("end", ["sft/sft-1", "ppo-end"])
+@pytest.mark.parametrize("end", ["sft/step-1", "ppo-end"])
 def test_text_trains_its_path_and_nothing_else(trained, end):
     name, work, _ = trained
     load_model(work / end, dtype=torch.bfloat16)  # strictly
@@ -156,7 +158,7 @@ def alone(tmp_path_factory):
 def test_processes_agree_although_parts_have_no_gradient(alone, config, tmp_path, accelerate):
     done = accelerate(config, __file__, alone / "start", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    for end in ("sft/sft-1", "ppo-end"):
+    for end in ("sft/step-1", "ppo-end"):
         ours, theirs = read(tmp_path / end), read(alone / end)
         assert ours.keys() == theirs.keys()
         for tensor, value in theirs.items():

@@ -17,17 +17,17 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 from svdrift.errors import UserError
 from svdrift.models.loading import load_model
+from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
-from svdrift.settings.models import ArchitectureSettings
-from svdrift.settings.training import SFTSettings
 from svdrift.training import sharding
 from svdrift.training.processes import leave
-from svdrift.training.sft import train_sft
+from svdrift.training.sft.settings import Settings
+from svdrift.training.sft.train import train_sft
 
 WORDS = [str(number) for number in range(10)]
 PAIRS = [(f"{i % 10} {i * 3 % 10}", f"{i % 10}") for i in range(64)]
-SETTINGS = SFTSettings(
-    checkpoints=(2, 4, 6),
+KEEP = (2, 4, 6)
+SETTINGS = Settings(
     steps=6,
     batch_size=8,
     micro_batch_size=8,
@@ -51,7 +51,7 @@ def pico(tied=False):
     return model, tokenizer
 
 
-def train(work, settings=SETTINGS, processes=1, tied=False):
+def train(work, settings=SETTINGS, processes=1, tied=False, keep=KEEP):
     model, tokenizer = pico(tied)
     if sharding.wanted():
         sharding.shard(model)
@@ -60,6 +60,7 @@ def train(work, settings=SETTINGS, processes=1, tied=False):
         tokenizer,
         PAIRS,
         settings,
+        keep=keep,
         processes=processes,
         seed=3,
         work=work,
@@ -91,11 +92,11 @@ def run(tmp_path_factory):
 
 def test_checkpoints_are_kept_at_the_listed_steps(run):
     work, model, _ = run
-    assert {folder.name for folder in work.glob("sft-*")} == {"sft-2", "sft-4", "sft-6"}
-    last = weights(work / "sft-6")
+    assert {folder.name for folder in work.glob("step-*")} == {"step-2", "step-4", "step-6"}
+    last = weights(work / "step-6")
     assert all(torch.equal(last[name], value) for name, value in model.state_dict().items())
     inner = "model.layers.0.mlp.up_proj.weight"
-    assert not torch.equal(weights(work / "sft-2")[inner], last[inner])
+    assert not torch.equal(weights(work / "step-2")[inner], last[inner])
 
 
 def test_the_loss_is_logged_along_the_way(run):
@@ -108,18 +109,17 @@ def test_the_loss_is_logged_along_the_way(run):
 def test_which_checkpoints_are_kept_changes_none_of_them(tmp_path, kept, schedule):
     """Over more than one epoch, and although a run ends at the last of them."""
     long = SETTINGS.model_copy(update={"steps": 14, "warmup_steps": 3, "schedule": schedule})
-    every, few = ((2, 3, 5, 8, 11, 13, 14), kept)
-    train(tmp_path / "every", long.model_copy(update={"checkpoints": every}))
-    train(tmp_path / "few", long.model_copy(update={"checkpoints": few}))
+    train(tmp_path / "every", long, keep=(2, 3, 5, 8, 11, 13, 14))
+    train(tmp_path / "few", long, keep=kept)
     for step in kept:
-        a, b = (tmp_path / run / f"sft-{step}" / "model.safetensors" for run in ("every", "few"))
+        a, b = (tmp_path / run / f"step-{step}" / "model.safetensors" for run in ("every", "few"))
         assert a.read_bytes() == b.read_bytes()
     assert not list((tmp_path / "few").glob("*14"))
 
 
 def test_embeddings_stay_fixed_when_asked_and_only_then(run, tmp_path):
     start = pico()[0].state_dict()
-    frozen = weights(run[0] / "sft-6")
+    frozen = weights(run[0] / "step-6")
     moved, _ = train(tmp_path, SETTINGS.model_copy(update={"freeze_embeddings": False}))
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         assert torch.equal(frozen[name], start[name])
@@ -137,7 +137,7 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
     monkeypatch.undo()
     _, resumed = train(tmp_path)
     for step in (2, 4, 6):
-        a, b = weights(whole / f"sft-{step}"), weights(tmp_path / f"sft-{step}")
+        a, b = weights(whole / f"step-{step}"), weights(tmp_path / f"step-{step}")
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert resumed.equals(losses)
 
@@ -151,7 +151,7 @@ def test_a_run_that_is_told_to_end_leaves_a_snapshot(run, tmp_path, monkeypatch,
     (tmp_path / "checkpoint-5").mkdir()  # one that was cut off while it was written
     _, resumed = train(tmp_path)
     assert f"goes on from the snapshot {tmp_path}/checkpoint-3" in capsys.readouterr().out
-    a, b = weights(whole / "sft-6"), weights(tmp_path / "sft-6")
+    a, b = weights(whole / "step-6"), weights(tmp_path / "step-6")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert resumed.equals(losses)
 
@@ -165,7 +165,7 @@ def assert_same(work, whole, losses):
     logged = [float(line) for line in (work / "losses.txt").read_text().split()]
     assert logged == pytest.approx(losses["train_loss"].to_list(), rel=1e-5)
     for step in (2, 4, 6):
-        ours, theirs = (folder / f"sft-{step}" for folder in (work, whole))
+        ours, theirs = (folder / f"step-{step}" for folder in (work, whole))
         for name in ("config.json", "generation_config.json", "tokenizer.json"):
             assert (ours / name).read_bytes() == (theirs / name).read_bytes()
         load_model(ours)  # strictly
@@ -179,7 +179,7 @@ def test_two_processes_give_the_curve_of_one_though_told_to_end(run, tmp_path, a
     whole, _, losses = run
     done = accelerate("cpus", __file__, tmp_path, "frozen", "be_told_to_end_in_step_3")
     assert "stopped by SIGTERM after step 3 of 6" in done.stderr
-    assert not (tmp_path / "sft-4").exists()
+    assert not (tmp_path / "step-4").exists()
     done = accelerate("cpus", __file__, tmp_path, "frozen")
     assert done.returncode == 0, done.stderr
     assert_same(tmp_path, whole, losses)
@@ -193,7 +193,7 @@ def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(tmp_path
     done = accelerate("cpus-fsdp2", __file__, work, kind, "die_in_step_6")
     assert "Killed" in done.stderr
     assert (work / "checkpoint-4").is_dir()
-    assert not (work / "sft-6").exists()
+    assert not (work / "step-6").exists()
     done = accelerate("cpus-fsdp2", __file__, work, kind)
     assert done.returncode == 0, done.stderr
     assert_same(work, tmp_path / "whole", losses)

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[2]
 Snakemake = Callable[..., subprocess.CompletedProcess[str]]
@@ -26,6 +30,14 @@ def copy_repository(folder: Path) -> Path:
         if (ROOT / name).exists():
             shutil.copy2(ROOT / name, target)
     return folder
+
+
+def laid_over(clone: Path, *overlays: str) -> dict[str, Any]:
+    """The configuration of a study: config.yaml with overlays, merged as Snakemake does."""
+    config: dict[str, Any] = {}
+    for file in ("config.yaml", *overlays):
+        update_config(config, yaml.safe_load((clone / file).read_text()))
+    return config
 
 
 def variables_in(clone: Path) -> dict[str, str]:

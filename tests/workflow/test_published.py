@@ -3,11 +3,12 @@
 import re
 
 import pytest
-import yaml
 
-from scripts.budget import without_weights
-from svdrift.budget import Machine, items, shape_of
-from svdrift.settings.study import read_settings
+from svdrift.budget.costs import Machine
+from svdrift.budget.shape import shape_of, without_weights
+from svdrift.budget.table import items
+from svdrift.study.overlays import read_config
+from svdrift.study.settings import read_settings
 from tests.published import ROOT
 from tests.workflow.test_reruns import jobs
 
@@ -15,13 +16,14 @@ pytestmark = pytest.mark.workflow
 
 GRAPHS = {
     "llama-3.2-11b": {
-        "import_model": 1,
+        "train_base": 1,
         "train_sft": 1,
         "keep_sft": 17,
         "train_ppo": 8,
-        "continue_sft": 3,
-        "widen_sft": 1,
-        "evaluate": 18 + 8 + 1 + 4,  # SFT's and the base, RL's, one on the way, controls
+        "keep_ppo": 9,
+        "train_continued": 3,
+        "train_wide": 1,
+        "evaluate": 18 + 8 + 1 + 4,  # the path's, RL's, one on the way, controls'
         "decompose": 18 + 8,
         "measure_drift": 17 + 1 + 8,
         "measure_updates": 8,
@@ -29,12 +31,13 @@ GRAPHS = {
         "export_recovered": 0,
     },
     "qwen-2.5-7b": {
-        "import_model": 1,
+        "train_base": 1,
         "train_sft": 1,
         "keep_sft": 10,
         "train_ppo": 4,
-        "continue_sft": 3,
-        "widen_sft": 1,
+        "keep_ppo": 5,
+        "train_continued": 3,
+        "train_wide": 1,
         "evaluate": 11 + 4 + 1 + 4,
         "decompose": 11 + 4,
         "measure_drift": 10 + 1 + 4,
@@ -56,20 +59,21 @@ def test_a_published_study_has_its_graph(snakemake, study):
 
 # Lines of the budget, and the rules whose jobs they count.
 BUDGET = {
-    "base model": ("import_model",),
-    "SFT": ("train_sft",),
-    "PPO": ("train_ppo",),
-    "SFT as a control of RL": ("continue_sft", "widen_sft"),
+    "stage `base`": ("train_base",),
+    "stage `sft`": ("train_sft",),
+    "stage `ppo`": ("train_ppo",),
+    "stage `continued`": ("train_continued",),
+    "stage `wide`": ("train_wide",),
     "evaluation": ("evaluate",),
     "decomposition": ("decompose",),
     "drift of a pair": ("measure_drift",),
-    "updates of SFT and RL": ("measure_updates",),
+    "updates up to a start of RL, and by RL": ("measure_updates",),
     "repaired model, in memory": ("recover",),
 }
 
 
 def budgeted(study):
-    settings = read_settings(yaml.safe_load((ROOT / f"experiments/{study}.yaml").read_text()))
+    settings = read_settings(read_config(ROOT / f"experiments/{study}.yaml", ROOT / "config.yaml"))
     shape = shape_of(without_weights(settings, ROOT / "experiments/models"), settings)
     return {item.what: item.jobs for item in items(settings, shape, Machine())}
 
@@ -92,10 +96,10 @@ def test_jobs_ask_for_what_the_study_says_and_more_at_each_attempt(snakemake, at
     said = plan.stdout + plan.stderr
     asked = {
         rule: re.search(rf"^rule {rule}:.*?^    resources: (.*?)$", said, re.M | re.S)[1]
-        for rule in ("train_sft", "decompose", "measure_rl_effect")
+        for rule in ("train_sft", "decompose", "compare_checkpoints")
     }
     assert f"mem_mb={70000 * attempt}," in asked["train_sft"]
     assert f"runtime={480 * attempt}," in asked["train_sft"]  # merged with the study's own
     assert f"mem_mb={64000 * attempt}," in asked["decompose"]
-    assert f"mem_mb={4000 * attempt}," in asked["measure_rl_effect"]
+    assert f"mem_mb={4000 * attempt}," in asked["compare_checkpoints"]
     assert "resources" not in re.search(r"compute=(\{.*?\})", asked["train_sft"])[1]

@@ -24,9 +24,12 @@ Jobs = dict[str, int]
 
 
 def jobs(said: str) -> Jobs:
-    """Planned jobs by rule, out of the table that `snakemake -n` prints; `all` aside."""
+    """Planned jobs by rule, out of the table that `snakemake -n` prints.
+
+    Without `all`, and `configuration`, which follows every setting.
+    """
     rows = re.findall(r"^(\w+) +(\d+)$", said.split("Job stats:")[-1], re.M)
-    return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+    return {rule: int(count) for rule, count in rows if rule not in ("all", "configuration", "total")}
 
 
 def once(*names: str) -> Jobs:
@@ -46,14 +49,24 @@ OF_RECOVERY = plots(
 )
 OF_DRIFT = plots("spectrum_change", "rotation_by_rank", "rotation_by_position", "rotation_heatmap")
 OF_ACCURACY = plots(
-    "accuracy_by_step", "faults_by_step", "recovery_window", "rl_progress", "stages"
+    "stages_overview",
+    "accuracy_by_step",
+    "faults_by_step",
+    "recovery_window",
+    "rl_progress",
+    "stages",
 )
 OF_OBJECTIVES = plots("objectives", "loss_by_step")
-OF_EFFECT = once("measure_rl_effect", "plot_rl_effect") | FINDINGS
+OF_LOSSES = once("collect_losses") | plots("loss_by_step")
+OF_UPDATES = once("collect_metrics", "collect_advantages") | plots("advantages")
+OF_EFFECT = once("compare_checkpoints", "plot_rl_effect") | FINDINGS
 AFTER_RECOVER = once("measure_recovery") | OF_RECOVERY | FINDINGS
-AFTER_DRIFT = {"collect_drift": 2} | OF_DRIFT | FINDINGS
+AFTER_DRIFT = once("collect_drift", "collect_value_changes") | OF_DRIFT | FINDINGS
 AFTER_UPDATES = once("collect_updates", "plot_rl_update")
-AFTER_EVALUATE = {"collect_evaluations": 2} | OF_ACCURACY | OF_OBJECTIVES | FINDINGS
+COLLECT_SPECTRA = once("collect_spectrum", "collect_matrices")
+AFTER_EVALUATE = (
+    once("collect_accuracy", "collect_objectives") | OF_ACCURACY | OF_OBJECTIVES | FINDINGS
+)
 # The anchor's: one pair's drift, and five variants, which restore its directions.
 AFTER_ANCHOR = (
     {"collect_anchors": 1, "measure_drift": 1, "recover": 5}
@@ -63,17 +76,19 @@ AFTER_ANCHOR = (
 )
 AFTER_SFT_EVALUATE = once("choose_anchor") | AFTER_ANCHOR | AFTER_EVALUATE | OF_EFFECT
 AFTER_DECOMPOSE = (
-    {"collect_spectra": 2, "measure_drift": 6, "measure_updates": 2, "recover": 6}
+    {"measure_drift": 6, "measure_updates": 2, "recover": 6}
+    | COLLECT_SPECTRA
     | AFTER_DRIFT
     | AFTER_UPDATES
     | AFTER_RECOVER
     | CONTRASTS
 )
 EVALUATIONS = {"evaluate": 11} | AFTER_SFT_EVALUATE
-AFTER_PPO = (  # two runs with one intermediate checkpoint each, and the control with one
-    {"evaluate": 4, "decompose": 2, "collect_spectra": 2, "measure_drift": 2, "recover": 1}
-    | {"measure_updates": 2}
-    | once("collect_advantages", "plot_advantages")
+AFTER_PPO = (  # two runs, of which one has an intermediate checkpoint, and the control
+    {"keep_ppo": 3, "keep_demonstrated": 1}
+    | {"evaluate": 4, "decompose": 2, "measure_drift": 2, "recover": 1, "measure_updates": 2}
+    | COLLECT_SPECTRA
+    | OF_UPDATES
     | AFTER_EVALUATE
     | OF_EFFECT
     | AFTER_DRIFT
@@ -81,20 +96,21 @@ AFTER_PPO = (  # two runs with one intermediate checkpoint each, and the control
     | AFTER_RECOVER
     | CONTRASTS
 )
-PPO = {"train_ppo": 2, "train_ppo_on_demonstrations": 1}
-CONTROLS = {"continue_sft": 2, "widen_sft": 1}
+PPO = {"train_ppo": 2, "train_demonstrated": 1}
+CONTROLS = {"train_continued": 2, "train_wide": 1, "keep_continued": 2, "keep_wide": 1} | OF_LOSSES
 AFTER_SFT = (
-    {"keep_sft": 3, "collect_sft_losses": 1, "decompose": 5}
+    {"keep_sft": 3, "keep_ppo": 3, "keep_demonstrated": 1}
     | PPO
     | CONTROLS
-    | once("collect_advantages", "plot_advantages")
+    | OF_UPDATES
     | EVALUATIONS
     | AFTER_DECOMPOSE
-    | {"evaluate": 10}
+    | {"evaluate": 10, "decompose": 5}
 )
-AFTER_BASE = {"train_sft": 1, "decompose": 6} | AFTER_SFT | {"evaluate": 11, "decompose": 6}
-OF_A_SEED = {"make_hands": 7, "check_hands": 1, "pretrain": 1} | AFTER_BASE
-EVERYTHING = {"solve_hands": 1} | OF_A_SEED
+BASE = {"train_base": 1, "keep_base": 1}
+AFTER_BASE = {"train_sft": 1} | AFTER_SFT | {"evaluate": 11, "decompose": 6}
+OF_A_SEED = {"make_problems": 7, "check_problems": 1} | BASE | AFTER_BASE
+EVERYTHING = {"summarise_task": 1} | OF_A_SEED
 
 
 @dataclass(frozen=True)
@@ -160,41 +176,41 @@ ROWS = [
     Row(
         "PPO's learning rate",
         PPO | CONTROLS | AFTER_PPO | {"evaluate": 7},
-        "rl: {ppo: {learning_rate: 2.0e-4}}",
+        "stages: {ppo: {learning_rate: 2.0e-4}}",
     ),
-    Row("PPO's clip", PPO | AFTER_PPO, "rl: {ppo: {clip: 0.3}}"),
-    Row("GRPO's learning rate", {}, "rl: {grpo: {learning_rate: 2.0e-4}}"),
-    Row("SFT's learning rate", {"train_sft": 1} | AFTER_SFT, "sft: {learning_rate: 2.0e-3}"),
+    Row("PPO's clip", PPO | AFTER_PPO, "stages: {ppo: {clip: 0.3}}"),
+    Row("SFT's learning rate", {"train_sft": 1} | AFTER_SFT, "stages: {sft: {learning_rate: 2.0e-3}}"),
     Row(
         "one more SFT checkpoint",
-        {"keep_sft": 1, "evaluate": 1, "decompose": 1, "collect_spectra": 2}
+        {"keep_sft": 1, "evaluate": 1, "decompose": 1}
+        | COLLECT_SPECTRA
         | once("choose_anchor")
         | AFTER_ANCHOR
         | AFTER_EVALUATE
         | {"measure_drift": 2},
-        "sft: {checkpoints: [4, 8, 12, 16]}",
+        "stages: {sft: {keep: [4, 8, 12, 16]}}",
     ),
-    Row("steps of pretraining", {"pretrain": 1} | AFTER_BASE, "pretrain: {steps: 61}"),
+    Row("steps of pretraining", BASE | OF_LOSSES | AFTER_BASE, "stages: {base: {steps: 61}}"),
     Row(
         "shape of the model",
-        {"pretrain": 1} | AFTER_BASE,
-        "model: {architecture: {intermediate_size: 32}}",
+        BASE | AFTER_BASE,
+        "stages: {base: {architecture: {intermediate_size: 32}}}",
     ),
-    Row("type of the weights", {"pretrain": 1} | AFTER_BASE, "model: {dtype: bfloat16}"),
+    Row("type of the weights", BASE | AFTER_BASE, "model: {dtype: bfloat16}"),
     Row(
         "memory",
         {},
-        "sft: {micro_batch_size: 8, gradient_checkpointing: true}\n"
-        "rl: {ppo: {micro_batch_size: 4}}\n"
+        "stages: {sft: {micro_batch_size: 8, gradient_checkpointing: true},"
+        " ppo: {micro_batch_size: 4}}\n"
         "evaluation: {batch_size: 7}\n"
         "generation: {gpu_memory: 0.5, max_length: 512}",
     ),
-    Row("the same value", {}, "rl: {moderate_start: 16}"),
-    Row("the preset's name", {}, "rl: {ppo: {preset: tiny}}"),
+    Row("the same value", {}, "story: {moderate: sft@16}"),
+    Row("the preset's name", {}, "stages: {ppo: {preset: tiny}}"),
     Row("tries of the evaluation", EVALUATIONS, "evaluation: {tries: 2}"),
     Row(
         "number of test hands",
-        {"make_hands": 2, "check_hands": 1, "recover": 6} | EVALUATIONS | {"recover": 6},
+        {"make_problems": 2, "check_problems": 1} | EVALUATIONS | {"recover": 6},
         "task: {hands: {test: 90}}",
     ),
     Row("target", EVERYTHING, "task: {target: 20}"),
@@ -205,12 +221,12 @@ ROWS = [
     ),
     Row(
         "the OOD rule",
-        {"make_hands": 2, "check_hands": 1} | EVALUATIONS | {"recover": 6},
-        "task: {ood_rule: odd, rules: {tens: [10, 10, 10], faces: [11, 12, 13], odd: [7, 9, 11]}}",
+        {"make_problems": 2, "check_problems": 1} | EVALUATIONS | {"recover": 6},
+        "task: {ood_rules: [odd], rules: {tens: [10, 10, 10], faces: [11, 12, 13], odd: [7, 9, 11]}}",
     ),
     Row(
         "hands of one's own",
-        {"make_hands": 7, "check_hands": 1, "train_sft": 1} | AFTER_SFT | {"evaluate": 11},
+        {"make_problems": 7, "check_problems": 1, "train_sft": 1} | AFTER_SFT | {"evaluate": 11},
         "task: {hands: {files: {id_test: mine.csv}}}",
         change=own_hands,
     ),
@@ -235,35 +251,46 @@ ROWS = [
     Row(
         "another anchor of the repairs",
         {"recover": 1} | AFTER_RECOVER | CONTRASTS,
-        "recovery: {repairs: [{target: last, anchor: sft-8,"
+        "recovery: {repairs: [{target: last, anchor: sft@8,"
         " interventions: [{kind: interpolate, weight: 0.5}]}]}",
     ),
     Row(
         "other pairs, of which one is new",
         {"measure_drift": 1} | AFTER_DRIFT,
-        "spectra: {pairs: [[base, sft-16], [sft-4, sft-8]]}",
+        "spectra: {pairs: [[base, sft@16], [sft@4, sft@8]]}",
     ),
     Row(
         "one more seed",
-        OF_A_SEED | once("collect_anchors", "collect_sft_losses"),
+        OF_A_SEED | once("collect_anchors"),
         "seeds: [0, 1]",
     ),
     Row(
         "one more start of RL",
-        {"train_ppo": 1, "continue_sft": 1, "evaluate": 2, "decompose": 1, "measure_drift": 1}
-        | {"measure_updates": 1, "collect_spectra": 2}
-        | once("collect_advantages", "plot_advantages")
+        {"train_ppo": 1, "train_continued": 1, "keep_ppo": 1, "keep_continued": 1}
+        | {"evaluate": 2, "decompose": 1, "measure_drift": 1, "measure_updates": 1}
+        | COLLECT_SPECTRA
+        | OF_LOSSES
+        | OF_UPDATES
         | AFTER_EVALUATE
         | OF_EFFECT
         | AFTER_DRIFT
         | AFTER_UPDATES,
-        "rl: {starts: [4, 8, 16]}",
+        "stages: {ppo: {from: [sft@4, sft@8, sft@16]}}",
     ),
-    Row("a control removed", AFTER_EVALUATE | OF_EFFECT, "rl: {controls: {wide: []}}"),
+    Row(
+        "a stage removed",
+        AFTER_EVALUATE | OF_EFFECT | OF_LOSSES | CONTRASTS,
+        "stages: {wide: null}\nstory: {controls: [continued, demonstrated]}",
+    ),
+    Row(
+        "a stage added at the end",
+        once("train_more", "keep_more", "evaluate") | AFTER_EVALUATE | OF_LOSSES,
+        "stages: {more: {method: sft, from: ppo@end of sft@16, on: demonstrations, steps: 4}}",
+    ),
     Row(
         "a control added",
-        {"widen_sft": 1, "evaluate": 1} | AFTER_EVALUATE | OF_EFFECT,
-        "rl: {controls: {wide: [4, 16]}}",
+        {"train_wide": 1, "keep_wide": 1, "evaluate": 1} | AFTER_EVALUATE | OF_EFFECT | OF_LOSSES,
+        "stages: {wide: {from: [sft@4, sft@16]}}",
     ),
     Row("processes", {}, "compute: {processes: 2, threads: 2}"),
     Row("sharding", {}, "compute: {processes: 2, nodes: 2, sharding: fsdp2}"),
@@ -300,8 +327,9 @@ ROWS = [
         {"recover": 6} | AFTER_RECOVER | CONTRASTS,
         change=edited("svdrift/recovery/apply.py"),
     ),
-    Row("PPO", PPO | AFTER_PPO, change=edited("svdrift/training/ppo.py")),
-    Row("SFT", {"train_sft": 1} | CONTROLS | AFTER_SFT, change=edited("svdrift/training/sft.py")),
+    Row("PPO", PPO | AFTER_PPO, change=edited("svdrift/training/ppo/train.py")),
+    Row("a method that no stage has", {}, change=edited("svdrift/training/grpo/train.py")),
+    Row("SFT", {"train_sft": 1} | CONTROLS | AFTER_SFT, change=edited("svdrift/training/sft/train.py")),
     Row(
         "statistics", EVALUATIONS | {"recover": 6}, change=edited("svdrift/evaluation/accuracy.py")
     ),
@@ -323,10 +351,10 @@ ROWS = [
         plots("recovery_by_rank"),
         change=append("svdrift/reference/singular_value_control.csv", "\n"),
     ),
-    Row("comments", {}, change=append("svdrift/training/sft.py", "\n\n# A comment.\n")),
+    Row("comments", {}, change=append("svdrift/training/sft/train.py", "\n\n# A comment.\n")),
     Row("a docstring", {}, change=append("svdrift/spectra/angles.py", '\n\n"""More to say."""\n')),
     Row("format", {}, change=append("svdrift/spectra/angles.py", "\n\n\n")),
-    Row("a description of a setting", {}, change=edited("svdrift/settings/training.py")),
+    Row("a description of a setting", {}, change=edited("svdrift/training/ppo/settings.py")),
     Row("the store", {}, change=edited("svdrift/store.py")),
     Row("documents", {}, change=append("docs/how-it-works.md", "More.\n")),
     Row("tests", {}, change=edited("tests/test_tables.py")),
@@ -349,7 +377,7 @@ ROWS = [
     ),
     # Files
     Row("a touched table", {}, change=touch("tables/accuracy.parquet")),
-    Row("touched hands", {}, change=touch("seed-0/hands/demonstrations.parquet")),
+    Row("touched problems", {}, change=touch("seed-0/problems/demonstrations.parquet")),
     Row("a figure's data removed", plots("stages"), change=remove("figures/stages.csv")),
     Row("a benchmark removed", {}, change=remove("benchmarks/plot_stages.tsv")),
 ]

@@ -30,23 +30,28 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_an_ablation_runs_only_what_it_changes(smoke, snakemake, clone):
-    study = overlay(clone, "ablation", "rl: {ppo: {learning_rate: 2.0e-4}}")
+    study = overlay(clone, "ablation", "stages: {ppo: {learning_rate: 2.0e-4}}")
     results = clone / "results/ablation"
-    tables = [f"results/ablation/tables/{name}.parquet" for name in ("rl_effect", "updates")]
+    tables = [f"results/ablation/tables/{name}.parquet" for name in ("comparisons", "updates")]
     done = snakemake("--cores", "2", *study, "--", *tables)
     assert done.returncode == 0, done.stderr[-3000:]
     logs = {
         str(path.relative_to(results / "logs")): path.read_text() for path in results.rglob("*.log")
     }
-    shared = ["pretrain", "train_sft", "make_hands/practice"]
+    shared = ["train/base", "train/sft", "make_problems/practice"]
     shared += [f"{stage}/sft-{step}" for stage in ("evaluate", "decompose") for step in (4, 16)]
     for name in shared:
         assert logs[f"seed-0/{name}.log"].startswith(REUSED), name
-    for name in ("ppo-from-4", "continued-from-4", "evaluate/ppo-from-4", "decompose/ppo-from-16"):
+    for name in (
+        "train/sft-4.ppo",
+        "train/sft-4.continued",
+        "evaluate/sft-4.ppo-2",
+        "decompose/sft-16.ppo-2",
+    ):
         assert REUSED not in logs[f"seed-0/{name}.log"], name
-    for name in ("models/base", "models/sft-16", "evaluation/sft-16", "hands"):
+    for name in ("models/base", "models/sft-16", "evaluation/sft-16", "problems"):
         expected = contents(smoke / "seed-0" / name)
-        expected.pop("summary.csv", None)  # of check_hands, which these tables do not need
+        expected.pop("summary.csv", None)  # of check_problems, which these tables do not need
         assert contents(results / "seed-0" / name) == expected
     again = snakemake("-n", *study, "--", *tables)
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -56,22 +61,22 @@ def test_two_studies_run_side_by_side(clone, tmp_path):
     """With an empty store, so that each has to wait for the other or to do without."""
     run = snakemake_in(clone, SVDRIFT_STORE=str(tmp_path / "store"))
     names = ("one", "other")
-    targets = ("models/sft-16", "models/ppo-from-4", "evaluation/base/accuracy.parquet")
+    targets = ("models/sft-16", "models/sft-4.ppo-2", "evaluation/base/accuracy.parquet")
 
     def start(name: str, rate: str):
-        study = overlay(clone, name, f"rl: {{ppo: {{learning_rate: {rate}}}}}")
+        study = overlay(clone, name, f"stages: {{ppo: {{learning_rate: {rate}}}}}")
         return run("--cores", "1", *study, "--", *(f"results/{name}/seed-0/{t}" for t in targets))
 
     with ThreadPoolExecutor(2) as pool:
         for done in pool.map(start, names, ("3.0e-4", "4.0e-4")):
             assert done.returncode == 0, done.stderr[-3000:]
     one, other = (clone / "results" / name for name in names)
-    for stage in ("pretrain", "train_sft", "evaluate/base"):
+    for stage in ("train/base", "train/sft", "evaluate/base"):
         said = [(study / f"logs/seed-0/{stage}.log").read_text() for study in (one, other)]
         assert sum(REUSED in text for text in said) == 1, stage
-    for name in ("models/base", "models/sft-16", "training/sft", "evaluation/base"):
+    for name in ("models/base", "models/sft-16", "training/sft/models", "evaluation/base"):
         assert contents(one / "seed-0" / name) == contents(other / "seed-0" / name)
-    weights = "seed-0/models/ppo-from-4/model.safetensors"
+    weights = "seed-0/models/sft-4.ppo-2/model.safetensors"
     assert (one / weights).read_bytes() != (other / weights).read_bytes()
     assert not list((tmp_path / "store").glob(".*"))
     assert not list((tmp_path / "store").glob("*.claim"))
@@ -82,7 +87,7 @@ def test_a_checkpoint_that_the_run_did_not_keep_is_trained_to_again(smoke, snake
     last = "results/more/seed-0/models/sft-16"
     study = overlay(clone, "more", "seeds: [0]")
     assert snakemake("--cores", "2", *study, "--", last).returncode == 0
-    added = "sft: {checkpoints: [4, 8, 12, 16]}"
+    added = "stages: {sft: {keep: [4, 8, 12, 16]}}"
     for name in ("more", "fresh"):
         study, target = overlay(clone, name, added), f"results/{name}/seed-0/models/sft-12"
         plan = snakemake("-n", *study, "--", target, target.replace("12", "16"))
@@ -90,9 +95,9 @@ def test_a_checkpoint_that_the_run_did_not_keep_is_trained_to_again(smoke, snake
         done = snakemake("--cores", "2", *study, "--", target)
         assert done.returncode == 0, done.stderr[-3000:]
     again, kept = (clone / f"results/{name}/seed-0/models/sft-12" for name in ("more", "fresh"))
-    run = kept.parents[1] / "training/sft/sft-12"
+    run = kept.parents[1] / "training/sft/models/12"
     assert (kept / "model.safetensors").samefile(run / "model.safetensors")
-    assert not (again.parents[1] / "training/sft/sft-12").exists()
+    assert not (again.parents[1] / "training/sft/models/12").exists()
     left, right = contents(again), contents(kept)
     assert left.pop("provenance.json") != right.pop("provenance.json")
     assert left == right

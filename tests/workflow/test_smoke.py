@@ -12,16 +12,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from docs import rule_graph
+from svdrift.checkpoints import Checkpoint
 from svdrift.models.folders import weights_hash
-from svdrift.settings.study import read_settings
+from svdrift.study.settings import read_settings
 from tests.packages import install
-from tests.workflow.clones import snakemake_in
+from tests.workflow.clones import laid_over, snakemake_in
 from tests.workflow.test_reruns import SMOKE, jobs
 
 pytestmark = pytest.mark.workflow
 
 ROOT = Path(__file__).parents[2]
 FIGURES = [
+    "stages_overview",
     "accuracy_by_step",
     "loss_by_step",
     "faults_by_step",
@@ -54,8 +56,15 @@ def test_accuracies_say_how_sure_they_are(smoke):
     table = pd.read_parquet(smoke / "tables/accuracy.parquet")
     assert (table["n"] > 0).all()
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
-    assert set(table["sft_step"]) == {0, 4, 8, 16}
-    assert {"id_test", "ood_test"} <= set(table["split"])
+    path = table[table["start"] == "base"]
+    assert set(path["stage"]) == {"sft"}
+    assert set(path["step"]) == {4, 8, 16}
+    assert {"sft-16.ppo-1", "sft-16.ppo-2", "sft-4.continued-2"} <= set(table["checkpoint"])
+    tests = table[table["role"] == "test"]
+    assert set(zip(tests["split"], tests["shift"], strict=True)) == {
+        ("id_test", "id"),
+        ("ood_test", "ood"),
+    }
 
 
 def test_accuracies_are_those_of_the_episodes(smoke):
@@ -69,7 +78,7 @@ def test_accuracies_are_those_of_the_episodes(smoke):
     assert row["n"].item() == len(first) == 100
 
 
-def test_the_anchor_is_the_best_on_the_selection_hands(smoke):
+def test_the_anchor_is_the_best_on_the_selection_problems(smoke):
     anchor = json.loads((smoke / "seed-0/selection/anchor.json").read_text())
     table = pd.read_parquet(smoke / "tables/accuracy.parquet").query(
         "split == 'ood_selection' and subset == 'all' and measure == 'solved_first_try'"
@@ -80,17 +89,27 @@ def test_the_anchor_is_the_best_on_the_selection_hands(smoke):
 
 def test_scripts_are_given_every_setting_that_they_have(smoke, clone):
     """Between params and resources no key is lost, which would take its default."""
-    study = read_settings(yaml.safe_load((clone / "experiments/smoke.yaml").read_text()))
-    for checkpoint, section, expected in (
-        ("sft-16", "sft", study.sft),
-        ("continued-from-4", "sft", study.matched_sft),
-        ("ppo-from-4", "ppo", study.rl.ppo),
-        ("base", "pretrain", study.pretrain),
-        ("base", "architecture", study.model.architecture),
-        ("base", "skills", study.task.skills),
-    ):
+    study = read_settings(laid_over(clone, "experiments/smoke.yaml"))
+    for checkpoint in ("base", "sft-16", "sft-4.continued-2", "sft-4.ppo-2"):
+        stage = study.graph.maker(Checkpoint.parse(checkpoint))
         record = json.loads((smoke / f"seed-0/models/{checkpoint}/provenance.json").read_text())
-        assert record["settings"][section] == expected.model_dump(mode="json")
+        assert record["settings"]["settings"] == stage.settings.model_dump(mode="json")
+    record = json.loads((smoke / "seed-0/models/base/provenance.json").read_text())
+    assert record["settings"]["skills"] == study.task.skills.model_dump(mode="json")
+
+
+def test_the_resolved_study_is_an_output(smoke, clone):
+    study = read_settings(laid_over(clone, "experiments/smoke.yaml"))
+    written = json.loads((smoke / "configuration.json").read_text())
+    assert read_settings(written) == study
+    assert json.loads((smoke / "story.json").read_text())["moderate"] == "sft-16"
+
+
+def test_what_a_stage_learned_from_can_be_read(smoke):
+    examples = pd.read_parquet(smoke / "seed-0/training/sft/examples.parquet")
+    problems = pd.read_parquet(smoke / "seed-0/problems/demonstrations.parquet")
+    assert len(examples) == len(problems)
+    assert examples["reply"].str.contains(problems["gold"].iloc[0], regex=False).any()
 
 
 def test_every_artefact_tells_where_it_comes_from(smoke):
@@ -112,16 +131,23 @@ def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
 @pytest.mark.parametrize(
     ("overlay", "message"),
     [
-        ("sft: {learning_rte: 0.1}", "unknown key 'sft.learning_rte', did you mean"),
+        ("stages: {sft: {learning_rte: 0.1}}", "stages.sft: unknown key 'learning_rte', did you mean"),
         ("task: {id_rule: tenz}", "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)"),
-        ("sft: {checkpoints: [4, 99]}", "sft.checkpoints: step 99 is not between 1 and steps"),
+        ("stages: {sft: {keep: [4, 99]}}", "stages.sft.keep: step 99 is not between 1 and 16"),
+        ("stages: {ppo: null}", "there is no stage 'ppo'"),
+        ("stages: {ppo: {from: sft@5}}", "step 5 is not kept (kept: 4, 8, 16"),
         (
             "task: {hands: {files: {ood_test: mine.csv}}}",
             "mine.csv: line 2, '10 10 J J': (10, 10, 11, 11) cannot make 24",
         ),
         (
-            "model: {source: nowhere}\ntask: {hands: {pretraining_holdout: 0}}",
-            "model.source: 'nowhere' names no model",
+            "stages: {base: {method: import_model, source: nowhere, steps: null}}",
+            "unknown key 'steps'",
+        ),
+        (
+            "task: {hands: {pretraining_holdout: 0}}\n"
+            "stages: {own: {method: import_model, source: nowhere}}",
+            "'nowhere' names no model",
         ),
     ],
 )
@@ -148,9 +174,10 @@ def copy_of_base(smoke, folder):
 
 def own_model(clone, name):
     (clone / "overlay.yaml").write_text(
-        f"study: {name}\nmodel: {{source: {name}}}\ntask: {{hands: {{pretraining_holdout: 0}}}}"
+        f"study: {name}\nstages: {{own: {{method: import_model, source: {name}}}}}\n"
+        "task: {hands: {pretraining_holdout: 0}}"
     )
-    return f"results/{name}/seed-0/models/base"
+    return f"results/{name}/seed-0/models/own"
 
 
 def test_a_model_of_ones_own_is_linked_and_left_alone(smoke, snakemake, clone):
@@ -184,14 +211,14 @@ def test_a_model_folder_with_a_missing_tensor_is_refused(smoke, snakemake, clone
     target = own_model(clone, "broken")
     refused = snakemake("--cores", "1", *SMOKE, "overlay.yaml", "--", target)
     assert refused.returncode != 0
-    log = (clone / "results/broken/logs/seed-0/import_model.log").read_text()
+    log = (clone / "results/broken/logs/seed-0/train/own.log").read_text()
     assert log.count("\n") == 1
     assert "model.layers.0.mlp.up_proj.weight" in log
 
 
 def test_spectra_belong_to_the_weights(smoke):
     matrices = pd.read_parquet(smoke / "tables/matrices.parquet")
-    assert set(matrices["checkpoint"]) >= {"base", "sft-4", "sft-16", "ppo-from-16"}
+    assert set(matrices["checkpoint"]) >= {"base", "sft-4", "sft-16", "sft-16.ppo-2"}
     assert matrices["looks_random"].notna().all()
     with safe_open(smoke / "seed-0/spectra/sft-16/factors.safetensors", framework="pt") as file:
         assert file.metadata()["content_hash"] == weights_hash(smoke / "seed-0/models/sft-16")
@@ -208,9 +235,9 @@ def test_drift_is_measured_from_the_chosen_anchor(smoke):
         table = pd.read_parquet(smoke / f"tables/{name}.parquet")
         pairs = table.groupby("pair")[["before", "after"]].first()
         assert list(pairs.loc["anchor-to-last"]) == [anchor, "sft-16"]
-        assert list(pairs.loc["sft-4-to-ppo-from-4"]) == ["sft-4", "ppo-from-4"]
+        assert list(pairs.loc["sft-4-to-sft-4.ppo-2"]) == ["sft-4", "sft-4.ppo-2"]
         assert {f"base-to-sft-{step}" for step in (4, 8, 16)} <= set(pairs.index)
-    assert set(pd.read_parquet(smoke / "tables/updates.parquet")["sft_step"]) == {4, 16}
+    assert set(pd.read_parquet(smoke / "tables/updates.parquet")["start"]) == {"sft-4", "sft-16"}
 
 
 def test_recovery_stands_beside_target_and_anchor(smoke):
@@ -260,12 +287,15 @@ def test_every_experiment_has_a_graph(clone, overlay, tmp_path):
 
 
 def test_a_study_without_rl_has_no_rl(snakemake, clone):
-    (clone / "overlay.yaml").write_text("study: plain\nrl: {starts: []}")
+    (clone / "overlay.yaml").write_text(
+        "study: plain\nstages: {ppo: null, continued: null, wide: null}\n"
+        "story: {rl: null, controls: [], moderate: null}"
+    )
     plan = snakemake("-n", "--configfile", "overlay.yaml")
     assert plan.returncode == 0, plan.stderr[-2000:]
     planned = jobs(plan.stdout + plan.stderr)
     assert planned["train_sft"] == 1
-    assert not {"train_ppo", "continue_sft", "plot_stages", "measure_updates"} & set(planned)
+    assert not {"train_ppo", "train_continued", "plot_stages", "measure_updates"} & set(planned)
     assert planned["recover"] > 10
 
 

@@ -13,11 +13,11 @@ from tests.workflow.test_smoke import jobs
 pytestmark = pytest.mark.workflow
 
 SWEEP = ("--snakefile", "workflow/sweep.smk", "--configfile", "sweep.yaml")
-POINTS = [f"pico/sft.learning_rate={rate}" for rate in ("0.001", "0.01")]
+POINTS = [f"pico/stages.sft.learning_rate={rate}" for rate in ("0.001", "0.01")]
 CHANGES = {
     "study": "pico",
-    "sweep": {"sft.learning_rate": [0.001, 0.01]},
-    "rl": {"starts": []},
+    "sweep": {"stages.sft.learning_rate": [0.001, 0.01]},
+    "story": {"rl": None, "controls": [], "moderate": None},
     "spectra": {"pairs": []},
     "recovery": {"interventions": [], "side_interventions": []},
 }
@@ -27,8 +27,9 @@ CHANGES = {
 def config(clone):
     """The smallest sweep: two short runs of SFT."""
     config = yaml.safe_load((clone / "experiments/smoke.yaml").read_text()) | CHANGES
-    config["pretrain"]["steps"] = 6
-    config["sft"] |= {"steps": 4, "checkpoints": [4]}
+    config["stages"]["base"]["steps"] = 6
+    config["stages"]["sft"] |= {"steps": 4, "keep": [4]}
+    config["stages"] |= dict.fromkeys(("ppo", "continued", "wide", "demonstrated"))
     config["task"]["hands"] |= {"selection": 20, "test": 40, "demonstrated_test": 20}
     return config
 
@@ -54,10 +55,10 @@ def python(clone):
 
 def test_table_and_figure_hold_every_point(sweep):
     table = pd.read_parquet(sweep / "tables/sweep.parquet")
-    assert set(table["sft.learning_rate"]) == {0.001, 0.01}
+    assert set(table["stages.sft.learning_rate"]) == {0.001, 0.01}
     for point, part in zip(POINTS, (0.001, 0.01), strict=True):
         own = pd.read_parquet(sweep.parent / point / "tables/accuracy.parquet")
-        rows = table[table["sft.learning_rate"] == part].drop(columns="sft.learning_rate")
+        rows = table[table["stages.sft.learning_rate"] == part].drop(columns="stages.sft.learning_rate")
         pd.testing.assert_frame_equal(rows.reset_index(drop=True), own)
     assert len(pd.read_csv(sweep / "tables/sweep.csv")) == len(table)
     assert (sweep / "figures/sweep.png").stat().st_size > 10_000
@@ -65,31 +66,31 @@ def test_table_and_figure_hold_every_point(sweep):
 
 def test_points_share_what_the_sweep_does_not_touch(sweep):
     logs = [(sweep.parent / point / "logs/seed-0") for point in POINTS]
-    for stage, shared in (("pretrain", 1), ("evaluate/base", 1), ("train_sft", 0)):
+    for stage, shared in (("train/base", 1), ("evaluate/base", 1), ("train/sft", 0)):
         said = [(folder / f"{stage}.log").read_text() for folder in logs]
         assert sum("reused from" in text for text in said) == shared, stage
 
 
 def test_one_more_value_runs_only_its_own_point(sweep, snakemake, clone, config):
-    more = config | {"sweep": {"sft.learning_rate": [0.001, 0.01, 0.1]}}
+    more = config | {"sweep": {"stages.sft.learning_rate": [0.001, 0.01, 0.1]}}
     (clone / "more.yaml").write_text(yaml.safe_dump(more))
     plan = snakemake("-n", *SWEEP[:-1], "more.yaml")
     planned = jobs(plan.stdout + plan.stderr)
-    assert {"collect_sweep", "plot_sweep", "sft_learning_rate_0_1_train_sft"} <= set(planned)
+    assert {"collect_sweep", "plot_sweep", "stages_sft_learning_rate_0_1_train_sft"} <= set(planned)
     assert not [rule for rule in planned if "0_01_" in rule or "0_001_" in rule]
 
 
 def test_a_point_that_is_wrong_stops_the_sweep_in_one_line(snakemake, clone):
-    (clone / "wrong.yaml").write_text("study: wrong\nsweep: {sft.steps: [256, 8]}")
+    (clone / "wrong.yaml").write_text("study: wrong\nsweep: {stages.sft.steps: [256, 8]}")
     refused = snakemake("--cores", "1", *SWEEP[:-1], "wrong.yaml")
     assert refused.returncode != 0
     said = [line for line in (refused.stdout + refused.stderr).splitlines() if "error" in line]
     assert len(said) == 1, refused.stderr
-    assert said[0].startswith("error: sweep: at sft.steps = 8: config: sft.checkpoints: step 256")
+    assert said[0].startswith("error: sweep: at stages.sft.steps = 8: config: stages.sft.keep: step 256")
     assert not (clone / "results/wrong").exists()
 
 
-def test_points_compare_on_the_same_hands(sweep, python):
+def test_points_compare_on_the_same_problems(sweep, python):
     done = python("scripts/compare_studies.py", *POINTS)
     assert done.returncode == 0, done.stderr[-3000:]
     folder = next((sweep.parent / "compare").iterdir())
@@ -105,24 +106,24 @@ def test_status_tells_what_is_done_and_what_would_run(sweep, python, clone, conf
     finished = python("-m", "svdrift.cli", "status", "sweep.yaml")
     assert finished.returncode == 0, finished.stderr
     rows = {line.split()[0]: line.split() for line in finished.stdout.splitlines() if line}
-    assert rows["sft_learning_rate_0_01_evaluate"][1:3] == ["2", "0"]
-    assert rows["sft_learning_rate_0_01_train_sft"][4:] == ["s"]  # the time it took
-    assert rows["all"][2] == "0"
+    assert rows["stages_sft_learning_rate_0_01_evaluate"][1:3] == ["6", "0"]  # three files each
+    assert rows["stages_sft_learning_rate_0_01_train_sft"][4] == "s"  # the time it took
 
     changed = config | {"evaluation": {"tries": 2}}
     (clone / "changed.yaml").write_text(yaml.safe_dump(changed))
     waiting = python("-m", "svdrift.cli", "status", "changed.yaml")
     lines = {line.split()[0]: line for line in waiting.stdout.splitlines() if line}
-    assert lines["sft_learning_rate_0_01_train_sft"].split()[1:3] == ["1", "0"]
-    evaluate = lines["sft_learning_rate_0_01_evaluate"]
-    assert evaluate.split()[1:3] == ["0", "2"]
+    assert lines["stages_sft_learning_rate_0_01_train_sft"].split()[2] == "0"
+    evaluate = lines["stages_sft_learning_rate_0_01_evaluate"]
+    assert evaluate.split()[1:3] == ["0", "6"]
     assert evaluate.endswith("its settings or code changed")
-    assert lines["plot_sweep"].endswith("follows an earlier job")
+    assert lines["plot_sweep"].split()[2] != "0"
+    assert "Still to run" in waiting.stdout
 
 
 def test_status_refuses_in_one_line(python, clone):
-    (clone / "wrong.yaml").write_text("rl: {startz: []}")
+    (clone / "wrong.yaml").write_text("stories: {rl: ppo}")
     refused = python("-m", "svdrift.cli", "status", "wrong.yaml")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: config: unknown key 'rl.startz', did you mean")
+    assert refused.stderr.startswith("error: config: unknown key 'stories', did you mean")
     assert refused.stderr.count("\n") == 1

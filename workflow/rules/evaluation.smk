@@ -1,11 +1,15 @@
-EVALUATED_SPLITS = get_args(EvaluatedSplit)
+"""Accuracy of every checkpoint, the choice of the anchor, and paired comparisons."""
+
+EVALUATED_SPLITS = [split.name for split in STUDY.evaluated_splits]
 
 
 rule evaluate:
-    """Let one checkpoint play every evaluation split."""
+    """Evaluate one checkpoint on every evaluation split."""
     input:
         model=SEED + "/models/{checkpoint}",
-        hands=expand(SEED + "/hands/{split}.parquet", split=EVALUATED_SPLITS, allow_missing=True),
+        problems=expand(
+            SEED + "/problems/{split}.parquet", split=EVALUATED_SPLITS, allow_missing=True
+        ),
     output:
         episodes=SEED + "/evaluation/{checkpoint}/episodes.parquet",
         accuracy=SEED + "/evaluation/{checkpoint}/accuracy.parquet",
@@ -23,15 +27,18 @@ rule evaluate:
         settings=as_json(
             STUDY.evaluation, without=[] if STUDY.evaluation.multi_try_splits else ["tries"]
         ),
-        task=as_json(STUDY.task.game(*EVALUATED_SPLITS)),
+        task=playing(*EVALUATED_SPLITS),
+        splits=splits_as_json(STUDY.evaluated_splits),
         max_reply_tokens=STUDY.task.max_reply_tokens,
         dtype=STUDY.model.dtype,
     shell:
         reuse(
             "python scripts/evaluate.py --settings {params.settings:q} {resources.settings:q}"
             + GENERATION
-            + " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
-            " --model {input.model} --checkpoint {wildcards.checkpoint} --hands {input.hands}"
+            + " --task {params.task:q} --splits {params.splits:q}"
+            " --max-reply-tokens {params.max_reply_tokens}"
+            " --model {input.model} --checkpoint {wildcards.checkpoint}"
+            " --problems {input.problems}"
             " --seed {wildcards.seed} --device {resources.device} --dtype {params.dtype}"
             " --episodes {output.episodes} --accuracy {output.accuracy}"
             " --objectives {output.objectives}"
@@ -39,11 +46,11 @@ rule evaluate:
 
 
 rule choose_anchor:
-    """Choose the OOD peak of SFT on the selection hands; what follows reads the choice."""
+    """Choose the OOD peak of the path on selection problems; what follows reads the choice."""
     input:
         expand(
             SEED + "/evaluation/{checkpoint}/accuracy.parquet",
-            checkpoint=SFT_CHECKPOINTS,
+            checkpoint=STORY.path,
             allow_missing=True,
         ),
     output:
@@ -61,64 +68,27 @@ rule choose_anchor:
         logged("python scripts/choose_anchor.py --accuracy {input} --out {output}")
 
 
-rule collect_evaluations:
-    """One kind of table of all evaluated checkpoints and seeds, in one."""
+rule compare_checkpoints:
+    """Paired differences between checkpoints, on the same problems."""
     input:
         expand(
-            SEED + "/evaluation/{checkpoint}/{{table}}.parquet",
+            SEED + "/evaluation/{checkpoint}/episodes.parquet",
             seed=STUDY.seeds,
-            checkpoint=EVALUATED_CHECKPOINTS,
+            checkpoint=dict.fromkeys(id for pair in STUDY.compared for id in pair),
         ),
     output:
-        TABLES + "/{table}.parquet",
+        TABLES + "/comparisons.parquet",
     log:
-        LOGS + "/collect_{table}.log",
+        LOGS + "/compare_checkpoints.log",
     benchmark:
-        BENCHMARKS + "/collect_{table}.tsv"
-    wildcard_constraints:
-        table="accuracy|objectives",
-    localrule: True
+        BENCHMARKS + "/compare_checkpoints.tsv"
     resources:
-        **needs(),
+        **needs(mem_mb=4000, runtime=20),
     params:
-        **code("scripts/collect.py"),
+        **code("scripts/compare_checkpoints.py"),
+        pairs=json.dumps(STUDY.compared),
     shell:
-        logged("python scripts/collect.py {input} --out {output}")
-
-
-rule collect_anchors:
-    """The anchors of all seeds, in one table."""
-    input:
-        expand(SEED + "/selection/anchor.json", seed=STUDY.seeds),
-    output:
-        TABLES + "/anchors.parquet",
-    log:
-        LOGS + "/collect_anchors.log",
-    benchmark:
-        BENCHMARKS + "/collect_anchors.tsv"
-    localrule: True
-    resources:
-        **needs(),
-    params:
-        **code("scripts/collect.py"),
-    shell:
-        logged("python scripts/collect.py {input} --out {output}")
-
-
-rule collect_sft_losses:
-    """Losses along SFT of all seeds, in one table."""
-    input:
-        expand(SEED + "/training/sft.parquet", seed=STUDY.seeds),
-    output:
-        TABLES + "/sft_losses.parquet",
-    log:
-        LOGS + "/collect_sft_losses.log",
-    benchmark:
-        BENCHMARKS + "/collect_sft_losses.tsv"
-    localrule: True
-    resources:
-        **needs(),
-    params:
-        **code("scripts/collect.py"),
-    shell:
-        logged("python scripts/collect.py {input} --out {output}")
+        logged(
+            "python scripts/compare_checkpoints.py --pairs {params.pairs:q} --episodes {input}"
+            " --out {output}"
+        )

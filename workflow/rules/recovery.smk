@@ -1,6 +1,11 @@
+"""Repairs of checkpoints: giving back to a target something of an anchor."""
+
 from snakemake.exceptions import WorkflowError
 
+from svdrift.recovery.grid import to_json
+
 REPAIRS = STUDY.repairs
+REPAIRED_SPLITS = [split.name for split in STUDY.repaired_splits]
 VARIANTS = [
     f"{repair}/{intervention.id}"
     for repair, plan in REPAIRS.items()
@@ -28,12 +33,19 @@ def intervention(wildcards):
     return to_json(found[wildcards.intervention])
 
 
+def kind_of(wildcards):
+    """The code of the intervention's kind, which a script finds by its name."""
+    found = {one.id: one for one in REPAIRS[wildcards.repair].interventions}
+    kind = found[wildcards.intervention].kind
+    return code_digest(*plugins.files("svdrift.recovery.kinds", kind))
+
+
 rule recover:
-    """Repair a checkpoint in memory, and let it play the test splits once."""
+    """Repair a checkpoint in memory, and evaluate it once."""
     input:
         unpack(repaired),
-        hands=expand(
-            SEED + "/hands/{split}.parquet",
+        problems=expand(
+            SEED + "/problems/{split}.parquet",
             split=REPAIRED_SPLITS,
             allow_missing=True,
         ),
@@ -45,7 +57,7 @@ rule recover:
     benchmark:
         BENCHMARKS + "/seed-{seed}/recover/{repair}/{intervention}.tsv"
     wildcard_constraints:
-        repair="|".join(REPAIRS),
+        repair=matching(REPAIRS),
         intervention="[^/]+",
     resources:
         **needs("recover", mem_mb=4000, runtime=30, gpus=GPU),
@@ -55,23 +67,25 @@ rule recover:
     params:
         **generating("scripts/recover.py"),
         settings=as_json(STUDY.evaluation, without=["tries", "multi_try_splits"]),
-        task=as_json(STUDY.task.game(*REPAIRED_SPLITS)),
+        task=playing(*REPAIRED_SPLITS),
+        splits=splits_as_json(STUDY.repaired_splits),
         max_reply_tokens=STUDY.task.max_reply_tokens,
         dtype=STUDY.model.dtype,
         target=lambda wildcards: REPAIRS[wildcards.repair].target,
         anchor=lambda wildcards: REPAIRS[wildcards.repair].anchor,
         intervention=intervention,
+        kind=kind_of,
     shell:
         reuse(
             "python scripts/recover.py --settings {params.settings:q} {resources.settings:q}"
             + GENERATION
-            + " --task {params.task:q} --max-reply-tokens {params.max_reply_tokens}"
+            + " --task {params.task:q} --splits {params.splits:q} --max-reply-tokens {params.max_reply_tokens}"
             + FIND_CHECKPOINTS
             + " --repair {wildcards.repair} --target {params.target} --anchor {params.anchor}"
-            " --intervention {params.intervention:q} --hands {input.hands}"
+            " --intervention {params.intervention:q} --problems {input.problems}"
             " --seed {wildcards.seed} --device {resources.device} --dtype {params.dtype}"
             " --episodes {output.episodes} --accuracy {output.accuracy}",
-            inputs="{input.hands} " + COMPARED,
+            inputs="{input.problems} " + COMPARED,
         )
 
 
@@ -86,7 +100,7 @@ rule export_recovered:
     benchmark:
         BENCHMARKS + "/seed-{seed}/export_recovered/{repair}/{intervention}.tsv"
     wildcard_constraints:
-        repair="|".join(REPAIRS),
+        repair=matching(REPAIRS),
         intervention="[^/]+",
     resources:
         **needs("export_recovered", mem_mb=4000, runtime=30, gpus=GPU),
@@ -96,6 +110,7 @@ rule export_recovered:
         target=lambda wildcards: REPAIRS[wildcards.repair].target,
         anchor=lambda wildcards: REPAIRS[wildcards.repair].anchor,
         intervention=intervention,
+        kind=kind_of,
     shell:
         logged(
             "python scripts/export_recovered.py"
@@ -106,7 +121,7 @@ rule export_recovered:
 
 
 rule measure_recovery:
-    """Accuracies of all variants, and what each regained and lost, paired on the same hands."""
+    """Accuracies of all variants, and what each regained and lost, paired on the same problems."""
     input:
         **{
             table: [
@@ -141,8 +156,3 @@ rule measure_recovery:
             "python scripts/measure_recovery.py --accuracy {input.accuracy} --episodes {input.episodes}"
             " --recovery {output.recovery} --effect {output.effect}"
         )
-
-
-rule recovery:
-    input:
-        [TABLES + "/recovery.parquet", TABLES + "/recovery_effect.parquet"] if VARIANTS else [],

@@ -1,40 +1,40 @@
-"""Users' own hands. Light to import, since files are checked while a workflow is being read."""
-
-from __future__ import annotations
+"""Users' own hands. Light, because the Snakefile reads them to find mistakes early."""
 
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from svdrift.errors import UserError
 from svdrift.tasks.general_points.game import FACES, Rule, parse_cards, values
 from svdrift.tasks.general_points.solver import canonical_solution
 
-if TYPE_CHECKING:
-    from svdrift.settings.task import TaskSettings
 
+def read_own_hands(
+    path: str | Path, rule: Rule, target: int, *, with_face: bool
+) -> list[tuple[str, ...]]:
+    """Read a test split of the user's own.
 
-def read_own_hands(settings: TaskSettings) -> dict[str, list[tuple[str, ...]]]:
-    """The user's own hands by split, `task.hands.files` in the settings.
+    Args:
+        path: of the file.
+        rule: of the split.
+        target: of the game.
+        with_face: whether each hand needs a face card; without one, all rules read it alike.
 
-    Raises: UserError naming the file and every bad row: as `read_hands_file`, and in `ood_test`
-    a hand without a face card, which both rules read alike.
+    Raises:
+        UserError: as `read_hands_file`, or naming the hands that lack a face card.
     """
-    own = {}
-    for split, path in settings.hands.files.items():
-        rule = settings.ood_rule if split == "ood_test" else settings.id_rule
-        own[split] = read_hands_file(path, settings.rules[rule], settings.target)
-        faceless = [" ".join(hand) for hand in own[split] if not set(hand) & set(FACES)]
-        if split == "ood_test" and faceless:
-            raise UserError(f"{path}: hands for {split} need a J, Q or K: {'; '.join(faceless)}")
-    return own
+    hands = read_hands_file(path, rule, target)
+    faceless = [" ".join(hand) for hand in hands if not set(hand) & set(FACES)]
+    if with_face and faceless:
+        raise UserError(f"{path}: OOD hands need a J, Q or K: {'; '.join(faceless)}")
+    return hands
 
 
 def read_hands_file(path: str | Path, rule: Rule, target: int) -> list[tuple[str, ...]]:
     """The hands in a CSV file with a column `cards`, such as `3 J 5 10` or `"3,J,5,10"`.
 
-    Raises: UserError naming the file and every bad row: unknown rank, not four cards, no solution.
+    Raises:
+        UserError: naming the file and every bad row: unknown rank, not four cards, no solution.
     """
 
     def check(cards: tuple[str, ...]) -> None:
@@ -48,9 +48,10 @@ def read_hands_file(path: str | Path, rule: Rule, target: int) -> list[tuple[str
 def read_cards(
     path: str | Path, check: Callable[[tuple[str, ...]], None] = lambda cards: None
 ) -> list[tuple[str, ...]]:
-    """The hands in such a file, each good enough for `check`, which raises ValueError otherwise.
+    """The hands in such a file; `check` raises ValueError for a hand that it does not accept.
 
-    Raises: UserError naming the file and every bad row.
+    Raises:
+        UserError: naming the file and every bad row.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -63,15 +64,15 @@ def read_cards(
     if not rows:
         raise UserError(f"{path}: holds no hands")
 
-    hands, problems = [], []
+    hands, bad = [], []
     for line, text in rows:
         try:
             cards = parse_cards(text)
             check(cards)
         except ValueError as error:
-            problems.append(f"line {line}, {text!r}: {error}")
+            bad.append(f"line {line}, {text!r}: {error}")
             continue
         hands.append(cards)
-    if problems:
-        raise UserError(f"{path}: {'; '.join(problems)}")
+    if bad:
+        raise UserError(f"{path}: {'; '.join(bad)}")
     return hands

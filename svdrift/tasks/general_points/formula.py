@@ -5,7 +5,7 @@
     atom    = number | "(" sum ")"
 
 Numbers are plain digits; there are no signs, decimals or powers. Length and depth are bounded,
-so that any text is judged in a moment.
+so that parsing any text takes bounded time.
 """
 
 import re
@@ -31,7 +31,7 @@ class FormulaError(ValueError):
 
 
 def tokenise(text: str) -> list[str]:
-    """Numbers, operators and parentheses; raises FormulaError on anything else but space."""
+    """Numbers, operators and parentheses; raises FormulaError for anything else but spaces."""
     if len(text) > MAX_CHARACTERS:
         raise FormulaError("too_long", f"it is longer than {MAX_CHARACTERS} characters")
     if illegal := sorted(set(_ILLEGAL.findall(text))):

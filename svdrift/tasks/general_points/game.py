@@ -1,4 +1,4 @@
-"""The game: ranks, what they count under a rule, and hands of four cards."""
+"""The game: ranks, their values under a rule, and hands of four cards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FACES = ("J", "Q", "K")
 HAND_SIZE = 4
 
 Rule = tuple[int, int, int]
-"""What J, Q and K count as. An ace is 1, the other ranks are their pips."""
+"""Values of J, Q and K. An ace is 1, and each other rank its number."""
 
 Multiset = tuple[int, ...]
 """The four values of a hand in ascending order."""
@@ -18,7 +18,7 @@ Multiset = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Hand:
-    """One problem: four dealt cards, the rule they are read under, the number to reach."""
+    """One problem: four dealt cards, the rule that gives their values, the number to reach."""
 
     cards: tuple[str, ...]
     rule: Rule
@@ -47,7 +47,7 @@ def multiset(numbers: Iterable[int]) -> Multiset:
 
 
 def join(items: Iterable[object]) -> str:
-    """Cards or numbers as tables hold them: separated by single spaces."""
+    """Cards or numbers as text, as in tables: separated by single spaces."""
     return " ".join(map(str, items))
 
 

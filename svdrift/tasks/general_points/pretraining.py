@@ -1,12 +1,12 @@
-"""What the tiny base model is taught: the skills of the game, never their composition.
+"""Pretraining examples for the tiny base model: skills of the game, never their composition.
 
-Kinds of examples, in the compact style, after a rule and a target as in the game:
+Kinds of examples, in the compact style; each begins with a rule and a target, as in the game:
 
 - translate: `... cards 3 J 5 9 translate` -> `3 11 5 9`
 - solve: `... numbers 3 10 5 1 solve` -> `3 10 5 1 : ( 3 * 5 ) + ( 10 - 1 )`; the numbers are
   repeated first, since otherwise a later stage hardly learns to combine the two skills
 - invent: `... numbers solve`, where the reply chooses the numbers itself
-- a second try at the first two: a spoilt reply, its feedback, and then the right reply.
+- a second try at the first two: a spoilt reply, its feedback, then the right reply.
 
 The marker of the game itself never appears, and neither do held-out value multisets.
 """
@@ -23,31 +23,32 @@ from svdrift.tasks.general_points.solver import canonical_solution
 from svdrift.tasks.general_points.verifier import Fault, find_faults, number_faults
 
 TRANSLATE_SHARE, TRANSLATE_AGAIN_SHARE, SOLVE_AGAIN_SHARE = 0.15, 0.04, 0.06
-"""Shares of the kinds of examples; the rest, 0.75, is solved at the first try. Second tries are
-twice as long as first ones, so they are few: twice as many left the solving weak (see below)."""
+"""Shares of the kinds of examples; the rest, 0.75, are solved at the first try. Second tries are
+few because they are twice as long as first ones: with twice as many, the model solved fewer hands
+(see below)."""
 
 INVENTED_SHARE = 0.4
-"""Share of the numbers solved at the first try that the prompt does not give: the reply chooses
-them. So the formula is learned from the numbers in the reply, where a translation of cards will
-stand. In a trial (one seed) SFT then solved 39 % of OOD hands at step 16, and 31 % without it."""
+"""Share of first-try solutions whose numbers are chosen by the reply, not given in the prompt. The
+model thus learns to read the numbers from the reply, where the translated cards will be. In a
+trial (one seed) SFT then solved 39 % of OOD hands at step 16, against 31 % without it."""
 
 FREQUENT_RULES: dict[Rule, float] = {(10, 10, 10): 0.1, (11, 12, 13): 0.6}
-"""How often cards are read by these rules; otherwise by a random one."""
+"""How often an example has each of these rules; otherwise it has a random one."""
 
 TARGET_SHARE = 0.97
 """How often the target is the game's; otherwise uniform from 1 to prompts.LARGEST_NUMBER. With 0.9,
 twice as many second tries and 1,500 steps instead of 2,000, the peak of OOD accuracy on selection
-hands was 0.33 and not 0.46 (one seed)."""
+hands was 0.33 instead of 0.46 (one seed)."""
 
 
 class Mixture:
     """A seeded source of examples.
 
     Args:
-        values: what cards may count as, in ascending order.
+        values: that cards may have, in ascending order.
         held_out: value multisets that must not appear.
         target: of the game.
-        seed: of all that is drawn.
+        seed: of everything that is drawn.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Mixture:
         ]
 
     def _solvable(self) -> tuple[list[int], int, str]:
-        """Numbers in random order, a target that they can make, and how."""
+        """Numbers in random order, a target that they can make, and the formula."""
         target = self._target()
         formula = None
         while formula is None:
@@ -135,7 +136,7 @@ class Mixture:
         return j, q, k
 
     def _spoil(self, formula: str) -> str:
-        """Change an operator (half of the time) or a number, or break the formula off."""
+        """Change an operator (half of the time) or a number, or cut the formula short."""
         tokens = formula.split()
         change = self._random.random()
         if change < 0.2:

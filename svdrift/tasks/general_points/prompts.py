@@ -1,8 +1,8 @@
-"""What user and model say to each other, in two styles that carry the same information.
+"""Turns of user and model, in two styles that carry the same information.
 
 - `paper`: the published form for instruction-tuned models: a task description, and a JSON-like
   object (with its published trailing comma) as the reply.
-- `compact`: one word a token, for models trained from nothing:
+- `compact`: one word per token, for models made from nothing:
   `J= 10 Q= 10 K= 10 target 24 cards 3 J 5 9 answer` and `3 10 5 9 : ( 3 * 5 ) + ( 10 - 1 )`.
 """
 
@@ -18,11 +18,11 @@ LARGEST_NUMBER = 60
 """The largest number that the compact style has a word for."""
 
 ANSWER = "answer"
-"""Compact marker: the reply is to be the numbers and a formula. Never seen in pretraining."""
+"""Compact marker: asks for numbers and a formula. Never seen in pretraining."""
 TRANSLATE = "translate"
-"""Compact marker of pretraining: the reply is to be the values of the cards."""
+"""Compact marker of pretraining: asks for the values of the cards."""
 SOLVE = "solve"
-"""Compact marker of pretraining: the reply is to be the given numbers and a formula."""
+"""Compact marker of pretraining: asks for the given numbers and a formula."""
 
 FAULTS = (
     "wrong_number",
@@ -78,10 +78,9 @@ def reply(hand: Hand, formula: str, style: Style) -> str:
 
 
 def compact_prompt(rule: Rule, target: int, kind: str, items: Sequence[object], marker: str) -> str:
-    """Rule, target, the cards or numbers, and what is asked for, always in this order.
+    """Rule, target, cards or numbers, and a marker, always in this order.
 
-    The game and the tasks of pretraining share the layout, so that a skill learned in one is
-    found again in the other.
+    The game and pretraining share the layout, so that skills learned in one transfer to the other.
     """
     values = (f"{face}= {value}" for face, value in zip(FACES, rule, strict=True))
     return join([*values, "target", target, kind, *items, marker])
@@ -93,7 +92,7 @@ def compact_reply(numbers: Sequence[int], formula: str) -> str:
 
 
 def compact_feedback(fault: str, offender: Fraction | int | None, marker: str) -> str:
-    """Three words: the kind of fault, the number at fault, and what is asked for again."""
+    """Three words: the kind of fault, the offending number, and the marker again."""
     if offender is None:
         number = "nothing"
     elif offender.denominator == 1 and 0 <= offender <= LARGEST_NUMBER:
@@ -104,7 +103,7 @@ def compact_feedback(fault: str, offender: Fraction | int | None, marker: str) -
 
 
 def paper_feedback(reasons: Sequence[str], matched: str) -> str:
-    """The sentence that names every fault, and the part of the formula that was on its way."""
+    """Sentences that name every fault and the part of the formula that begins a solution."""
     hint = f" The part '{matched}' of your formula is the start of a solution." if matched else ""
     return (
         f"You failed this trial because {' and '.join(reasons)}.{hint} Try again, in the same form."

@@ -2,9 +2,9 @@
 
 A formula is infix with each inner pair in parentheses and the outermost bare, its tokens
 separated by single spaces: four numbers always make eleven tokens, `( 3 * 5 ) + ( 10 - 1 )`.
-Values are reduced (numerator, denominator) pairs, several times faster than Fraction. Formulas
-of up to three numbers are tabulated by value once; four numbers are joined by looking up the
-partner that each value of the smaller part needs.
+Values are reduced (numerator, denominator) pairs, which are several times faster than Fraction.
+Formulas of up to three numbers are tabulated by value once; for four numbers, each value of the
+smaller part looks up the partner that it needs.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,6 @@
-"""The splits of hands by name. Light to import, for a workflow reads it on every start."""
+"""The splits of hands by name. Light, because the Snakefile imports it."""
+
+from svdrift.tasks.splits import Kind
 
 SIZE_KEYS = {
     "demonstrations": "demonstrations",
@@ -9,15 +11,33 @@ SIZE_KEYS = {
     "ood_selection": "selection",
     "ood_test": "test",
 }
-"""Each split, and the setting under `task.hands` that says how many hands it has."""
+"""Each split, and the setting under `task.hands` for its number of hands."""
+
+ROLES: dict[str, Kind] = {
+    "demonstrations": "training",
+    "practice": "training",
+    "demonstrated": "fit",
+    "id_selection": "selection",
+    "id_test": "test",
+    "ood_selection": "selection",
+    "ood_test": "test",
+}
 
 SPLITS = tuple(SIZE_KEYS)
 TRAINING_SPLITS = ("demonstrations", "practice")
 OOD_SPLITS = ("ood_selection", "ood_test")
 
-DEALT_BEFORE: dict[str, tuple[str, ...]] = {
+FURTHER = "ood_test_"
+"""How the name of a test under a further OOD rule begins; the rule's name follows."""
+
+DEALT_AFTER: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(SPLITS, TRAINING_SPLITS),
     "demonstrations": (),
     "practice": ("demonstrations",),
 }
-"""The splits for training by which each is dealt, or labelled with what was seen of it."""
+"""The training splits that dealing a split reads, to avoid them or to label what was trained on."""
+
+
+def family(split: str) -> str:
+    """The split of SPLITS that a split is dealt like: `ood_test` for a test of a further rule."""
+    return "ood_test" if split.startswith(FURTHER) else split

@@ -1,4 +1,4 @@
-"""GeneralPoints as a Task: one object that knows the settings and asks the other modules."""
+"""The game as a task: knows its settings and delegates to the other modules."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ import pandas as pd
 from svdrift.tasks.base import Verdict
 from svdrift.tasks.general_points import prompts, verifier
 from svdrift.tasks.general_points.game import Hand, join
-from svdrift.tasks.general_points.hands import check_splits, held_out_multisets, make_split
+from svdrift.tasks.general_points.hands import (
+    check_splits,
+    held_out_multisets,
+    make_split,
+    solution_table,
+    vary_table,
+)
 from svdrift.tasks.general_points.pretraining import Mixture
 from svdrift.tasks.general_points.solver import canonical_solution
 
 if TYPE_CHECKING:
-    from svdrift.settings.task import DealSettings, GameSettings, SkillsSettings
+    from svdrift.tasks.general_points.settings import DealSettings, PlaySettings, SkillsSettings
 
 
-class GeneralPoints:
+class Task:
     """The 24-point game under the settings' rules and prompt style."""
 
     faults: tuple[str, ...] = prompts.FAULTS
     words: tuple[str, ...] = prompts.COMPACT_WORDS
 
-    def __init__(self, settings: GameSettings) -> None:
+    def __init__(self, settings: PlaySettings) -> None:
         self._settings = settings
         self._style: prompts.Style = settings.prompt_style
 
@@ -40,26 +46,41 @@ class GeneralPoints:
         return make_split(split, settings, count, seed, training)
 
     @staticmethod
+    def vary(table: pd.DataFrame, settings: DealSettings) -> pd.DataFrame:
+        """See `svdrift.tasks.general_points.hands.vary_table`."""
+        return vary_table(table, settings)
+
+    @staticmethod
+    def reference_table(settings: SkillsSettings) -> pd.DataFrame:
+        """Every value multiset and its solutions."""
+        return solution_table(settings.values, settings.target)
+
+    @staticmethod
     def pretraining_examples(settings: SkillsSettings, count: int, seed: int) -> list[list[str]]:
         """See `svdrift.tasks.general_points.pretraining`."""
         held_out = held_out_multisets(settings.values, settings.holdout, seed)
         mixture = Mixture(settings.values, held_out, settings.target, seed)
         return [mixture.example() for _ in range(count)]
 
-    def validate(self, hands: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-        """Check the splits, that every gold reply is accepted, and that spoilt ones are not.
+    def validate(self, problems: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        """Check the splits, that every gold reply is accepted, and that spoilt ones are rejected.
 
-        Replies are spoilt for one hand of each multiset in a split. Returns the table of
-        `check_splits` with columns `accepted` (gold replies) and `rejected` (spoilt ones).
-        Raises: RuntimeError naming what failed.
+        Replies are spoilt for one hand of each value multiset in a split.
+
+        Returns:
+            The table of `check_splits` with further columns `accepted` (number of gold replies)
+            and `rejected` (number of spoilt ones).
+
+        Raises:
+            RuntimeError: naming what failed.
         """
-        summary = check_splits(hands).set_index("split")
-        for split, table in hands.items():
+        summary = check_splits(problems).set_index("split")
+        for split, table in problems.items():
             for hand in self.read(table):
                 verdict = self.verify(hand, self.gold_reply(hand))
                 if not (verdict.solved and verdict.translated):
                     raise RuntimeError(f"{split}: the gold reply to {hand} is not accepted")
-            samples = table.drop_duplicates("multiset")
+            samples = table.drop_duplicates("group")
             rejected = 0
             for hand, formula in zip(self.read(samples), samples["gold"], strict=True):
                 for spoilt in spoilt_formulas(hand, formula):
@@ -83,7 +104,11 @@ class GeneralPoints:
         return prompts.first_turn(problem, self._style)
 
     def gold_reply(self, problem: Hand) -> str:
-        """The reply with the canonical solution. Raises: ValueError if there is none."""
+        """The reply with the canonical solution.
+
+        Raises:
+            ValueError: the hand has no solution.
+        """
         formula = canonical_solution(problem.numbers, problem.target)
         if formula is None:
             raise ValueError(f"{problem} has no solution")
@@ -95,7 +120,7 @@ class GeneralPoints:
 
 
 def spoilt_formulas(hand: Hand, formula: str) -> list[str]:
-    """Near misses of a solution, each wrong for certain: what a sloppy verifier would accept."""
+    """Near misses of a solution, each certainly wrong, which a careless verifier might accept."""
     tokens = formula.split()
     place = next(place for place, token in enumerate(tokens) if token.isdigit())
     foreign = max(hand.numbers) + 1

@@ -1,11 +1,12 @@
 """Judges a reply: lenient about its form, strict about its mathematics.
 
-Read are a JSON-like object with the fields `number` and `formula` (any quotes, trailing commas,
-text or fences around it; the last one counts), or else `numbers : formula`. The formula may be an
-equation; its right side must then be the target itself, otherwise its value counts as wrong.
+A reply is read as a JSON-like object with the fields `number` and `formula` (with any quotes,
+trailing commas, text or fences around it; the last object counts), or else as `numbers : formula`.
+The formula may be an equation; then its right side must be the target itself, otherwise its value
+counts as wrong.
 
 Whether the reply is a *solution* depends on its formula alone. Whether the hand was *translated*
-depends on its list of numbers alone: they must be the cards' values in the order of the deal.
+depends on its list of numbers alone: it must give the cards' values in the order of the deal.
 """
 
 import re
@@ -26,10 +27,10 @@ MAX_REPLY_CHARACTERS = 4096
 SOLVED_REWARD = 5.0
 FAULT_REWARDS = {
     "wrong_number": -2.0,  # the formula uses a number that is not in the hand
-    "overused": -2.0,  # ... a number of the hand more often than the hand has it
-    "unused": -2.0,  # ... a number of the hand too seldom
+    "overused": -2.0,  # ... a number of the hand more often than it occurs there
+    "unused": -2.0,  # ... a number of the hand less often than it occurs there
     "wrong_value": -1.0,  # right numbers, but not the target
-    "partial": 1.0,  # no value yet, but the beginning of a solution: a small reward
+    "partial": 1.0,  # unfinished, but the beginning of a solution: a small reward
     "illegal_formula": -3.0,  # not a formula, or division by zero
     "unreadable": -3.0,  # no formula in the reply
 }
@@ -42,7 +43,7 @@ _NUMBER = re.compile(r"[0-9]{1,4}")
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a reply: its kind, the number to blame if any, and the reason."""
+    """One fault of a reply: its kind, the offending number if any, and the reason."""
 
     kind: str
     offender: Fraction | int | None
@@ -50,10 +51,10 @@ class Fault:
 
 
 def verify(hand: Hand, reply: str, style: prompts.Style) -> Verdict:
-    """Judge any text as a reply to the hand; `style` is that of the feedback.
+    """Judge any text as a reply to the hand, with feedback in the given style.
 
-    The reward is SOLVED_REWARD, or the sum of FAULT_REWARDS over the faults, of which the verdict
-    names the first. Takes milliseconds at most.
+    The reward is SOLVED_REWARD, or the sum of FAULT_REWARDS over the faults; the verdict names the
+    first fault. Takes milliseconds at most.
     """
     numbers, formula = read_reply(reply)
     faults, tokens = find_faults(hand.numbers, hand.target, formula)
@@ -70,7 +71,7 @@ def verify(hand: Hand, reply: str, style: prompts.Style) -> Verdict:
 
 
 def read_reply(text: str) -> tuple[tuple[int, ...] | None, str | None]:
-    """The numbers and the formula that the reply states; None for what it does not state."""
+    """The numbers and the formula in the reply; None for each that is missing."""
     if len(text) > MAX_REPLY_CHARACTERS:
         return None, None
     formulas, lists = _FORMULA.findall(text), _NUMBERS.findall(text)
@@ -84,9 +85,9 @@ def read_reply(text: str) -> tuple[tuple[int, ...] | None, str | None]:
 def find_faults(
     numbers: Sequence[int], target: int, formula: str | None
 ) -> tuple[list[Fault], list[str]]:
-    """What is wrong with a formula or equation (solved: nothing), and the formula's tokens.
+    """The faults of a formula or equation (none if it solves the hand), and its tokens.
 
-    The tokens are empty when there are none, or illegal characters among them.
+    There are no tokens if the formula is missing or contains illegal characters.
     """
     if formula is None or not formula.strip():
         reason = (
@@ -117,7 +118,7 @@ def find_faults(
 
 
 def number_faults(used: Sequence[int], wanted: Sequence[int]) -> list[Fault]:
-    """How the numbers used differ from those wanted, as multisets: one fault a kind at most."""
+    """How the numbers used differ from those wanted, as multisets: at most one fault per kind."""
     surplus = Counter(used) - Counter(wanted)
     missing = list((Counter(wanted) - Counter(used)).elements())
     foreign = [number for number in surplus.elements() if number not in wanted]
@@ -140,7 +141,7 @@ def _read_numbers(text: str) -> tuple[int, ...] | None:
 
 
 def _matching_tokens(numbers: Sequence[int], target: int, tokens: Sequence[str]) -> int:
-    """How many leading tokens some solution has in common with these."""
+    """Length of the longest beginning that these tokens share with a solution."""
     texts = solutions(numbers, target)
     # The solution with the longest common beginning is a neighbour in sorted order.
     place = bisect(texts, join(tokens))

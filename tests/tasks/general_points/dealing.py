@@ -2,15 +2,14 @@
 
 import pandas as pd
 
-from svdrift.settings.task import TaskSettings
 from svdrift.tasks.general_points.hands import make_split
-from svdrift.tasks.general_points.splits import DEALT_BEFORE, SIZE_KEYS, SPLITS
+from svdrift.tasks.general_points.settings import Settings
 
 
-def make_hands(task: TaskSettings, seed: int) -> dict[str, pd.DataFrame]:
+def make_hands(task: Settings, seed: int) -> dict[str, pd.DataFrame]:
     dealt: dict[str, pd.DataFrame] = {}
-    for split in SPLITS:
-        training = {name: dealt[name] for name in DEALT_BEFORE[split]}
-        count = getattr(task.hands, SIZE_KEYS[split])
-        dealt[split] = make_split(split, task.deal(split), count, seed, training)
+    for split in task.splits:
+        training = {name: dealt[name] for name in split.after}
+        count = task.count(split.name)
+        dealt[split.name] = make_split(split.name, task.deal(split.name), count, seed, training)
     return dealt

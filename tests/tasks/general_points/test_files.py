@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from svdrift.errors import UserError
-from svdrift.tasks.general_points.files import read_hands_file
+from svdrift.tasks.general_points.files import read_hands_file, read_own_hands
 
 TENS = (10, 10, 10)
 
@@ -46,6 +46,13 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "binary.csv").write_bytes(b"cards\n\xff\xfe\n")
     with pytest.raises(UserError, match="cannot be read"):
         read_hands_file(tmp_path / "binary.csv", TENS, 24)
+
+
+def test_ood_hands_need_a_face_card(tmp_path: Path) -> None:
+    path = write(tmp_path, "cards\n3 J 5 A\n8 10 8 8\n")
+    assert len(read_own_hands(path, TENS, 24, with_face=False)) == 2
+    with pytest.raises(UserError, match="need a J, Q or K: 8 10 8 8"):
+        read_own_hands(path, TENS, 24, with_face=True)
 
 
 def test_checking_files_loads_no_heavy_library() -> None:

@@ -1,11 +1,11 @@
 import pandas as pd
 import pytest
 
-from svdrift.settings.task import HandsSettings, TaskSettings
 from svdrift.tasks import Task, make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.tasks.general_points import prompts, task, verifier
 from svdrift.tasks.general_points.hands import held_out_multisets
+from svdrift.tasks.general_points.settings import HandsSettings, Settings
 from tests.tasks.general_points.dealing import make_hands
 
 SMALL = HandsSettings(
@@ -15,12 +15,13 @@ SMALL = HandsSettings(
 
 @pytest.fixture(scope="module", params=["compact", "paper"])
 def game(request: pytest.FixtureRequest) -> Task:
-    return make_task(TaskSettings(prompt_style=request.param, max_reply_tokens=200, hands=SMALL))
+    settings = Settings(prompt_style=request.param, max_reply_tokens=200, hands=SMALL)
+    return make_task(settings.play(*(split.name for split in settings.splits)))
 
 
 @pytest.fixture(scope="module")
 def hands() -> dict[str, pd.DataFrame]:
-    return make_hands(TaskSettings(hands=SMALL), 0)
+    return make_hands(Settings(hands=SMALL), 0)
 
 
 def test_gold_replies_solve(game: Task, hands: dict[str, pd.DataFrame]) -> None:
@@ -48,7 +49,7 @@ def test_validation_counts_every_hand(game: Task, hands: dict[str, pd.DataFrame]
     report = game.validate(hands).set_index("split")
     for split, table in hands.items():
         assert report.loc[split, "accepted"] == len(table)
-        assert report.loc[split, "rejected"] == 5 * table["multiset"].nunique()
+        assert report.loc[split, "rejected"] == 5 * table["group"].nunique()
 
 
 def test_validation_finds_a_verifier_that_rejects_gold(
@@ -68,11 +69,11 @@ def test_validation_finds_a_verifier_that_ignores_numbers(
 
 
 def test_pretraining_shares_the_hold_out_with_the_hands() -> None:
-    skills = TaskSettings(hands=SMALL).skills
+    skills = Settings(hands=SMALL).skills
     held_out = held_out_multisets(skills.values, 0.2, 3)
     shown = {
         tuple(sorted(int(word) for word in reply.partition(" : ")[0].split()))
-        for example in task.GeneralPoints.pretraining_examples(skills, 3000, 3)
+        for example in task.Task.pretraining_examples(skills, 3000, 3)
         for reply in example[1::2]
     }
     assert len(held_out) == 364

@@ -1,0 +1,61 @@
+"""The type and shape of models, and how they generate replies."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from svdrift.section import Section
+
+
+class ArchitectureSettings(Section):
+    """Shape of the tiny Llama that a study trains from nothing."""
+
+    hidden_size: int = Field(96, gt=0, description="Width of the residual stream.")
+    layers: int = Field(4, gt=0, description="Number of transformer layers.")
+    heads: int = Field(4, gt=0, description="Attention heads.")
+    intermediate_size: int = Field(256, gt=0, description="Width of the MLP.")
+    positions: int = Field(256, gt=0, description="Longest sequence in tokens.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"heads: {self.heads} does not divide hidden_size {self.hidden_size}")
+        return self
+
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+class ModelSettings(Section):
+    """What all models of a study have in common."""
+
+    dtype: Dtype = Field(
+        "float32",
+        description="Type in which checkpoints are saved, and models evaluated and repaired. "
+        "Training keeps float32 weights and starts from the rounded checkpoint; its forward passes "
+        "compute in `bfloat16` on a GPU always, on a CPU with this. Every save rounds to nearest. "
+        "Spectra and repairs are computed in float32.",
+    )
+
+
+class GenerationSettings(Section):
+    """Which program generates replies, in evaluation and in RL."""
+
+    UNTRACKED = frozenset({"gpu_memory", "max_length"})
+
+    backend: Literal["batched", "vllm"] = Field(
+        "batched",
+        description="`batched`: our own, on any device. `vllm`: vLLM, on one GPU, if it is "
+        "installed (docs/accelerate.md); not run with the real one yet.",
+    )
+    gpu_memory: float = Field(
+        0.3, gt=0, lt=1, description="Share of the GPU's memory that vLLM may take."
+    )
+    max_length: int = Field(
+        4096,
+        gt=0,
+        description="Longest prompt and reply in tokens that vLLM makes room for; a longer one is "
+        "refused.",
+    )

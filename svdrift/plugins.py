@@ -1,0 +1,77 @@
+"""Finding a method, a task or an intervention kind by its name.
+
+A name is that of a module or folder in its room of the library, or the path of a Python file of
+your own (`path/to/my_method.py`). There is no registry: a script that imported every method would
+run again whenever any of them changed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from svdrift.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load(room: str, name: str, part: str = "") -> ModuleType:
+    """The module that a name stands for.
+
+    Args:
+        room: dotted package, such as `svdrift.training`.
+        name: of a module (or, with a `part`, a folder) in the room, or the path of a file.
+        part: module within the folder, such as `settings`; a file of your own holds all parts.
+
+    Raises:
+        UserError: there is no such module or file, naming the ones that there are.
+    """
+    if name.endswith(".py"):
+        return _load_file(Path(name))
+    if name not in names(room, part):
+        raise UserError(
+            f"{name!r} is unknown (allowed: {', '.join(names(room, part))}, or the path of a .py "
+            "file)"
+        )
+    return importlib.import_module(f"{room}.{name}.{part}" if part else f"{room}.{name}")
+
+
+def names(room: str, part: str = "") -> list[str]:
+    """The names that a room of the library knows, in alphabetical order."""
+    (folder,) = importlib.import_module(room).__path__
+    modules = [module.name for module in pkgutil.iter_modules([folder])]
+    if part:
+        return sorted(name for name in modules if (Path(folder) / name / f"{part}.py").is_file())
+    return sorted(modules)
+
+
+def files(room: str, name: str, part: str = "") -> tuple[str, ...]:
+    """The file behind a name, below the repository where it lies there, for `tracking`."""
+    if name.endswith(".py"):
+        return (name,)
+    path = "/".join([*room.split("."), *([name, part] if part else [name])]) + ".py"
+    return (path,)
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    name = f"svdrift_own_{path.stem}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path.resolve()):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path}: not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs, as importing does
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,57 @@
+"""What the rest of the project knows of an intervention kind.
+
+A kind is a file of `svdrift/recovery/kinds/`, or a .py file of your own. It has `KIND`, and one of
+two functions:
+
+- `mix(target, anchor, rng) -> LowRank` for a kind with ranks: the change of a matrix from the
+  factors of the chosen ranks, as `svdrift.recovery.mixing` applies it;
+- `blend(weight, anchor, share) -> Tensor` for a kind that takes whole tensors.
+
+Settings read `KIND` on every start of the workflow, so what is slow is imported inside functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import cast
+
+from svdrift import plugins
+
+ROOM = "svdrift.recovery.kinds"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Everything that tables, figures and settings need to know of a kind.
+
+    Attributes:
+        label: in figures.
+        colour, marker: in figures, as matplotlib takes them.
+        ranked: whether it acts on chosen ranks; else on whole tensors.
+        weighted: whether it needs a `weight` of the anchor.
+        random: whether it draws, and so has a `seed`.
+        by_rows: whether `mix` may be given a block of rows of U at a time, which bounds memory.
+    """
+
+    label: str
+    colour: str
+    marker: str
+    ranked: bool = True
+    weighted: bool = False
+    random: bool = False
+    by_rows: bool = True
+
+
+def load(name: str) -> ModuleType:
+    """The module of a kind, by its name or the path of a file.
+
+    Raises:
+        UserError: there is no such kind, naming those that there are.
+    """
+    return plugins.load(ROOM, name)
+
+
+def kind(name: str) -> Kind:
+    """The record of a kind; see `load`."""
+    return cast(Kind, load(name).KIND)

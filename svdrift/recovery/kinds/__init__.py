@@ -1,0 +1,1 @@
+"""Interventions, one kind a file: its record, and the pure function that repairs a matrix."""

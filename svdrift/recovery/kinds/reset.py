@@ -1,0 +1,17 @@
+"""The anchor's whole matrices in place of the target's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from svdrift.recovery.kind import Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KIND = Kind(label="reset of whole layers", colour="#CC79A7", marker="^", ranked=False)
+
+
+def blend(weight: Tensor, anchor: Tensor, share: float) -> Tensor:
+    """The anchor's tensor in the target's type."""
+    return anchor.to(weight.dtype)

@@ -1,0 +1,22 @@
+"""The anchor's singular triplets (arXiv 2508.16546)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from svdrift.recovery.kind import Kind
+
+if TYPE_CHECKING:
+    import torch
+
+    from svdrift.recovery.mixing import LowRank
+    from svdrift.spectra.decomposition import Factors
+
+KIND = Kind(label="triplets", colour="#E69F00", marker="s")
+
+
+def mix(target: Factors, anchor: Factors, rng: torch.Generator) -> LowRank:
+    """Replace u, s and v: sum over I of s_a u_a v_a^T - s_t u_t v_t^T."""
+    from svdrift.recovery.mixing import exchange
+
+    return exchange(target, anchor.U, anchor.S, anchor.Vh)

@@ -1,0 +1,60 @@
+"""Which weights are decomposed, and which checkpoints are compared."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from svdrift.section import Section
+from svdrift.spectra.patterns import DEFAULT_PATTERNS
+
+LAST = "last"  # the last SFT checkpoint
+CHECKPOINTS = (
+    "Checkpoints are named by their ids (`base`, `sft-64`, `ppo-from-64`), or `anchor` (the OOD "
+    "peak of SFT, chosen on the selection hands) and `last` (the last of SFT)."
+)
+
+
+class SpectraSettings(Section):
+    """Which weight matrices are decomposed, and what is measured between checkpoints."""
+
+    patterns: dict[str, str] = Field(
+        DEFAULT_PATTERNS,
+        description="Module to regular expression over whole tensor names; `{layer}` stands for "
+        "the layer's number.",
+    )
+    pairs: Literal["standard"] | tuple[tuple[str, str], ...] = Field(
+        "standard",
+        description=f"Pairs [before, after] whose drift is measured. {CHECKPOINTS} `standard`: "
+        "base to every SFT checkpoint, anchor to last, and each start of RL to its result.",
+    )
+    shares: tuple[float, ...] = Field(
+        (0.1, 0.25, 0.5),
+        min_length=1,
+        description="Sizes of top and bottom subspaces as shares of the full rank.",
+    )
+    windows: int = Field(10, gt=0, description="Windows along each spectrum.")
+    draws: int = Field(5, ge=2, description="Random draws per null, for its interval.")
+
+    @model_validator(mode="after")
+    def _readable_patterns(self) -> Self:
+        if not self.patterns:
+            raise ValueError("patterns: none; without any, no matrix is decomposed")
+        for module, pattern in self.patterns.items():
+            if not re.fullmatch(r"[a-z0-9_]+", module):
+                raise ValueError(f"patterns: {module!r} is no name of a module (allowed: a-z0-9_)")
+            try:
+                re.compile(pattern.replace("{layer}", "0"))
+            except re.error as error:
+                raise ValueError(f"patterns.{module}: {pattern!r}: {error}") from None
+            if pattern.count("{layer}") > 1:
+                raise ValueError(f"patterns.{module}: {pattern!r} holds {{layer}} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_of_a_rank(self) -> Self:
+        if not all(0 < share <= 1 for share in self.shares):
+            raise ValueError(f"shares: of the rank, above 0 and up to 1: {list(self.shares)}")
+        return self

@@ -1,0 +1,67 @@
+"""The story of a study: which checkpoints play which part in figures and claims.
+
+Figures and claims read roles and labels from here and know no stage or method by name. The study
+resolves the configuration's `story:` to it (`svdrift.study`).
+"""
+
+from __future__ import annotations
+
+from svdrift.section import Section
+
+
+class Role(Section):
+    """A stage with a part in the story."""
+
+    stage: str
+    label: str
+    unit: str  # what one step of it is: "step", "update"
+    results: dict[str, str]  # id of each start -> id of the checkpoint at the end from there
+    kept: dict[
+        str, tuple[str, ...]
+    ]  # id of each start -> ids of all kept checkpoints, the end last
+
+
+class Story(Section):
+    """Roles by checkpoint ids.
+
+    `path` is the line of checkpoints along which ability comes and goes: its start and what its
+    stage keeps. `rl` starts from some of them, each control from some of RL's starts.
+    """
+
+    path: tuple[str, ...]
+    path_label: str
+    rl: Role | None = None
+    controls: tuple[Role, ...] = ()
+    moderate: str | None = None
+    labels: dict[str, str]  # of every stage
+
+    @property
+    def base(self) -> str:
+        """Where the path begins."""
+        return self.path[0]
+
+    @property
+    def last(self) -> str:
+        """Where the path ends."""
+        return self.path[-1]
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Ids of RL's starts, in the order of the path."""
+        return tuple(self.rl.results) if self.rl else ()
+
+    @property
+    def named_starts(self) -> dict[str, str]:
+        """RL's starts by what papers call them: `short`, `moderate`, `long`.
+
+        `short` and `long` are missing where the moderate one is itself the first or the last.
+        """
+        if not self.starts or self.moderate is None:
+            return {}
+        named = {"short": self.starts[0], "moderate": self.moderate, "long": self.starts[-1]}
+        return {name: id for name, id in named.items() if name == "moderate" or id != self.moderate}
+
+    @property
+    def ends(self) -> tuple[Role, ...]:
+        """RL and its controls."""
+        return ((self.rl,) if self.rl else ()) + self.controls

@@ -1,0 +1,48 @@
+"""Laying an overlay over `config.yaml`, as Snakemake does with `--configfile`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from svdrift.errors import UserError
+
+
+def read_config(overlay: Path | None, base: Path = Path("config.yaml")) -> dict[str, Any]:
+    """The configuration of a study: the default study, with an overlay laid over it.
+
+    Raises:
+        UserError: a file is missing or holds no YAML mapping.
+    """
+    config = read_yaml(base)
+    return config if overlay is None else laid_over(config, read_yaml(overlay))
+
+
+def laid_over(config: Any, overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which values of the overlay replace those below; mappings are joined."""
+    joined: dict[str, Any] = dict(config) if isinstance(config, Mapping) else {}
+    for key, value in overlay.items():
+        joined[key] = laid_over(joined.get(key), value) if isinstance(value, Mapping) else value
+    return joined
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The settings that a file holds.
+
+    Raises:
+        UserError: the file is missing or holds no YAML mapping.
+    """
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file (a study is a YAML file)") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: must hold settings by name, not a {type(found).__name__}")
+    return found

@@ -1,0 +1,150 @@
+"""The configuration's reference page and JSON schema, written from the settings themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from svdrift import plugins
+from svdrift.section import Section
+from svdrift.study.data import Filter, Mixture, PassRate, Replies, Variant
+from svdrift.study.keys import Every, StageKeys
+from svdrift.study.settings import Settings
+from svdrift.tasks import load_settings as load_task
+from svdrift.tasks.base import TaskSettings
+from svdrift.training.method import ROOM, load_settings
+
+SCHEMA, PAGE = Path("workflow/schemas/config.schema.json"), Path("docs/configuration.md")
+TASK = "general_points"
+FORMS: dict[
+    type[Section], str
+] = {  # of what a stage learns from -> the keys that are not the configuration's
+    Replies: "kind",
+    Filter: "kind",
+    PassRate: "",
+    Mixture: "kind",
+    Variant: "kind",
+}
+
+
+def reference_page() -> str:
+    """The configuration reference in Markdown: a table for each section."""
+    lines = [
+        "# Configuration reference",
+        "",
+        "Written by `make docs` from the settings of each room; do not edit. `config.yaml` is the "
+        "default study. Other studies are overlays (`experiments/`): an overlay names only what "
+        "differs, down to a single key of a single stage, and `null` removes a stage.",
+    ]
+    for path, section in _sections(Settings, ""):
+        lines += _table(f"`{path}`" if path else "Top level", section)
+    lines += _table("`stages.NAME`", StageKeys, "All other keys are settings of the method, below.")
+    lines += _table("`stages.NAME.keep` as a mapping", Every)
+    lines += [
+        "",
+        "## What a stage learns from",
+        "",
+        "`on:` is the name of a split of the task or of an entry of `data:`, or one of these forms "
+        "in place. A reference names one checkpoint: `base`, `sft@64`, `sft@end`; "
+        "`ppo@end of sft@64` where a stage has several starts.",
+    ]
+    for form, hidden in FORMS.items():
+        path = "`pass_rate`" if form is PassRate else form.__name__
+        lines += _table(path, form, hidden=hidden, level=3)
+    for name in plugins.names(ROOM, "settings"):
+        for inner, model in _sections(load_settings(name)[1], "stages.NAME"):
+            lines += _table(f"`{inner}` with `method: {name}`", model)
+    return "\n".join(lines) + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema, in which a stage may have the keys of all methods beside the common ones."""
+    found = Settings.model_json_schema()
+    keys = StageKeys.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
+    definitions = keys.pop("$defs", {})
+    for name in plugins.names(ROOM, "settings"):
+        method = load_settings(name)[1].model_json_schema()
+        definitions |= method.pop("$defs", {})
+        definitions[f"method_{name}"] = {
+            "description": method.get("description", ""),
+            "type": "object",
+            "properties": method["properties"],
+        }
+    # Keys that a method sets are checked by its own settings; here they serve editors.
+    keys["additionalProperties"] = True
+    keys["allOf"] = [
+        {
+            "if": {"properties": {"method": {"const": name}}, "required": ["method"]},
+            "then": {"$ref": f"#/$defs/method_{name}"},
+        }
+        for name in plugins.names(ROOM, "settings")
+    ]
+    keys.pop("required", None)  # an overlay may name a single key of a stage
+    definitions["stage"] = keys
+    task = load_task(TASK).Settings.model_json_schema()
+    definitions |= task.pop("$defs", {})
+    task.pop("required", None)
+    definitions["task"] = task | {"additionalProperties": True}  # another task has other keys
+    found["$defs"] = found.get("$defs", {}) | definitions
+    found["properties"]["stages"]["additionalProperties"] = {
+        "anyOf": [{"$ref": "#/$defs/stage"}, {"type": "null"}]
+    }
+    found["properties"]["task"] = {
+        "$ref": "#/$defs/task",
+        "description": found["properties"]["task"].get("description", ""),
+    }
+    found["required"] = []
+    return found
+
+
+def _table(
+    title: str, section: type[Section], note: str = "", hidden: str = "", level: int = 2
+) -> list[str]:
+    fields = {
+        field.alias or name: field
+        for name, field in section.model_fields.items()
+        if name != hidden and not _is_section(field.annotation)
+    }
+    text = " ".join([" ".join((section.__doc__ or "").split()), note]).strip()
+    lines = ["", f"{'#' * level} {title}", "", text]
+    if fields:
+        lines += ["", "| key | default | meaning |", "|---|---|---|"]
+    for name, field in fields.items():
+        default = (
+            "required"
+            if field.is_required()
+            else f"`{_plain(field.get_default(call_default_factory=True))}`"
+        )
+        lines.append(f"| `{name}` | {default} | {field.description} |")
+    return lines
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _sections(model: type[Section], path: str) -> Iterator[tuple[str, type[Section]]]:
+    """A section and those within it."""
+    if model is TaskSettings:
+        model = load_task(TASK).Settings
+    yield path, model
+    for name, field in model.model_fields.items():
+        if _is_section(field.annotation):
+            inner = f"{path}.{name}".lstrip(".")
+            yield from _sections(field.annotation, inner)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Write the schema and the reference page below the current folder."""
+    SCHEMA.write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
+    PAGE.write_text(reference_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

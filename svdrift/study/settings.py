@@ -1,0 +1,407 @@
+"""A whole study: the settings of all rooms, what they decide together, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from svdrift.checkpoints import ANCHOR, LAST
+from svdrift.compute import ComputeSettings
+from svdrift.errors import UserError, explain, explained
+from svdrift.evaluation.settings import EvaluationSettings
+from svdrift.models.settings import GenerationSettings, ModelSettings
+from svdrift.recovery.grid import expand
+from svdrift.recovery.settings import RecoverySettings, Repair, RepairSettings
+from svdrift.section import Section
+from svdrift.spectra.settings import SpectraSettings
+from svdrift.story import Story
+from svdrift.study.data import Variant, checkpoint_of, inputs
+from svdrift.study.stages import Graph, Stage
+from svdrift.study.story import StorySettings, resolve_story
+from svdrift.tasks import load_settings as load_task
+from svdrift.tasks.base import TaskSettings
+from svdrift.tasks.splits import Split
+
+SIZED_RULES = (
+    "evaluate",
+    "decompose",
+    "measure_drift",
+    "measure_updates",
+    "recover",
+    "export_recovered",
+)
+"""Rules beside those of stages and data whose jobs grow with the model."""
+
+
+class Settings(Section):
+    """A study: everything that decides what is computed, and nothing about machines."""
+
+    study: str = Field(
+        "default",
+        pattern=r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.=,-]+)?$",  # a sweep has its points below its own
+        description="Name of the study; its files live under `results/{study}/`.",
+    )
+    seeds: tuple[NonNegativeInt, ...] = Field(
+        (0,), min_length=1, description="Seeds of the whole study."
+    )
+    task: SerializeAsAny[TaskSettings] = Field(
+        default_factory=lambda: load_task("general_points").Settings(),
+        description="The verifiable task, by its `name`.",
+    )
+    model: ModelSettings = ModelSettings()
+    data: dict[str, dict[str, Any] | None] = Field(
+        default_factory=dict,
+        description="Named data for stages: name -> what it is made from; null removes one.",
+    )
+    stages: dict[str, dict[str, Any] | None] = Field(
+        description="The training stages by name; null removes one."
+    )
+    story: StorySettings
+    comparisons: Literal["standard"] | tuple[tuple[str, str], ...] = Field(
+        "standard",
+        description="Pairs [a, b] of checkpoints whose accuracies are compared, paired on the same "
+        "problems. `standard`: each result of the story's RL with its start and with each control "
+        "from that start.",
+    )
+    evaluation: EvaluationSettings = EvaluationSettings()
+    generation: GenerationSettings = GenerationSettings()
+    spectra: SpectraSettings = SpectraSettings()
+    recovery: RecoverySettings = RecoverySettings()
+    compute: ComputeSettings = ComputeSettings()
+
+    @field_validator("stages", "data", mode="before")
+    @classmethod
+    def _on_is_a_key(cls, given: Any) -> Any:
+        return _with_on(given)
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _of_its_own_class(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        try:
+            model = load_task(str(given.get("name", "general_points"))).Settings
+        except UserError as error:
+            raise ValueError(f"name: {error}") from None
+        try:
+            return model.model_validate(dict(given))
+        except ValidationError as error:
+            raise explained(explain(error, model, at="task")) from None
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        try:
+            self._check()
+        except UserError as error:
+            raise explained(str(error)) from None
+        return self
+
+    def _check(self) -> None:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise UserError(f"seeds: holds one value twice: {list(self.seeds)}")
+        resolved = self.resolved_story, self.pairs, self.repairs, self.compared  # may refuse
+        del resolved
+        for stage in self.graph:
+            self._check_stage(stage)
+        for name, data in self.graph.data.items():
+            if isinstance(data, Variant):
+                key = self.graph.data_key(name)
+                if data.on not in self.split_names:
+                    raise UserError(
+                        f"{key}: {data.on!r} is not a split of the task, whose rules could vary "
+                        f"(allowed: {', '.join(self.split_names)})"
+                    )
+                try:
+                    self.task.vary(**data.changes)
+                except UserError as error:
+                    raise UserError(f"{key}: {error}") from None
+        allowed = [
+            *(f"train_{stage.name}" for stage in self.graph),
+            *(f"derive_{name}" for name in self.asked),
+            *SIZED_RULES,
+        ]
+        for rule in self.compute.resources:
+            if rule not in allowed:
+                raise UserError(
+                    f"compute.resources: {rule!r} is no rule whose jobs grow with the model "
+                    f"(allowed: {', '.join(allowed)})"
+                )
+        several = set(self.evaluation.multi_try_splits) - {s.name for s in self.evaluated_splits}
+        if several:
+            raise UserError(
+                f"evaluation.multi_try_splits: {sorted(several)[0]!r} is not evaluated (allowed: "
+                f"{', '.join(split.name for split in self.evaluated_splits)})"
+            )
+        if self.compute.sharding.startswith("zero") and self.model.dtype != "bfloat16":
+            raise UserError(
+                f"model.dtype: '{self.model.dtype}' is not what compute.sharding "
+                f"'{self.compute.sharding}' saves (allowed: 'bfloat16'; any with 'none', 'fsdp2')"
+            )
+        self._check_backend()
+        self._check_interventions()
+
+    def _check_stage(self, stage: Stage) -> None:
+        if not stage.record.launched:
+            if self.task.held_out and stage.record.learns_from == "nothing":
+                raise UserError(
+                    f"task: holds out {self.task.held_out:g} of its problems from pretraining, and "
+                    f"nobody knows what the model of stages.{stage.name} was pretrained on; set "
+                    "that share to 0"
+                )
+            return
+        try:
+            stage.settings.check_processes(self.compute.processes)
+        except ValueError as error:
+            raise UserError(f"compute.processes: stages.{stage.name}.{error}") from None
+        if self.compute.sharding not in stage.record.sharding:
+            raise UserError(
+                f"compute.sharding: '{self.compute.sharding}' cannot train stages.{stage.name} by "
+                f"{stage.record.label} (allowed: {', '.join(sorted(stage.record.sharding))})"
+            )
+
+    def _check_backend(self) -> None:
+        if self.generation.backend != "vllm":
+            return
+        if self.compute.device != "cuda":
+            raise UserError(
+                "generation.backend: 'vllm' needs a GPU (allowed: 'batched', or compute.gpus: 1 "
+                "with compute.use_gpus)"
+            )
+        if self.compute.processes > 1:
+            raise UserError(
+                "generation.backend: 'vllm' works in jobs of one process, and compute.processes is "
+                f"{self.compute.processes} (allowed: 'batched')"
+            )
+
+    def _check_interventions(self) -> None:
+        modules = [name for name, at in self.spectra.patterns.items() if "{layer}" in at]
+        layers = self.layers
+        for name, repair in self.repairs.items():
+            for intervention in repair.interventions:
+                place = f"recovery: {intervention.id} of {name}"
+                unknown = sorted(set(intervention.modules or ()) - set(modules))
+                if unknown:
+                    raise UserError(
+                        f"{place}: {unknown[0]!r} is no module of the layers (allowed: "
+                        f"{', '.join(modules)})"
+                    )
+                if layers is not None:
+                    try:
+                        intervention.chosen_layers(layers)
+                    except UserError as error:
+                        raise UserError(f"{place}: {error}") from None
+
+    # ----------------------------------------------------------------------------------
+    # The graph and what is derived from it
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The stages in order, and the data that they learn from."""
+        return Graph(self.stages, self.data, tuple(self.split_names))
+
+    @cached_property
+    def resolved_story(self) -> Story:
+        """The story by checkpoint ids."""
+        return resolve_story(self.story, self.graph)
+
+    @property
+    def split_names(self) -> list[str]:
+        """Names of the task's splits."""
+        return [split.name for split in self.task.splits]
+
+    @property
+    def evaluated_splits(self) -> tuple[Split, ...]:
+        """The splits that checkpoints are evaluated on."""
+        return tuple(split for split in self.task.splits if split.role != "training")
+
+    @property
+    def repaired_splits(self) -> tuple[Split, ...]:
+        """The splits that repaired models are evaluated on."""
+        return tuple(split for split in self.task.splits if split.role in ("fit", "test"))
+
+    @cached_property
+    def asked(self) -> dict[str, str]:
+        """Id of the checkpoint that data is made by, of the data that takes one."""
+        found = {name: checkpoint_of(data) for name, data in self.graph.data.items()}
+        return {
+            name: str(self.graph.resolve(self.graph.data_key(name), of))
+            for name, of in found.items()
+            if of is not None
+        }
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Ids of all checkpoints, each of which is evaluated."""
+        return tuple(map(str, self.graph.checkpoints))
+
+    @property
+    def layers(self) -> int | None:
+        """Number of layers of the models, where the configuration says it."""
+        base = self.graph.maker(self.graph.checkpoints[0]).settings
+        architecture = getattr(base, "architecture", None)
+        return None if architecture is None else int(architecture.layers)
+
+    def named(self, key: str, name: str) -> str:
+        """Id of a checkpoint that a comparison names: a reference, `last`, or `anchor` itself.
+
+        Raises:
+            UserError: naming the key, what is wrong and what is allowed.
+        """
+        if name == ANCHOR:
+            return ANCHOR
+        return self.resolved_story.last if name == LAST else str(self.graph.resolve(key, name))
+
+    def _short(self, key: str, name: str) -> str:
+        """How a comparison is named after one of its checkpoints."""
+        return name if name in (ANCHOR, LAST) else self.named(key, name)
+
+    @cached_property
+    def compared(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of ids whose accuracies are compared."""
+        if self.comparisons != "standard":
+            key = "comparisons"
+            return tuple(
+                (str(self.graph.resolve(key, a)), str(self.graph.resolve(key, b)))
+                for a, b in self.comparisons
+            )
+        story = self.resolved_story
+        if story.rl is None:
+            return ()
+        return tuple(
+            (result, other)
+            for start, result in story.rl.results.items()
+            for other in [
+                start,
+                *(role.results[start] for role in story.controls if start in role.results),
+            ]
+        )
+
+    @cached_property
+    def pairs(self) -> dict[str, tuple[str, str]]:
+        """Checkpoints (before, after) whose drift is measured, by the pair's name.
+
+        Each is an id, or `anchor`, which only a job can resolve.
+        """
+        key, story = "spectra.pairs", self.resolved_story
+        if self.spectra.pairs == "standard":
+            found = {f"{story.base}-to-{after}": (story.base, after) for after in story.path[1:]}
+            found[f"{ANCHOR}-to-{LAST}"] = (ANCHOR, story.last)
+            results = story.rl.results if story.rl else {}
+            return found | {f"{a}-to-{b}": (a, b) for a, b in results.items()}
+        given = self.spectra.pairs
+        found = {
+            f"{self._short(key, a)}-to-{self._short(key, b)}": (
+                self.named(key, a),
+                self.named(key, b),
+            )
+            for a, b in given
+        }
+        if len(found) < len(given):
+            raise UserError(f"{key}: holds two of one name: {', '.join(found)}")
+        return found
+
+    @cached_property
+    def repairs(self) -> dict[str, Repair]:
+        """Repairs by name, `{target}-with-{anchor}`; none with an empty grid."""
+        key, given = "recovery.repairs", self.recovery.repairs
+        plans = self._standard_repairs() if given == "standard" else given
+        found = {}
+        for plan in plans:
+            rows = plan.interventions
+            grid = expand(self.recovery.interventions if rows is None else rows)
+            name = f"{self._short(key, plan.target)}-with-{self._short(key, plan.anchor)}"
+            if name in found:
+                raise UserError(f"{key}: holds two of one name: {name}")
+            if grid:
+                target, anchor = self.named(key, plan.target), self.named(key, plan.anchor)
+                found[name] = Repair(target, anchor, grid)
+        return found
+
+    def _standard_repairs(self) -> tuple[RepairSettings, ...]:
+        story, side = self.resolved_story, self.recovery.side_interventions
+        plans: tuple[RepairSettings, ...] = (RepairSettings(target=LAST, anchor=ANCHOR),)
+        if story.rl is not None and story.moderate is not None:
+            start = self.graph.reference(story.moderate)
+            result = self.graph.reference(story.rl.results[story.moderate])
+            plans += (RepairSettings(target=result, anchor=start, interventions=side),)
+            if story.moderate != story.last:
+                plans += (RepairSettings(target=start, anchor=ANCHOR, interventions=side),)
+        return plans
+
+    def candidates(self, *names: str) -> tuple[str, ...]:
+        """Checkpoints that names may stand for, each once; the anchor is chosen on the way."""
+        path = self.resolved_story.path
+        found = (path if name == ANCHOR else (name,) for name in names)
+        return tuple(dict.fromkeys(name for group in found for name in group))
+
+    @property
+    def update_starts(self) -> tuple[str, ...]:
+        """Ids of RL's starts, where the update up to there is compared with RL's own."""
+        return self.resolved_story.starts if self.pairs else ()
+
+    @property
+    def decomposed(self) -> tuple[str, ...]:
+        """Ids of the checkpoints whose factors drift, updates and repairs need."""
+        story = self.resolved_story
+        results = story.rl.results if story.rl else {}
+        return self.candidates(
+            *(name for pair in self.pairs.values() for name in pair),
+            *(name for plan in self.repairs.values() for name in (plan.target, plan.anchor)),
+            *(name for start in self.update_starts for name in (story.base, start, results[start])),
+        )
+
+    def play_settings(self, *data: str) -> dict[str, Any]:
+        """What playing problems of these splits or data takes from the task, as plain values."""
+        plays: dict[str, Any] = {}
+        for name in data:
+            for leaf, changes in self._leaves(name):
+                task = self.task.vary(**changes) if changes else self.task
+                plays = _joined(plays, task.play(leaf).model_dump(mode="json"))
+        return plays
+
+    def _leaves(self, name: str) -> list[tuple[str, dict[str, Any]]]:
+        """The splits that data is made from, each with what varies."""
+        data = self.graph.data.get(name)
+        if data is None:
+            return [(name, {})]
+        if isinstance(data, Variant):
+            return [(data.on, data.changes)]
+        return [leaf for used in inputs(data) for leaf in self._leaves(used)]
+
+
+def _with_on(given: Any) -> Any:
+    """Nested mappings with the key `on`, which YAML 1.1 reads as the truth value True."""
+    if isinstance(given, Mapping):
+        return {"on" if key is True else key: _with_on(value) for key, value in given.items()}
+    return given
+
+
+def _joined(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """Both mappings, those within them joined; the second one's plain values count."""
+    joined = {**a, **b}
+    for name in a.keys() & b.keys():
+        if isinstance(a[name], dict) and isinstance(b[name], dict):
+            joined[name] = a[name] | b[name]
+    return joined
+
+
+def read_settings(config: Mapping[str, Any]) -> Settings:
+    """Validate a configuration (nested plain mappings).
+
+    Raises:
+        UserError: one line that names the first offending key, and what is allowed.
+    """
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        raise UserError(f"config: {explain(error, Settings)}") from None

@@ -1,0 +1,116 @@
+"""The configuration's `story:`: which stages play which part, resolved to checkpoint ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field
+
+from svdrift.checkpoints import Checkpoint
+from svdrift.errors import UserError
+from svdrift.section import Section
+from svdrift.story import Role, Story
+from svdrift.study.stages import Graph, Stage
+
+
+class StorySettings(Section):
+    """The parts that stages play in figures and claims."""
+
+    path: str = Field(
+        description="The stage along which OOD ability comes and goes; the anchor is chosen on it."
+    )
+    rl: str | None = Field(
+        None, description="The stage of reinforcement learning that starts from the path."
+    )
+    controls: tuple[str, ...] = Field(
+        (), description="Stages from the same starts that RL is compared with."
+    )
+    moderate: str | None = Field(
+        None,
+        description="The start of RL that papers call the moderate one; none for the middle one "
+        "(of an even number, the lower).",
+    )
+
+
+def resolve_story(settings: StorySettings, graph: Graph) -> Story:
+    """Roles by checkpoint ids.
+
+    Raises:
+        UserError: a role names no stage, or one that cannot play it.
+    """
+    labels = {stage.name: stage.label for stage in graph}
+    path = _stage("story.path", settings.path, graph)
+    if len(path.starts) != 1 or path.starts[0] is None:
+        raise UserError(
+            f"story.path: {path.name} must start from one checkpoint (it starts from "
+            f"{', '.join(map(str, path.starts)) if path.record.starts else 'none'})"
+        )
+    start = path.starts[0]
+    line = [start, *path.kept(start)]
+    rl = None if settings.rl is None else _stage("story.rl", settings.rl, graph)
+    if rl is not None:
+        _require("story.rl", rl, line, f"the path, {path.name}")
+    controls = [_stage("story.controls", name, graph) for name in settings.controls]
+    for control in controls:
+        if rl is None:
+            raise UserError("story.controls: there is no story.rl that they could be controls of")
+        _require("story.controls", control, rl.starts, f"the starts of story.rl, {rl.name}")
+    parts = [stage.name for stage in (path, rl, *controls) if stage is not None]
+    for name in parts:
+        if parts.count(name) > 1:
+            raise UserError(f"story: {name} plays two parts; path, rl and controls must differ")
+    return Story(
+        path=tuple(map(str, line)),
+        path_label=path.label,
+        rl=None if rl is None else _role(rl, line),
+        controls=tuple(_role(control, line) for control in controls),
+        moderate=_moderate(settings, rl, graph, line),
+        labels=labels,
+    )
+
+
+def _stage(key: str, name: str, graph: Graph) -> Stage:
+    if name not in graph.stages:
+        raise UserError(f"{key}: there is no stage {name!r} (stages: {', '.join(graph.stages)})")
+    return graph.stages[name]
+
+
+def _require(key: str, stage: Stage, allowed: Iterable[object], where: str) -> None:
+    places = list(allowed)
+    for start in stage.starts:
+        if start not in places:
+            raise UserError(
+                f"{key}: {stage.name} starts from {start or 'no checkpoint'}, which is not on "
+                f"{where} ({', '.join(map(str, places))})"
+            )
+
+
+def _role(stage: Stage, line: Sequence[Checkpoint]) -> Role:
+    starts = sorted((start for start in stage.starts if start is not None), key=line.index)
+    kept = {str(start): tuple(map(str, stage.kept(start))) for start in starts}
+    return Role(
+        stage=stage.name,
+        label=stage.label,
+        unit=stage.record.unit,
+        results={start: ids[-1] for start, ids in kept.items()},
+        kept=kept,
+    )
+
+
+def _moderate(
+    settings: StorySettings, rl: Stage | None, graph: Graph, line: Sequence[Checkpoint]
+) -> str | None:
+    if rl is None:
+        if settings.moderate is not None:
+            raise UserError("story.moderate: there is no story.rl whose start it could be")
+        return None
+    starts = sorted((start for start in rl.starts if start is not None), key=line.index)
+    if settings.moderate is None:
+        return str(starts[(len(starts) - 1) // 2])
+    moderate = graph.resolve("story.moderate", settings.moderate)
+    if moderate not in starts:
+        raise UserError(
+            f"story.moderate: {moderate} is not a start of {rl.name} (allowed: "
+            f"{', '.join(map(str, starts))})"
+        )
+    return str(moderate)

@@ -1,0 +1,303 @@
+"""Settings of the game and its hands. Light, because the Snakefile imports it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from svdrift.errors import UserError
+from svdrift.section import Section
+from svdrift.tasks.base import TaskPart, TaskSettings, Tokens
+from svdrift.tasks.general_points import files
+from svdrift.tasks.general_points.game import possible_values
+from svdrift.tasks.general_points.splits import (
+    DEALT_AFTER,
+    FURTHER,
+    OOD_SPLITS,
+    ROLES,
+    SIZE_KEYS,
+    SPLITS,
+    family,
+)
+from svdrift.tasks.splits import ID, OOD, Split
+
+Face = int  # value of a face card under a rule
+
+LABELS = {
+    "demonstrations": "Demonstrations",
+    "practice": "Practice",
+    "demonstrated": "ID, demonstrated hands",
+    "id_selection": "ID selection",
+    "id_test": "ID test",
+    "ood_selection": "OOD selection",
+    "ood_test": "OOD test",
+}
+
+TOKENS = {"compact": Tokens(16, 17, 4), "paper": Tokens(202, 56, 55)}
+"""By `prompt_style`; `paper` is an average with the tokenizer of SmolLM2."""
+
+
+class DecksSettings(Section):
+    """From which value multisets the hands of each split are dealt."""
+
+    demonstrated_multisets: int | Literal["all"] = Field(
+        60, description="Value multisets that SFT demonstrates; `all` for every practised one."
+    )
+    selection_multisets: int = Field(
+        60, gt=0, description="ID value multisets kept for choosing checkpoints and settings."
+    )
+    test_multisets: int = Field(
+        100, gt=0, description="ID value multisets that neither SFT nor RL ever sees."
+    )
+    pretraining_holdout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of all value multisets that no training stage ever sees, "
+        "pretraining included. 0 for a study that starts from an existing model.",
+    )
+    ood_share: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Share of the rank multisets with a face card that are reserved for OOD "
+        "selection and test, and so are never dealt for SFT or RL.",
+    )
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        description="Your own hands: evaluation split (`id_test`, `ood_test`) to a CSV file "
+        "with a column `cards`, such as `3 J 5 10`.",
+    )
+
+    @model_validator(mode="after")
+    def _known_splits(self) -> Self:
+        for split in self.files:
+            if split not in ("id_test", "ood_test"):
+                raise ValueError(f"files: {split!r} is not a test split (id_test, ood_test)")
+        return self
+
+
+class HandsSettings(DecksSettings):
+    """How many hands each split has, and from which value multisets they are dealt."""
+
+    demonstrations: int = Field(2048, gt=0, description="Hands dealt for SFT (at most).")
+    practice: int = Field(8192, gt=0, description="Hands dealt for RL (at most).")
+    selection: int = Field(500, gt=0, description="Hands per rule in the selection sets.")
+    test: int = Field(1000, gt=0, description="Hands per rule in the test sets.")
+    demonstrated_test: int = Field(
+        500, gt=0, description="Hands from demonstrated multisets on which SFT's fit is measured."
+    )
+
+
+class PlaySettings(TaskPart):
+    """What posing and verifying dealt hands takes."""
+
+    name: str = Field(
+        "general_points",
+        description="The task: `general_points` is the 24-point card game. The name of another "
+        "folder of `svdrift/tasks`, or the path of a .py file, selects another task.",
+    )
+    prompt_style: Literal["compact", "paper"] = Field(
+        "compact",
+        description="`compact`: one word per token, for the tiny model. "
+        "`paper`: an instruction prompt for real language models, with the published reply form.",
+    )
+    rules: dict[str, tuple[Face, Face, Face]] = Field(
+        default_factory=lambda: {"tens": (10, 10, 10), "faces": (11, 12, 13)},
+        description="Rules by name: the values of J, Q and K.",
+    )
+
+    @model_validator(mode="after")
+    def _values_of_cards(self) -> Self:
+        for name, values in self.rules.items():
+            if not all(1 <= value <= 60 for value in values):
+                raise ValueError(f"rules.{name}: values of J, Q, K must lie in 1..60: {values}")
+        return self
+
+
+class SkillsSettings(TaskPart):
+    """What pretraining takes from the task: values and target, but no rule and no hands."""
+
+    target: int
+    values: tuple[int, ...]  # that a card can have under some rule, in ascending order
+    holdout: float  # share of their multisets that must not appear
+
+
+class DealSettings(TaskPart):
+    """What dealing one split takes: its own rule, but not the number of hands."""
+
+    target: int
+    rule: str
+    faces: tuple[Face, Face, Face]  # values of J, Q and K under the rule
+    values: tuple[int, ...]  # that a card can have under some rule, in ascending order
+    decks: DecksSettings
+    first_faces: tuple[Face, Face, Face] | None = None
+    """For the test of a further OOD rule: values of J, Q and K under the first OOD rule."""
+
+
+class Settings(PlaySettings, TaskSettings):
+    """The verifiable task: its rules, its prompts and its hands."""
+
+    max_reply_tokens: int = Field(
+        18, gt=0, description="Longest reply in tokens; the compact solution has 17."
+    )
+    target: int = Field(24, gt=0, le=60, description="The number that a formula must reach.")
+    id_rule: str = Field("tens", description="Rule of SFT, RL and in-distribution evaluation.")
+    ood_rules: tuple[str, ...] = Field(
+        ("faces",),
+        min_length=1,
+        description="Rules of out-of-distribution evaluation. Selection and the story of the study "
+        "use the first; each further rule `r` has a test of its own, `ood_test_r`.",
+    )
+    hands: HandsSettings = HandsSettings()
+
+    _varied_rule: str | None = PrivateAttr(None)  # of all splits, in a copy made by `vary`
+
+    @model_validator(mode="after")
+    def _known_rules(self) -> Self:
+        for key, names in (("id_rule", (self.id_rule,)), ("ood_rules", self.ood_rules)):
+            for name in names:
+                if name not in self.rules:
+                    raise ValueError(
+                        f"{key}: {name!r} is not a rule (allowed: {', '.join(self.rules)})"
+                    )
+        if any(self.rules[name] == self.rules[self.id_rule] for name in self.ood_rules):
+            raise ValueError("ood_rules: must give the face cards other values than id_rule")
+        if len({self.rules[name] for name in self.ood_rules}) < len(self.ood_rules):
+            raise ValueError("ood_rules: must give the face cards different values")
+        for name in self.ood_rules[1:]:
+            if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name in (ID, OOD):
+                raise ValueError(
+                    f"ood_rules: {name!r} cannot name a split (allowed: letters, digits and _; "
+                    f"but not {ID} or {OOD})"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_replies(self) -> Self:
+        if self.prompt_style == "paper" and self.max_reply_tokens < 100:
+            raise ValueError(
+                f"max_reply_tokens: {self.max_reply_tokens} cuts off every reply of prompt_style "
+                "'paper' (allowed: 100 or more)"
+            )
+        return self
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """See `svdrift.tasks.general_points.hands`; and a test for each further OOD rule."""
+        known = [
+            Split(
+                name=name,
+                role=ROLES[name],
+                shift=OOD if name in OOD_SPLITS else ID,
+                label=LABELS[name],
+                after=DEALT_AFTER[name],
+            )
+            for name in SPLITS
+        ]
+        further = [
+            Split(
+                name=f"{FURTHER}{rule}",
+                role=ROLES["ood_test"],
+                shift=rule,
+                label=f"OOD test, rule {rule}",
+                after=DEALT_AFTER["ood_test"],
+            )
+            for rule in self.ood_rules[1:]
+        ]
+        return (*known, *further)
+
+    def rule_of(self, split: str) -> str:
+        """Name of the rule of a split."""
+        if self._varied_rule is not None:
+            return self._varied_rule
+        if split.startswith(FURTHER):
+            return split.removeprefix(FURTHER)
+        return self.ood_rules[0] if split in OOD_SPLITS else self.id_rule
+
+    def play(self, *splits: str) -> PlaySettings:
+        """What playing hands of these splits takes."""
+        rules = dict.fromkeys(self.rule_of(split) for split in splits)
+        return PlaySettings(
+            name=self.name,
+            prompt_style=self.prompt_style,
+            rules={rule: self.rules[rule] for rule in rules},
+        )
+
+    def deal(self, split: str) -> DealSettings:
+        """What dealing a split takes."""
+        rule = self.rule_of(split)
+        return DealSettings(
+            name=self.name,
+            target=self.target,
+            rule=rule,
+            faces=self.rules[rule],
+            values=possible_values(self.rules),
+            decks=DecksSettings(
+                **{key: getattr(self.hands, key) for key in DecksSettings.model_fields}
+            ),
+            first_faces=self.rules[self.ood_rules[0]] if split.startswith(FURTHER) else None,
+        )
+
+    def count(self, split: str) -> int:
+        """How many hands of a split are asked for."""
+        count: int = getattr(self.hands, SIZE_KEYS[family(split)])
+        return count
+
+    def files(self, split: str) -> tuple[str, ...]:
+        """All of the user's own files: their hands are kept out of the other splits."""
+        return tuple(self.hands.files.values())
+
+    def check_problems(self) -> None:
+        """Read the user's own hands; see `svdrift.tasks.general_points.files`."""
+        for split, path in self.hands.files.items():
+            rule = self.rules[self.rule_of(split)]
+            files.read_own_hands(path, rule, self.target, with_face=split in OOD_SPLITS)
+
+    def vary(self, **changes: Any) -> Self:
+        """Every split under another `rule` (a name) or `target`.
+
+        Raises:
+            UserError: naming what can vary, or the values that are allowed.
+        """
+        for key, value in changes.items():
+            if key == "rule" and value not in self.rules:
+                raise UserError(f"rule: {value!r} is not a rule (allowed: {', '.join(self.rules)})")
+            if key == "target" and not (type(value) is int and 1 <= value <= 60):
+                raise UserError(f"target: {value!r} is not a whole number from 1 to 60")
+            if key not in ("rule", "target"):
+                raise UserError(f"{key!r} cannot vary (allowed: rule, target)")
+        varied = self.model_copy(update={"target": changes.get("target", self.target)})
+        varied._varied_rule = changes.get("rule", self._varied_rule)
+        return varied
+
+    @property
+    def skills(self) -> SkillsSettings:
+        """What pretraining takes."""
+        return SkillsSettings(
+            name=self.name,
+            target=self.target,
+            values=possible_values(self.rules),
+            holdout=self.hands.pretraining_holdout,
+        )
+
+    @property
+    def held_out(self) -> float:
+        """Share of the value multisets that pretraining must not show."""
+        return self.hands.pretraining_holdout
+
+    @property
+    def tokens(self) -> Tokens:
+        """Typical lengths of turns in the prompt style."""
+        return TOKENS[self.prompt_style]
+
+    @property
+    def summary(self) -> str:
+        """Size of the tests, and the rules."""
+        several = "s" * (len(self.ood_rules) > 1)
+        return (
+            f"{self.hands.test:,} test hands per rule and seed; ID rule {self.id_rule}, "
+            f"OOD rule{several} {', '.join(self.ood_rules)}"
+        )

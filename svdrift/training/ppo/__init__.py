@@ -1,0 +1,1 @@
+"""Proximal policy optimisation with the verifier's reward."""

@@ -1,0 +1,465 @@
+"""Proximal policy optimisation with a verifier's reward, in the order in which it happens.
+
+Each update: rollout, values, advantages, minibatches, update, log, snapshot. A process plays and
+evaluates its share of the episodes; after that every process holds all of them, so advantages,
+minibatches and metrics are the same as in one process. Randomness is drawn by (seed, update),
+never from a running state: a run that was cut off, or is spread differently, draws the same.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from svdrift.errors import UserError
+from svdrift.models import loading
+from svdrift.models.backend import Generate
+from svdrift.models.generation import generate as batched
+from svdrift.scripting import Progress
+from svdrift.tasks.base import Task
+from svdrift.training import sharding, snapshots
+from svdrift.training.device import in_bfloat16, on_gpu
+from svdrift.training.draws import MINIBATCHES, draw_noise, draw_problems, generator, share
+from svdrift.training.likelihood import k3
+from svdrift.training.policy import evaluate_replies
+from svdrift.training.ppo import math as ppo_math
+from svdrift.training.ppo.network import ActorCritic
+from svdrift.training.ppo.settings import Settings
+from svdrift.training.ppo.snapshot import load_snapshot, save_snapshot
+from svdrift.training.rollout import Rollouts, as_tensors, outcomes, play_episodes
+from svdrift.training.run import Run, Trained, folder
+
+HISTOGRAM_BIN = 0.25  # width of a bin of advantages, in units of the verifier's reward
+SNAPSHOT_INTERVAL_S = 30.0
+SNAPSHOT_SHARE = 0.05  # of the time that snapshots may take
+
+
+def train(run: Run) -> Trained:
+    """Train the model in `run.start` by PPO; see `train_ppo`."""
+    assert run.start is not None
+    assert run.task is not None
+    assert run.problems is not None
+    result = train_ppo(
+        run.start,
+        run.task,
+        run.problems,
+        run.settings,
+        keep=run.keep,
+        seed=run.seed,
+        max_new_tokens=run.max_reply_tokens,
+        accelerator=make_accelerator(run.dtype),
+        work=run.work,
+        key=run.key,
+        dtype=run.dtype,
+        progress=run.progress,
+        generate=run.generate,
+    )
+    tables = {"metrics": result.metrics, "advantages": result.advantages}
+    return Trained(result.checkpoints, tables)
+
+
+class PPORun(NamedTuple):
+    """What training leaves, the same on every process.
+
+    Attributes:
+        policy: the trained model; if it was sharded, with its weights on the main process only.
+        metrics: one row an update, see `train_ppo`.
+        advantages: `update`, `bin_low`, `bin_high`, `count`: histogram before normalisation.
+        timing: `update`, `seconds`, `tokens_per_second` (sampled tokens, all processes).
+        checkpoints: folders of the kept checkpoints, by update.
+    """
+
+    policy: PreTrainedModel
+    metrics: pd.DataFrame
+    advantages: pd.DataFrame
+    timing: pd.DataFrame
+    checkpoints: dict[int, Path]
+
+
+def train_ppo(
+    start: Path,
+    task: Task,
+    problems: pd.DataFrame,
+    settings: Settings,
+    *,
+    keep: Sequence[int],
+    seed: int,
+    max_new_tokens: int,
+    accelerator: Accelerator,
+    work: Path,
+    key: str,
+    progress: Progress,
+    dtype: torch.dtype = torch.float32,
+    generate: Generate = batched,
+) -> PPORun:
+    """Train the causal language model in the folder `start` on `problems` by PPO.
+
+    `metrics` has for each `update` (from 1)
+    - of the policy that played: `reward_mean` (an episode's sum over tries, unscaled),
+      `solved_by_try_1` ... (shares of episodes), `kl_to_start` and `entropy` (nats per reply
+      token; the KL is the k3 estimate), `explained_variance` of its values;
+    - of the training on these episodes, as means over minibatches: `policy_loss`, `value_loss`,
+      `ratio_mean`, `clip_share` (of actions), `grad_norm` (before clipping); and `ratio_max`,
+      `learning_rate`.
+
+    Args:
+        start: model folder. A frozen copy stays in memory for the KL: little beside the
+            weights, gradients and two moments of the model in training. Sharded models lie in
+            pieces, the copy too; while episodes are played, every process holds whole weights.
+        task: poses the problems and verifies replies.
+        problems: to practise, as a table of the task.
+        settings: see `Settings`.
+        keep: updates whose checkpoints are kept; training ends after the last.
+        seed: of problems, sampling, minibatches and value head.
+        max_new_tokens: longest reply.
+        accelerator: from `make_accelerator`.
+        work: folder for snapshots and checkpoints, kept between attempts.
+        key: what the run depends on, hashed; a snapshot with another key is not resumed.
+        progress: wraps the updates, as `tqdm` does.
+        dtype: in which checkpoints are saved; training keeps float32.
+        generate: what writes the replies; it is given the policy of each update.
+
+    Raises:
+        UserError: SIGTERM came and a snapshot was kept, or DeepSpeed would hold the model.
+    """
+    _refuse_deepspeed(accelerator)
+    device, processes = accelerator.device, accelerator.num_processes
+    tokenizer = loading.load_tokenizer(start)
+    posed = task.read(problems)
+    weigh = partial(reply_weights, settings=settings)
+    half = accelerator.mixed_precision == "bf16"
+    with sharding.in_turn():
+        reference = loading.load_model(start, dtype=torch.bfloat16 if half else torch.float32)
+        sharding.place(reference.requires_grad_(False))
+        actor = ActorCritic(loading.load_model(start), settings, seed)
+        if sharding.wanted():
+            actor.shard()
+    model = actor if sharding.wanted() else accelerator.prepare_model(actor)
+    parameters = [parameter for parameter in actor.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(
+        parameters, lr=settings.learning_rate, eps=settings.adam_epsilon, fused=True
+    )
+    done, tables = load_snapshot(work, key, parameters, optimizer)
+    if done and accelerator.is_main_process:
+        print(f"goes on from the snapshot after update {done}", flush=True)
+    last_snapshot, wait = time.monotonic(), SNAPSHOT_INTERVAL_S
+
+    updates = range(done + 1, keep[-1] + 1)
+    with snapshots.terminated() as told:
+        for update in progress(updates, len(updates), "PPO"):
+            began = time.monotonic()
+
+            # Rollout: play this process's share of the episodes, then share all of them.
+            drawn = draw_problems(len(posed), settings.episodes, seed, update)
+            mine = np.array_split(np.arange(len(drawn)), processes)[accelerator.process_index]
+            shape = (settings.episodes, max_new_tokens)
+            with sharding.whole(actor.policy), accelerator.autocast():
+                episodes = play_episodes(
+                    actor.policy,
+                    tokenizer,
+                    task,
+                    [posed[i] for i in drawn[mine]],
+                    temperature=settings.temperature,
+                    uniforms=[
+                        noise[mine] for noise in draw_noise(settings.tries, shape, seed, update)
+                    ],
+                    weigh=weigh,
+                    generate=generate,
+                )
+            if processes > 1:
+                episodes = gather_object(episodes)
+            rollouts = as_tensors(
+                episodes,
+                by_turn=settings.granularity == "turn",
+                reward_scale=settings.reward_scale,
+            ).to(device)
+
+            # Values, and the log-probabilities before training, by the forward that trains.
+            behaviour = evaluate(model, reference, rollouts, settings, accelerator)
+
+            # Advantages, normalised over all actions of all processes.
+            advantages, returns = ppo_math.gae(
+                rollouts.rewards,
+                behaviour.values,
+                rollouts.mask,
+                settings.gamma,
+                settings.gae_lambda,
+            )
+            whitened = ppo_math.whiten(advantages, rollouts.mask)
+
+            # Minibatches and update.
+            learning_rate = ppo_math.cosine_learning_rate(
+                update - 1, settings.updates, settings.learning_rate, settings.final_learning_rate
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            steps = []
+            for epoch in range(settings.epochs):
+                order = generator(seed, MINIBATCHES, update, epoch).permutation(len(drawn))
+                for rows in torch.from_numpy(order).to(device).split(settings.minibatch_size):
+                    step = accumulate_gradients(
+                        model, rollouts, behaviour, whitened, returns, rows, settings, accelerator
+                    )
+                    # Not finite: the step would spoil every weight, so fail instead.
+                    norm = clip_grad_norm_(
+                        parameters, settings.max_grad_norm, error_if_nonfinite=True
+                    )
+                    step["grad_norm"] = sharding.gathered(norm).item()
+                    steps.append(step)
+                    optimizer.step()
+                    optimizer.zero_grad()
+
+            # Log.
+            tables["metrics"].append(
+                {
+                    "update": update,
+                    **outcomes(episodes, settings.tries),
+                    **_of_behaviour(behaviour, returns, rollouts),
+                    **_over_steps(steps),
+                    "learning_rate": learning_rate,
+                }
+            )
+            tables["advantages"] += [
+                {"update": update, "bin_low": low, "bin_high": high, "count": count}
+                for low, high, count in ppo_math.histogram(
+                    advantages[rollouts.mask], HISTOGRAM_BIN * settings.reward_scale
+                )
+            ]
+            seconds = time.monotonic() - began
+            speed = int((rollouts.actions >= 0).sum()) / seconds
+            tables["timing"].append(
+                {"update": update, "seconds": seconds, "tokens_per_second": speed}
+            )
+
+            # Checkpoint and snapshot: all processes hold the same or a piece, the first one writes.
+            if update in keep:
+                policy = sharding.ordinary(actor.policy)
+                if accelerator.is_main_process:
+                    loading.save_checkpoint(policy, tokenizer, folder(work, update), dtype)
+            asked = time.monotonic()
+            due = accelerator.is_main_process and asked - last_snapshot > wait
+            asking = torch.tensor([told(), due], device=device).float()
+            stop, due = (accelerator.reduce(asking) > 0).tolist()
+            if stop or due:
+                save_snapshot(work, key, update, parameters, optimizer, tables)
+                last_snapshot = time.monotonic()
+                wait = max(SNAPSHOT_INTERVAL_S, (last_snapshot - asked) / SNAPSHOT_SHARE)
+            if stop:
+                accelerator.wait_for_everyone()
+                raise snapshots.stopped(f"update {update} of {keep[-1]}", work)
+
+    return PPORun(
+        sharding.ordinary(actor.policy),
+        pd.DataFrame(tables["metrics"]),
+        pd.DataFrame(tables["advantages"]),
+        pd.DataFrame(tables["timing"]),
+        {update: folder(work, update) for update in keep},
+    )
+
+
+def reply_weights(
+    tokenizer: PreTrainedTokenizerBase, reply: list[int], settings: Settings
+) -> list[float]:
+    """Weights of a reply's tokens in the log-probability of its turn (docs/deviations.md)."""
+    weights = [1.0] * len(reply)
+    if settings.reasoning_weight != 1:
+        # The shortest beginning of the reply whose text holds the marker ends in the formula.
+        first = bisect_left(
+            range(1, len(reply) + 1),
+            True,
+            key=lambda length: settings.formula_marker in str(tokenizer.decode(reply[:length])),
+        )
+        weights[:first] = [settings.reasoning_weight] * first
+    if settings.skip_first_token:
+        weights[0] = 0.0
+    return weights
+
+
+def make_accelerator(dtype: torch.dtype = torch.float32) -> Accelerator:
+    """Set up processes as `accelerate launch` says; else one process.
+
+    Args:
+        dtype: in which checkpoints are kept.
+    """
+    return Accelerator(
+        cpu=not on_gpu(),  # else several processes without a GPU would not find each other
+        mixed_precision="bf16" if in_bfloat16(dtype) else "no",
+        # The only buffers are constants; sending them at each forward is waste.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+
+
+def _refuse_deepspeed(accelerator: Accelerator) -> None:
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        raise UserError(
+            "accelerate: distributed_type DEEPSPEED holds the model and steps itself; PPO needs "
+            "both (allowed: fsdp2 to shard the model, or no sharding)"
+        )
+
+
+# --------------------------------------------------------------------------------------
+# Evaluation and gradients, in parts that bound memory
+
+
+class Behaviour(NamedTuple):
+    """What the policy that played says about all episodes; 0 where nothing was sampled.
+
+    Attributes:
+        log_probs: [N, T] of each sampled token.
+        start_log_probs: [N, T] of the same under the model that training started from.
+        entropy: [N, T] of the distribution of each sampled token.
+        action_log_probs: [N, A].
+        values: [N, A] before each action.
+    """
+
+    log_probs: Tensor
+    start_log_probs: Tensor
+    entropy: Tensor
+    action_log_probs: Tensor
+    values: Tensor
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    reference: PreTrainedModel,
+    rollouts: Rollouts,
+    settings: Settings,
+    accelerator: Accelerator,
+) -> Behaviour:
+    """Evaluate all episodes, each on one process, and gather the results on every process."""
+    everything = torch.arange(len(rollouts.tokens), device=accelerator.device)
+    mine, _ = share(everything, accelerator.num_processes, accelerator.process_index)
+    width, actions = rollouts.tokens.shape[1], rollouts.mask.shape[1]
+    parts = []
+    for rows in mine.split(settings.micro_batch_size):
+        batch = rollouts.select(rows)
+        log_probs, entropy, values = model(batch)
+        with accelerator.autocast():
+            start_log_probs, _, _ = evaluate_replies(reference, batch, settings.temperature)
+        action_log_probs = ppo_math.sum_by_action(
+            log_probs * batch.weights, batch.actions, batch.mask.shape[1]
+        )
+        by_token = [_widen(found, width) for found in (log_probs, start_log_probs, entropy)]
+        by_action = [_widen(found, actions) for found in (action_log_probs, values)]
+        parts.append(by_token + by_action)
+    columns = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Behaviour(*(accelerator.gather(column)[: len(everything)] for column in columns))
+
+
+def _widen(found: Tensor, width: int) -> Tensor:
+    return nn.functional.pad(found, (0, width - found.shape[1]))
+
+
+def accumulate_gradients(
+    model: nn.Module,
+    rollouts: Rollouts,
+    behaviour: Behaviour,
+    advantages: Tensor,
+    returns: Tensor,
+    rows: Tensor,
+    settings: Settings,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """Add the gradient of the loss of one minibatch, all processes together.
+
+    The loss is a mean over the minibatch's actions (its reply tokens, for entropy and KL),
+    wherever they are computed: neither the micro-batches nor the processes change it.
+
+    Args:
+        model: an `ActorCritic`, wrapped by Accelerate.
+        rollouts: all episodes.
+        behaviour: the policy that played them.
+        advantages: [N, A], normalised.
+        returns: [N, A].
+        rows: the minibatch, as rows of all these.
+        settings: coefficients and clips.
+        accelerator: that wrapped the model.
+
+    Returns:
+        `policy_loss`, `value_loss`, `ratio_mean`, `clip_share` and `ratio_max` of the minibatch.
+    """
+    processes = accelerator.num_processes
+    actions = rollouts.mask[rows].sum()
+    tokens = (rollouts.actions[rows] >= 0).sum()
+    mine, real = share(rows, processes, accelerator.process_index)
+    micro_batches = list(
+        zip(
+            mine.split(settings.micro_batch_size),
+            real.split(settings.micro_batch_size),
+            strict=True,
+        )
+    )
+    sums, ratio_max = torch.zeros(4, device=rows.device), torch.zeros(1, device=rows.device)
+    for number, (part, counts) in enumerate(micro_batches, start=1):
+        batch = rollouts.select(part)
+        width, count = batch.tokens.shape[1], batch.mask.shape[1]
+        mask = batch.mask & counts.unsqueeze(1)
+        replied = (batch.actions >= 0) & counts.unsqueeze(1)
+        # Processes exchange gradients once, with the last micro-batch; of sharded models with each,
+        # lest every process add up gradients of all weights.
+        exchange = number == len(micro_batches) or sharding.is_sharded(model)
+        with nullcontext() if exchange else accelerator.no_sync(model):
+            log_probs, entropy, values = model(batch)
+            action_log_probs = ppo_math.sum_by_action(
+                log_probs * batch.weights, batch.actions, count
+            )
+            ratios = (action_log_probs - behaviour.action_log_probs[part, :count]).exp()
+            policy_loss = ppo_math.policy_losses(
+                ratios, advantages[part, :count], settings.clip, settings.only_clipped_above
+            )
+            value_loss = ppo_math.value_losses(
+                values, behaviour.values[part, :count], returns[part, :count], settings.value_clip
+            )
+            kl = k3(log_probs, behaviour.start_log_probs[part, :width])
+            per_action = policy_loss + settings.value_coefficient * value_loss
+            per_token = settings.kl_coefficient * kl - settings.entropy_coefficient * entropy
+            loss = per_action[mask].sum() / actions + per_token[replied].sum() / tokens
+            # Gradients are averaged over processes, and are to be summed.
+            accelerator.backward(loss * processes)
+        with torch.no_grad():
+            held = ratios[mask]
+            clipped = ((held - 1).abs() > settings.clip).float()
+            quantities = (policy_loss[mask], value_loss[mask], held, clipped)
+            sums += torch.stack([quantity.sum() for quantity in quantities]) / actions
+            ratio_max = torch.maximum(ratio_max, (ratios * mask).max())
+    every = accelerator.gather(torch.cat([sums, ratio_max]).unsqueeze(0))
+    names = ("policy_loss", "value_loss", "ratio_mean", "clip_share", "ratio_max")
+    found = torch.cat([every[:, :4].sum(dim=0), every[:, 4:].amax(dim=0)])
+    return dict(zip(names, found.tolist(), strict=True))
+
+
+# --------------------------------------------------------------------------------------
+# Log
+
+
+def _of_behaviour(behaviour: Behaviour, returns: Tensor, rollouts: Rollouts) -> dict[str, float]:
+    replied, mask = rollouts.actions >= 0, rollouts.mask
+    kl = k3(behaviour.log_probs, behaviour.start_log_probs)
+    return {
+        "kl_to_start": kl[replied].mean().item(),
+        "entropy": behaviour.entropy[replied].mean().item(),
+        "explained_variance": ppo_math.explained_variance(behaviour.values[mask], returns[mask]),
+    }
+
+
+def _over_steps(steps: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {
+        name: max(values) if name == "ratio_max" else sum(values) / len(values)
+        for name in steps[0]
+        for values in [[step[name] for step in steps]]
+    }

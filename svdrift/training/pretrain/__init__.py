@@ -1,0 +1,1 @@
+"""Pretraining of a tiny model from nothing."""

@@ -1,0 +1,102 @@
+"""Pretraining of the tiny base model, in the order in which it happens.
+
+The model learns the skills of the game from short conversations; the loss is on the last
+reply of each. One process is enough for a model of this size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch.nn.utils import clip_grad_norm_
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from svdrift.models.chat import Turns
+from svdrift.models.loading import save_checkpoint
+from svdrift.models.losses import Example, pad, summed_loss, tokenise
+from svdrift.models.tiny import make_model, make_tokenizer
+from svdrift.scripting import Progress
+from svdrift.tasks import task_class
+from svdrift.training.pretrain.settings import Settings
+from svdrift.training.run import Run, Trained, folder
+
+BETAS = (0.9, 0.98)
+MAX_GRAD_NORM = 1.0
+
+
+def train(run: Run) -> Trained:
+    """Make a tiny model and train it on the skills of the task."""
+    assert run.skills is not None
+    settings: Settings = run.settings
+    torch.manual_seed(run.seed)
+    task = task_class(run.skills.name)
+    tokenizer = make_tokenizer(task.words)
+    model = make_model(len(tokenizer), settings.architecture).to(run.device)
+    examples = task.pretraining_examples(run.skills, settings.steps * settings.batch_size, run.seed)
+    losses = pretrain(model, tokenizer, examples, settings, run.progress)
+    save_checkpoint(model, tokenizer, folder(run.work, 0), run.dtype)
+    return Trained({0: folder(run.work, 0)}, {"losses": losses})
+
+
+def pretrain(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Turns],
+    settings: Settings,
+    progress: Progress,
+) -> pd.DataFrame:
+    """Train `model` in place on `conversations`, each seen once and in the given order.
+
+    Args:
+        conversations: `settings.steps * settings.batch_size` of them, ending with a reply.
+        progress: wraps the steps, as `tqdm` does.
+
+    Returns:
+        Columns `step` (1-based) and `train_loss` (nats per reply token), one row a step.
+    """
+    device = next(model.parameters()).device
+    examples = tokenise(tokenizer, conversations)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=BETAS)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: cosine_with_warmup(step, settings.warmup_steps, settings.steps)
+    )
+    model.train()
+    losses = []
+    for step in progress(range(settings.steps), settings.steps, "pretraining"):
+        batch = examples[step * settings.batch_size : (step + 1) * settings.batch_size]
+        reply_length = sum(len(tokens) - start for tokens, start in batch)
+        total = 0.0
+        for part in short_and_long(batch):
+            tokens, labels = pad(part)
+            # Padding stands on the right, where causal attention never looks.
+            logits = model(tokens.to(device), use_cache=False).logits
+            loss = summed_loss(logits, labels.to(device))
+            (loss / reply_length).backward()
+            total += loss.item()
+        clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(total / reply_length)
+    model.eval()
+    return pd.DataFrame({"step": range(1, settings.steps + 1), "train_loss": losses})
+
+
+def short_and_long(batch: Sequence[Example]) -> list[list[Example]]:
+    """The batch in two parts, single turns and retries apart, to save padding."""
+    ordered = sorted(batch, key=lambda example: len(example[0]))
+    middle = next(  # the retries, which hold three turns, are about twice as long as the rest
+        (i for i, example in enumerate(ordered) if len(example[0]) > 1.4 * len(ordered[0][0])),
+        len(ordered),
+    )
+    return [part for part in (ordered[:middle], ordered[middle:]) if part]
+
+
+def cosine_with_warmup(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak learning rate at a 0-based step: linear warm-up, then cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

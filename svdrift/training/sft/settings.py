@@ -1,0 +1,93 @@
+"""SFT: what the workflow knows of it, and its settings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from svdrift.training.method import Budget, Method, MethodSettings
+
+METHOD = Method(
+    label="SFT",
+    tables=("losses", "examples"),
+    sharding=frozenset({"none", "fsdp2", "zero2", "zero3"}),
+)
+
+
+class Settings(MethodSettings):
+    """Supervised fine-tuning on expert replies."""
+
+    UNTRACKED = frozenset({"micro_batch_size", "gradient_checkpointing"})
+
+    steps: int = Field(256, gt=0, description="Optimizer steps.")
+    batch_size: int = Field(64, gt=0, description="Sequences per step, over all processes.")
+    micro_batch_size: int = Field(
+        64, gt=0, description="Sequences per forward pass and process; bounds memory only."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Learning rate after warm-up: `constant` or `cosine`."
+    )
+    warmup_steps: int = Field(20, ge=0, description="Steps of linear warm-up.")
+    freeze_embeddings: bool = Field(
+        True,
+        description="Keep the embedding and the output head fixed. In a tiny model the values "
+        "that never occur as labels are otherwise unlearned in the head alone.",
+    )
+    gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
+    max_length: int = Field(1024, gt=0, description="Longest prompt and reply in tokens.")
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> Self:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"micro_batch_size: {self.micro_batch_size} does not divide "
+                f"batch_size {self.batch_size}"
+            )
+        return self
+
+    @property
+    def total(self) -> int:
+        """Number of optimizer steps."""
+        return self.steps
+
+    @property
+    def summary(self) -> str:
+        """What a run does, in a few words."""
+        return f"{self.steps} steps of {self.batch_size} at {self.learning_rate:g}"
+
+    @property
+    def budget(self) -> Budget:
+        """Its own counts, batch and learning rate."""
+        return Budget(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            decays=self.schedule == "cosine",
+            freeze_embeddings=self.freeze_embeddings,
+        )
+
+    def check_processes(self, processes: int) -> None:
+        """See the base class."""
+        if self.batch_size % processes:
+            raise ValueError(f"batch_size: {self.batch_size} is not divisible by {processes}")
+
+    @classmethod
+    def matching(cls, other: MethodSettings) -> dict[str, Any]:
+        """Counts, batch and learning rate of another stage, with no warm-up; not its loss."""
+        budget = other.budget
+        if budget is None:
+            raise ValueError("it has no samples or steps that could be matched")
+        return {
+            "steps": budget.steps,
+            "batch_size": budget.batch_size,
+            "micro_batch_size": math.gcd(
+                budget.batch_size, cls.model_fields["micro_batch_size"].default
+            ),
+            "learning_rate": budget.learning_rate,
+            "schedule": "cosine" if budget.decays else "constant",
+            "warmup_steps": 0,
+            "freeze_embeddings": budget.freeze_embeddings,
+        }

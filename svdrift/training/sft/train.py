@@ -1,0 +1,146 @@
+"""Supervised fine-tuning on expert replies, with TRL's trainer.
+
+Ours are only the kept checkpoints and the table of losses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from svdrift.models import loading
+from svdrift.models.chat import as_messages
+from svdrift.scripting import Progress
+from svdrift.tasks.base import demonstrations
+from svdrift.training import sharding, snapshots
+from svdrift.training.device import on_gpu
+from svdrift.training.parameters import freeze
+from svdrift.training.run import Run, Trained, folder
+from svdrift.training.sft.settings import Settings
+from svdrift.training.trainer import Keep, ShowProgress, common_arguments, quiet
+
+WINDOW = 4  # steps over which a row of losses is the mean
+
+
+def train(run: Run) -> Trained:
+    """Fine-tune the model in `run.start` on demonstrations of the problems; see `train_sft`."""
+    assert run.start is not None
+    assert run.task is not None
+    assert run.problems is not None
+    state = PartialState(cpu=not on_gpu())
+    with sharding.in_turn():
+        model = loading.load_model(run.start)
+        if sharding.wanted():
+            sharding.shard(model)
+    pairs = demonstrations(run.task, run.problems)
+    losses = train_sft(
+        model,
+        loading.load_tokenizer(run.start),
+        pairs,
+        run.settings,
+        keep=run.keep,
+        processes=state.num_processes,
+        seed=run.seed,
+        work=run.work,
+        progress=run.progress,
+        dtype=run.dtype,
+    )
+    examples = pd.DataFrame(pairs, columns=["prompt", "reply"])
+    return Trained(
+        {step: folder(run.work, step) for step in run.keep},
+        {"losses": losses, "examples": examples},
+    )
+
+
+def train_sft(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    demonstrations: Sequence[tuple[str, str]],
+    settings: Settings,
+    *,
+    keep: Sequence[int],
+    processes: int,
+    seed: int,
+    work: Path,
+    progress: Progress,
+    dtype: torch.dtype = torch.float32,
+) -> pd.DataFrame:
+    """Fine-tune `model` on (prompt, reply) pairs; the loss is on the reply.
+
+    A checkpoint is saved in `work` at each step in `keep`, and training ends at the last of them.
+    Which steps are kept changes no checkpoint. A snapshot is left in `work` at those steps and on
+    SIGTERM, from which a later call continues.
+
+    Args:
+        model: whole, or sharded by `svdrift.training.sharding`; trained in place.
+        processes: number of processes of this launch, between which batches are shared.
+        progress: wraps the steps, as `tqdm` does.
+        dtype: in which checkpoints are saved; training keeps the model's own.
+
+    Returns:
+        Columns `step` and `train_loss` (nats per reply token, mean over the last 4 steps).
+
+    Raises:
+        UserError: SIGTERM came, and a snapshot was kept.
+    """
+    quiet()
+    freeze(model, embeddings=settings.freeze_embeddings)
+    arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
+    sharding.let_accelerate_shard_on_cpu()
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=_dataset(demonstrations),
+        processing_class=tokenizer,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(ShowProgress(progress, "fine-tuning", keep[-1]))
+    kept = Keep(model, tokenizer, keep, work, dtype)
+    kept.trainer = trainer
+    trainer.add_callback(kept)
+    snapshots.train(trainer, work)
+    return _losses(trainer.state.log_history)
+
+
+def _arguments(
+    settings: Settings, *, processes: int, seed: int, work: Path, dtype: torch.dtype
+) -> SFTConfig:
+    per_process = settings.batch_size // processes
+    micro = math.gcd(per_process, settings.micro_batch_size)
+    return SFTConfig(
+        **common_arguments(work, seed, dtype, micro),
+        max_steps=settings.steps,
+        gradient_accumulation_steps=per_process // micro,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=("constant_with_warmup" if settings.schedule == "constant" else "cosine"),
+        warmup_steps=settings.warmup_steps,
+        max_length=settings.max_length,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        logging_steps=1,
+    )
+
+
+def _dataset(pairs: Sequence[tuple[str, str]]) -> Dataset:
+    """Pairs in TRL's conversational prompt-completion form."""
+    turns = [as_messages(pair) for pair in pairs]
+    return Dataset.from_dict(
+        {"prompt": [t[:1] for t in turns], "completion": [t[1:] for t in turns]}
+    )
+
+
+def _losses(log_history: list[dict[str, float]]) -> pd.DataFrame:
+    """Means over windows of steps. The trainer's own forget what was before a snapshot."""
+    logged = [entry["loss"] for entry in log_history if "loss" in entry]  # one a step
+    whole = len(logged) // WINDOW * WINDOW
+    means = np.array(logged[:whole]).reshape(-1, WINDOW).mean(axis=1)
+    steps = np.arange(1, len(means) + 1) * WINDOW
+    return pd.DataFrame({"step": steps, "train_loss": means})

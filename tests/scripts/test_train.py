@@ -1,0 +1,141 @@
+"""scripts/train.py: its command line, and what a run by a method of one's own leaves."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
+from svdrift.models.settings import ArchitectureSettings
+from svdrift.models.tiny import make_model, make_tokenizer
+from svdrift.scripting import content_hash
+from svdrift.tasks import task_class
+
+ROOT = Path(__file__).parents[2]
+STEADY = str(Path(__file__).parent / "steady.py")
+TASK = '{"name": "tests/tasks/toy_task.py"}'
+
+
+def run_script(*arguments):
+    return subprocess.run(
+        [sys.executable, "scripts/train.py", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A model to start from, and problems to learn from."""
+    work = tmp_path_factory.mktemp("given")
+    tokenizer = make_tokenizer(task_class("tests/tasks/toy_task.py").words)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16}
+    model = make_model(len(tokenizer), ArchitectureSettings(**shape))
+    save_checkpoint(model, tokenizer, work / "start")
+    pd.DataFrame({"a": [1, 2], "b": [3, 5]}).to_parquet(work / "problems.parquet")
+    return work
+
+
+def arguments(given, out, **changed):
+    """The command line of a run that is all right, but for what is `changed`; None leaves out."""
+    plain = {
+        "method": STEADY,
+        "task": TASK,
+        "start": given / "start",
+        "problems": given / "problems.parquet",
+        "models": f"{out}/models/{{step}}",
+        "tables": f"{out}/{{table}}.parquet",
+        "work": out / "work",
+        "keep": ["1", "3"],
+    }
+    return [
+        word
+        for name, value in (plain | changed).items()
+        if value is not None
+        for word in (f"--{name}", *(value if isinstance(value, list) else [value]))
+    ]
+
+
+def test_help_names_the_arguments_with_and_without_a_method():
+    without, with_one = run_script("--help"), run_script("--method", "ppo", "--help")
+    assert without.returncode == with_one.returncode == 0, without.stderr + with_one.stderr
+    for option in ("--method", "--task", "--keep", "--models", "--work"):
+        assert option in without.stdout
+    assert "--settings" not in without.stdout
+    assert "--settings" in with_one.stdout
+
+
+def test_a_method_of_ones_own_leaves_checkpoints_tables_and_provenance(given, tmp_path):
+    settings = '{"change": 0.25}'
+    done = run_script(*arguments(given, tmp_path, settings=settings, seed="7"))
+    assert done.returncode == 0, done.stderr
+    start = load_model(given / "start").state_dict()
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["1", "3"]
+    for step in (1, 3):
+        folder = tmp_path / "models" / str(step)
+        for name, weight in load_model(folder).state_dict().items():
+            torch.testing.assert_close(weight, start[name] + 0.25 * step)
+        assert load_tokenizer(folder).get_vocab() == load_tokenizer(given / "start").get_vocab()
+        noted = json.loads((folder / "provenance.json").read_text())
+        assert noted["seed"] == 7
+        assert noted["inputs"]["start"]["sha256"] == content_hash(given / "start")
+        assert noted["inputs"].keys() == {"start", "problems"}
+        assert noted["settings"]["method"] == STEADY
+        assert noted["settings"]["settings"] == {"steps": 4, "change": 0.25}
+        assert noted["settings"]["longest_reply"] == 0  # a note of the method
+    assert list(pd.read_parquet(tmp_path / "moves.parquet")["step"]) == [1, 2, 3]
+    examples = pd.read_parquet(tmp_path / "examples.parquet")
+    assert examples.to_dict("list") == {"prompt": ["1 plus 3", "2 plus 5"], "reply": ["4", "7"]}
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"settings": '{"changes": 1}'}, "--settings: "),
+        ({"settings": '{"steps": 0}'}, "steps"),
+        ({"settings": "steps"}, "--settings: not a JSON object"),
+        ({"method": "pqo"}, "'pqo' is unknown (allowed: grpo, import_model, ppo, pretrain, sft,"),
+        ({"method": "no/such.py"}, "no/such.py: no such file"),
+        ({"task": '{"name": "chess"}'}, "'chess' is unknown"),
+        ({"start": None}, "--start: steady change needs it"),
+        ({"problems": None}, "--problems: steady change needs it"),
+        ({"task": None}, "--task: steady change needs it"),
+        ({"keep": ["3", "1"]}, "--keep: [3, 1] are not rising steps"),
+        ({"keep": ["5"]}, "(allowed: 0 to 4)"),
+        ({"models": "models"}, "must hold {step}"),
+        ({"start": Path("nowhere")}, "nowhere: no such file or folder"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_line(given, tmp_path, changed, message):
+    done = run_script(*arguments(given, tmp_path, **changed))
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert (done.stderr.count("\n"), done.stderr[:7]) == (1, "error: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_imported_model_is_links_and_leaves_what_is_there(given, tmp_path):
+    kept = tmp_path / "model" / "thesis.txt"
+    kept.parent.mkdir()
+    kept.write_text("years of work")
+    changed = {"method": "import_model", "task": None, "start": None, "problems": None}
+    changed |= {"keep": ["0"], "models": kept.parent, "tables": None}
+    settings = json.dumps({"source": str(given / "start")})
+    done = run_script(*arguments(given, tmp_path, settings=settings, **changed))
+    assert done.returncode == 0, done.stderr
+    assert kept.read_text() == "years of work"
+    weights = kept.parent / "model.safetensors"
+    assert weights.readlink() == given / "start" / "model.safetensors"
+    noted = json.loads((kept.parent / "provenance.json").read_text())
+    assert noted["inputs"]["model"]["path"] == str(given / "start")
+    assert noted["settings"]["commit"] is None

@@ -1,0 +1,51 @@
+"""Overlays are laid over the default study as Snakemake lays them."""
+
+import copy
+
+import pytest
+from snakemake.utils import update_config
+
+from svdrift.errors import UserError
+from svdrift.study.overlays import laid_over, read_config
+
+CONFIG = {"study": "a", "stages": {"sft": {"steps": 4, "keep": [1, 2]}, "ppo": {"on": "x"}}}
+
+
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        {},
+        {"stages": {"sft": {"keep": [3]}}},
+        {"stages": {"ppo": None, "new": {"method": "sft"}}},
+        {"stages": {"ppo": {"on": {"mix": {"x": 1}}}}},
+        {"study": {"a": 1}},
+        {"stages": None},
+        {"empty": {}},
+    ],
+)
+def test_it_does_what_snakemake_does(overlay):
+    expected, before = copy.deepcopy(CONFIG), copy.deepcopy(CONFIG)
+    update_config(expected, overlay)
+    assert laid_over(CONFIG, overlay) == expected
+    assert before == CONFIG
+
+
+def test_files_are_read(tmp_path):
+    (tmp_path / "config.yaml").write_text("study: a\nstages: {sft: {steps: 4}}\n")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    base = tmp_path / "config.yaml"
+    assert read_config(None, base) == read_config(tmp_path / "empty.yaml", base)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: {", "wrong.yaml: not YAML: "), ("[1]", "wrong.yaml: must hold settings by name, not a")],
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "wrong.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_config(None, tmp_path / "wrong.yaml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="no such file"):
+        read_config(tmp_path / "missing.yaml", tmp_path / "missing.yaml")

@@ -1,0 +1,273 @@
+"""A whole study: what its settings decide together, and mistakes refused in one line."""
+
+import pytest
+
+from svdrift.errors import UserError
+from svdrift.study.overlays import read_config
+from svdrift.study.settings import read_settings
+from svdrift.training.ppo.settings import PAPER_PPO
+from svdrift.training.ppo.settings import Settings as PPOSettings
+from tests.study.studies import DEFAULT, ROOT, study
+
+NO_RL = {
+    "stages": {"ppo": None, "continued": None, "wide": None},
+    "story": {"rl": None, "controls": [], "moderate": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"sfft": {}}, "unknown key 'sfft'"),
+        ({"stories": {}}, "unknown key 'stories', did you mean"),
+        (
+            {"stages": {"sft": {"learning_rat": 1e-3}}},
+            "unknown key 'stages.sft.learning_rat', did you mean 'learning_rate'?",
+        ),
+        ({"stages": {"ppo": None}}, "stages.continued.matches: there is no stage 'ppo'"),
+        (
+            {"stages": {"ppo": None, "continued": None, "wide": None}},
+            "story.rl: there is no stage 'ppo'",
+        ),
+        ({"task": {"id_rul": "tens"}}, "unknown key 'task.id_rul', did you mean 'id_rule'?"),
+        ({"task": {"target": "x"}}, "key 'task.target' should be a valid integer"),
+        (
+            {"task": {"id_rule": "tenz"}},
+            "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)",
+        ),
+        (
+            {"task": {"ood_rules": ["tens"]}},
+            "task.ood_rules: must give the face cards other values",
+        ),
+        ({"task": {"rules": {"a": [1, 2]}}}, "task.rules.a"),
+        ({"task": {"name": "chess"}}, "task.name: 'chess' is unknown (allowed: general_points"),
+        ({"task": {"prompt_style": "paper"}}, "task.max_reply_tokens: 18 cuts off every reply"),
+        ({"task": {"hands": {"files": {"practice": "x.csv"}}}}, "'practice' is not a test split"),
+        (
+            {"stages": {"sft": {"batch_size": 10, "micro_batch_size": 4}}},
+            "stages.sft.micro_batch_size: 4 does not divide batch_size 10",
+        ),
+        (
+            {"stages": {"base": {"architecture": {"heads": 5}}}},
+            "stages.base.architecture.heads: 5 does not divide hidden_size",
+        ),
+        ({"seeds": [1, 1]}, "seeds: holds one value twice"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [-1]}, "seeds"),
+        ({"study": "My Study"}, "study"),
+        (
+            {"stages": {"base": {"method": "import_model", "source": "x"}}},
+            "task: holds out 0.2 of its problems from pretraining",
+        ),
+        ({"spectra": {"patterns": {"q": "("}}}, "spectra.patterns.q: '(': missing )"),
+        ({"spectra": {"patterns": {"a/b": "x"}}}, "'a/b' is no name of a module"),
+        ({"spectra": {"shares": [0.5, 0]}}, "spectra.shares: of the rank, above 0"),
+        (
+            {"spectra": {"pairs": [["base", "sft-4"]]}},
+            "spectra.pairs: 'sft-4' is not a reference to a checkpoint (allowed: base, sft@64,",
+        ),
+        ({"spectra": {"pairs": [["base", "sft@7"]]}}, "spectra.pairs: sft@7: step 7 is not kept"),
+        (
+            {"spectra": {"pairs": [["base", "last"], ["base", "last"]]}},
+            "spectra.pairs: holds two of one name: base-to-last",
+        ),
+        ({"comparisons": [["ppo@end", "base"]]}, "comparisons: ppo@end: ppo has several starts"),
+        (
+            {"recovery": {"interventions": [{"kind": "values", "top": []}]}},
+            "recovery.interventions: top: an empty list leaves nothing to do",
+        ),
+        (
+            {"recovery": {"repairs": [{"target": "grpo@end", "anchor": "anchor"}]}},
+            "recovery.repairs: there is no stage 'grpo'",
+        ),
+        (
+            {"recovery": {"interventions": [{"kind": "reset", "modules": ["q", "head"]}]}},
+            "reset-q_head of last-with-anchor: 'head' is no module of the layers (allowed: q, k,",
+        ),
+        (
+            {"stages": {"base": {"architecture": {"layers": 2}}}},
+            "layers: the block (0.25, 0.5) holds none of 2 layers",
+        ),
+        ({"compute": {"processes": 3}}, "compute.processes: stages.sft."),
+        ({"compute": {"gpus": 1, "processes": 2}}, "2 processes with 1 GPUs"),
+        (
+            {"compute": {"resources": {"train_sfd": {"mem_mb": 1}}}},
+            "compute.resources: 'train_sfd' is no rule whose jobs grow with the model (allowed: "
+            "train_base, train_sft,",
+        ),
+        (
+            {"compute": {"resources": {"train_sft": {"mem": 1}}}},
+            "unknown key 'compute.resources.train_sft.mem', did you mean 'mem_mb'?",
+        ),
+        (
+            {"compute": {"gpus": 2, "processes": 2, "sharding": "zero3"}} | NO_RL,
+            "model.dtype: 'float32' is not what compute.sharding 'zero3' saves",
+        ),
+        (
+            {
+                "compute": {"gpus": 2, "processes": 2, "sharding": "zero3"},
+                "model": {"dtype": "bfloat16"},
+            },
+            "compute.sharding: 'zero3' cannot train stages.ppo by PPO (allowed: fsdp2, none)",
+        ),
+        (
+            {"evaluation": {"multi_try_splits": ["practice"]}},
+            "evaluation.multi_try_splits: 'practice' is not evaluated (allowed: demonstrated,",
+        ),
+        ({"generation": {"backend": "vllm"}}, "generation.backend: 'vllm' needs a GPU"),
+        (
+            {"stages": {"wide": {"on": {"on": "practice", "rule": "nines"}}}},
+            "stages.wide.on: rule: 'nines' is not a rule (allowed: tens, faces)",
+        ),
+        (
+            {"stages": {"wide": {"on": {"on": "practice", "suits": 4}}}},
+            "stages.wide.on: 'suits' cannot vary (allowed: rule, target)",
+        ),
+        (
+            {
+                "data": {
+                    "hard": {"on": "turned", "target": 12},
+                    "turned": {"on": "practice", "rule": "faces"},
+                }
+            },
+            "data.hard: 'turned' is not a split of the task, whose rules could vary",
+        ),
+    ],
+)
+def test_a_wrong_key_is_refused_in_one_line(config, message):
+    with pytest.raises(UserError) as caught:
+        study(config)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("config: ")
+    assert "\n" not in str(caught.value)
+
+
+STUDIES = [
+    path for path in sorted((ROOT / "experiments").rglob("*.yaml")) if "sweeps" not in path.parts
+]
+
+
+@pytest.mark.parametrize("overlay", STUDIES, ids=str)
+def test_every_experiment_is_valid_and_has_its_own_name(overlay):
+    assert read_settings(read_config(overlay, DEFAULT)).study == overlay.stem
+
+
+def test_paper_preset_gives_the_published_values_unless_a_key_is_given():
+    paper = PPOSettings.model_validate({"preset": "paper", "updates": 7})
+    assert paper.updates == 7
+    assert all(getattr(paper, key) == PAPER_PPO[key] for key in PAPER_PPO if key != "updates")
+
+
+SMALL = {
+    "stages": {
+        "sft": {"keep": [4, 16], "steps": 16},
+        "ppo": {"from": ["sft@4", "sft@16"], "keep": []},
+        "wide": {"from": "sft@4"},
+    },
+    "story": {"moderate": "sft@4"},
+}
+
+
+def test_standard_pairs_repairs_and_comparisons():
+    small = study(SMALL)
+    assert small.pairs == {
+        "base-to-sft-4": ("base", "sft-4"),
+        "base-to-sft-16": ("base", "sft-16"),
+        "anchor-to-last": ("anchor", "sft-16"),
+        "sft-4-to-sft-4.ppo-60": ("sft-4", "sft-4.ppo-60"),
+        "sft-16-to-sft-16.ppo-60": ("sft-16", "sft-16.ppo-60"),
+    }
+    repairs = {name: repair[:2] for name, repair in small.repairs.items()}
+    assert repairs == {
+        "last-with-anchor": ("sft-16", "anchor"),
+        "sft-4.ppo-60-with-sft-4": ("sft-4.ppo-60", "sft-4"),
+        "sft-4-with-anchor": ("sft-4", "anchor"),
+    }
+    assert small.compared == (
+        ("sft-4.ppo-60", "sft-4"),
+        ("sft-4.ppo-60", "sft-4.continued-120"),
+        ("sft-4.ppo-60", "sft-4.wide-120"),
+        ("sft-16.ppo-60", "sft-16"),
+        ("sft-16.ppo-60", "sft-16.continued-120"),
+    )
+
+
+def test_a_moderate_start_that_is_the_last_checkpoint_is_repaired_once():
+    late = study(SMALL | {"story": {"moderate": "sft@16"}})
+    assert list(late.repairs) == ["last-with-anchor", "sft-16.ppo-60-with-sft-16"]
+
+
+def test_a_study_without_rl():
+    without = study(NO_RL)
+    assert list(without.repairs) == ["last-with-anchor"]
+    assert without.compared == ()
+    assert without.update_starts == ()
+    assert [name for name in without.pairs if name.startswith("sft-")] == []
+
+
+def test_an_empty_grid_switches_repairs_off():
+    side = study({"recovery": {"side_interventions": []}})
+    assert list(side.repairs) == ["last-with-anchor"]
+    assert study({"recovery": {"interventions": [], "side_interventions": []}}).repairs == {}
+
+
+def test_repairs_pairs_and_comparisons_of_ones_own():
+    grid = [{"kind": "values", "top": [0.5, 1]}]
+    repair = {"target": "sft@16", "anchor": "base"}
+    other = {"target": "last", "anchor": "base", "interventions": grid}
+    own = study(
+        {
+            "recovery": {"repairs": [repair, other]},
+            "comparisons": [["ppo@40 of sft@64", "wide@end"]],
+            "spectra": {"pairs": [["sft@16", "ppo@end of sft@16"], ["anchor", "sft@end"]]},
+        }
+    )
+    assert own.repairs["last-with-base"][:2] == ("sft-256", "base")
+    assert [one.id for one in own.repairs["last-with-base"].interventions] == [
+        "values-top0.5",
+        "values-top1",
+    ]
+    assert len(own.repairs["sft-16-with-base"].interventions) > 10
+    assert own.compared == (("sft-64.ppo-40", "sft-64.wide-120"),)
+    assert own.pairs == {
+        "sft-16-to-sft-16.ppo-60": ("sft-16", "sft-16.ppo-60"),
+        "anchor-to-sft-256": ("anchor", "sft-256"),
+    }
+    none = study({"recovery": {"repairs": []}, "spectra": {"pairs": []}})
+    assert none.repairs == none.pairs == {}
+
+
+def test_data_that_a_checkpoint_makes():
+    replies = {"replies_of": "ppo@end of sft@64", "on": "practice"}
+    redistil = {"method": "sft", "from": "base", "on": replies, "keep": [64]}
+    deeper = {"method": "ppo", "from": "redistil@64", "on": "practice"}
+    found = study({"stages": {"redistil": redistil, "ppo2": deeper}})
+    assert found.asked == {"redistil": "sft-64.ppo-60"}
+    assert found.graph.stages["redistil"].data == "redistil"
+    assert "redistil-64.ppo2-60" in found.checkpoints
+    assert found.resolved_story == study().resolved_story.model_copy(
+        update={"labels": found.resolved_story.labels}
+    )
+
+
+def test_playing_takes_the_rules_of_all_problems_that_are_mixed():
+    data = {
+        "both": {"mix": {"practice": 0.5, "turned": 0.5}},
+        "turned": {"on": "practice", "rule": "faces"},
+    }
+    found = study({"data": data})
+    assert set(found.play_settings("practice")["rules"]) == {"tens"}
+    assert set(found.play_settings("turned")["rules"]) == {"faces"}
+    assert set(found.play_settings("both")["rules"]) == {"tens", "faces"}
+
+
+def test_yaml_may_read_the_key_on_as_true():
+    found = study({"stages": {"wide": {True: "demonstrations"}}})
+    assert found.graph.stages["wide"].data == "demonstrations"
+
+
+def test_settings_survive_json():
+    found = study()
+    again = type(found).model_validate_json(found.model_dump_json())
+    assert again == found
+    assert again.checkpoints == found.checkpoints

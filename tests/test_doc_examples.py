@@ -1,0 +1,114 @@
+"""The examples in the documents are right: studies are valid, the method trains, the kind repairs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from svdrift.models.loading import load_model, save_checkpoint
+from svdrift.models.settings import ArchitectureSettings
+from svdrift.models.tiny import make_model, make_tokenizer
+from svdrift.recovery.mixing import changed
+from svdrift.spectra.decomposition import Factors
+from svdrift.study.overlays import laid_over, read_yaml
+from svdrift.study.settings import read_settings
+from svdrift.tasks import load_settings as load_task
+from svdrift.tasks import make_task, task_class
+from svdrift.training.method import load_settings
+from svdrift.training.run import Run, load_train
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The blocks of a language in a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+STUDIES = [
+    pytest.param(text, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, text in enumerate(blocks(page, "yaml"))
+    if "study" in yaml.safe_load(text)
+]
+
+
+@pytest.fixture
+def examples(tmp_path, monkeypatch):
+    """A folder with the files that the guide to extensions writes."""
+    for text in blocks(ROOT / "docs/extending.md", "python"):
+        name = re.match(r"# (mine/\S+)\n", text)
+        if name:
+            (tmp_path / name[1]).parent.mkdir(exist_ok=True)
+            (tmp_path / name[1]).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("text", STUDIES)
+def test_studies_are_valid(text, examples):
+    overlay = yaml.safe_load(text)
+    for setting, values in overlay.pop("sweep", {}).items():
+        for key in reversed(setting.split(".")):
+            values = {key: values[0] if isinstance(values, list) else values}
+        overlay = laid_over(overlay, values)
+    settings = read_settings(laid_over(read_yaml(ROOT / "config.yaml"), overlay))
+    assert settings.study == overlay["study"]
+
+
+def test_the_readme_shows_the_default_study():
+    shown = read_settings(yaml.safe_load(blocks(ROOT / "README.md", "yaml")[0]))
+    default = read_settings(read_yaml(ROOT / "config.yaml"))
+    assert shown.graph.checkpoints == default.graph.checkpoints
+    assert [stage.settings for stage in shown.graph] == [stage.settings for stage in default.graph]
+    assert shown.story == default.story
+
+
+def test_the_method_trains(examples):
+    """And its loss falls; with gamma 0 it starts from the loss of plain SFT."""
+    task_settings = load_task("general_points").Settings()
+    dealing = task_settings.deal("demonstrations")
+    problems = task_class("general_points").make_split("demonstrations", dealing, 64, 0, {})
+    task = make_task(task_settings.play("demonstrations"))
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer(task.words)
+    architecture = ArchitectureSettings(hidden_size=16, layers=1, heads=2, intermediate_size=16)
+    save_checkpoint(make_model(len(tokenizer), architecture), tokenizer, examples / "base")
+    method, settings = load_settings("mine/focal.py")
+    trained = load_train("mine/focal.py")(
+        Run(
+            start=examples / "base",
+            task=task,
+            skills=None,
+            problems=problems,
+            settings=settings(steps=40, learning_rate=1e-2, gamma=0.0),
+            keep=(2, 40),
+            seed=0,
+            work=examples / "work",
+            key="",
+            dtype=torch.float32,
+            max_reply_tokens=18,
+            generate=None,
+            progress=lambda steps, *_: steps,
+            device="cpu",
+        )
+    )
+    assert set(trained.tables) == set(method.tables)
+    loss = trained.tables["losses"]["train_loss"]
+    assert loss.iloc[0] == pytest.approx(torch.log(torch.tensor(float(len(tokenizer)))), abs=0.5)
+    assert loss.iloc[-5:].mean() < 0.7 * loss.iloc[0]
+    kept = {step: load_model(folder) for step, folder in trained.checkpoints.items()}
+    assert set(kept) == {2, 40}
+
+
+def test_the_kind_replaces_left_directions_alone(examples):
+    rng = torch.Generator().manual_seed(0)
+    old, new = (torch.randn(6, 4, generator=rng) for _ in range(2))
+    target, anchor = (Factors(*torch.linalg.svd(w, full_matrices=False)) for w in (old, new))
+    repaired = changed(old, target, anchor, "mine/left.py", rng)
+    torch.testing.assert_close(repaired, anchor.U @ torch.diag(target.S) @ target.Vh)

@@ -1,0 +1,67 @@
+"""Chains of stages of every kind, wired by configuration alone, run from end to end at pico size."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.workflow.test_reruns import jobs
+
+pytestmark = pytest.mark.workflow
+
+SMALL_RL = {"updates": 2, "episodes": 8, "minibatch_size": 8, "epochs": 1}
+SMALL_SFT = {"steps": 4, "batch_size": 4, "micro_batch_size": 4}
+
+# Each ablation: what makes it small, and checkpoints that its study must have evaluated.
+ABLATIONS = {
+    "grpo": ({"grpo": SMALL_RL | {"group_size": 4}}, ["sft-64.grpo-2", "sft-64.ppo-2"]),
+    "cycles": (
+        {"sft2": SMALL_SFT, "ppo2": SMALL_RL},
+        ["sft-64.ppo-2.sft2-4", "sft-64.ppo-2.sft2-4.ppo2-2"],
+    ),
+    # A model of this size solves nothing, so replies are not verified here.
+    "redistillation": ({"redistil": SMALL_SFT | {"on": {"verified": False}}}, ["redistil-4"]),
+    "rejection-sampling": ({"rejection": {"on": {"verified": False}}}, ["sft-64.rejection-2"]),
+    "curriculum": (
+        {"first": SMALL_RL, "second": SMALL_RL},
+        ["sft-64.first-2", "sft-64.first-2.second-2"],
+    ),
+    "middling": (
+        {"middling": {"on": {"pass_rate": {"samples": 2, "at_least": 0.0}}}},
+        ["sft-64.middling-2"],
+    ),
+    "two-rules": ({"both": SMALL_SFT | {"keep": [2]}}, ["both-2", "both-4"]),
+    "third-rule": ({}, ["sft-64.ppo-2"]),
+}
+COMPARED = {"two-rules": [["both@end", "sft@end"]]}  # its own step 64 is not kept here
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_runs(snakemake, clone, name):
+    stages, expected = ABLATIONS[name]
+    small = {"study": f"pico-{name}", "stages": stages}
+    if name in COMPARED:
+        small["comparisons"] = COMPARED[name]
+    (clone / "small.yaml").write_text(yaml.safe_dump(small))
+    tables = f"results/pico-{name}/tables"
+    targets = (f"{tables}/accuracy.parquet", f"{tables}/comparisons.parquet")
+    figure = f"results/pico-{name}/figures/stages_overview.png"
+    files = ("tests/workflow/pico.yaml", f"experiments/ablations/{name}.yaml", "small.yaml")
+    if name == "cycles":  # its pairs of spectra are for the real size
+        (clone / "spectra.yaml").write_text("spectra: {pairs: []}")
+        files += ("spectra.yaml",)
+    done = snakemake("--cores", "2", "--configfile", *files, "--", *targets, figure)
+    assert done.returncode == 0, (done.stderr + done.stdout)[-5000:]
+    accuracy = pd.read_parquet(clone / tables / "accuracy.parquet")
+    assert {"base", "sft-16", "sft-64", *expected} <= set(accuracy["checkpoint"])
+    shifts = {"id", "ood", "odd"} if name == "third-rule" else {"id", "ood"}
+    assert set(accuracy.loc[accuracy["role"] == "test", "shift"]) == shifts
+    compared = pd.read_parquet(clone / tables / "comparisons.parquet")
+    assert compared["difference"].between(-1, 1).all()
+    plan = snakemake("-n", "--configfile", *files, "--", *targets, figure)
+    assert jobs(plan.stdout + plan.stderr) == {}, plan.stdout[-2000:]
+
+
+def test_every_ablation_is_short(clone):
+    for name in ABLATIONS:
+        text = (clone / f"experiments/ablations/{name}.yaml").read_text()
+        assert len(text.splitlines()) <= 16, name

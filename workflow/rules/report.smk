@@ -1,0 +1,186 @@
+"""Figures, findings with verdicts, and the report that shows them."""
+
+from shlex import quote
+
+PATH, RL = "3. Supervised fine-tuning", "4. Reinforcement learning"
+WEIGHTS, RECOVERY = "5. Spectra", "6. Recovery"
+PUBLISHED_CURVE = "svdrift/reference/llama_ood_by_checkpoint.csv"
+PUBLISHED_STAGES = "svdrift/reference/accuracy_by_stage.csv"
+PUBLISHED_VALUES = "svdrift/reference/singular_value_control.csv"
+
+
+def of(*tables, **files):
+    """The arguments of a figure: tables of the study by their names, and other files."""
+    return {table: f"{TABLES}/{table}.parquet" for table in tables} | files
+
+
+# Every figure: its chapter in the report, and the tables that its `draw` takes.
+PLOTS = {
+    "stages_overview": (PATH, of("accuracy")),
+    "accuracy_by_step": (PATH, of("accuracy", published=PUBLISHED_CURVE)),
+    "loss_by_step": (PATH, of("losses", "objectives")),
+    "faults_by_step": (PATH, of("accuracy")),
+}
+if STORY.rl:
+    PLOTS |= {
+        "recovery_window": (RL, of("accuracy", published=PUBLISHED_CURVE)),
+        "rl_effect": (RL, of("comparisons")),
+        "stages": (RL, of("accuracy", "anchors", published=PUBLISHED_STAGES)),
+    }
+    if "advantages" in COLLECTED:  # a method without a value model has none
+        PLOTS["advantages"] = (RL, of("advantages"))
+    if any(len(kept) > 1 for kept in STORY.rl.kept.values()):  # the way there was evaluated
+        PLOTS["rl_progress"] = (RL, of("accuracy"))
+        PLOTS["objectives"] = (RL, of("objectives"))
+if STUDY.pairs:
+    PLOTS |= {
+        "spectrum_change": (WEIGHTS, of("drift", "matrices", "value_changes", "spectrum")),
+        "rotation_by_rank": (WEIGHTS, of("drift", "matrices")),
+        "rotation_by_position": (WEIGHTS, of("drift", "matrices")),
+        "rotation_heatmap": (WEIGHTS, of("drift", "matrices")),
+    }
+if STUDY.update_starts:
+    PLOTS["rl_update"] = (WEIGHTS, of("updates"))
+if STUDY.repairs:
+    PLOTS |= {
+        "recovery_by_rank": (RECOVERY, of("recovery", published=PUBLISHED_VALUES)),
+        "recovery_by_layers": (RECOVERY, of("recovery")),
+        "recovery_frontier": (RECOVERY, of("recovery")),
+        "recovery_effect": (RECOVERY, {"effect": f"{TABLES}/recovery_effect.parquet"}),
+    }
+
+
+WITHOUT_STORY = {"recovery_by_rank", "recovery_by_layers", "recovery_effect"}
+
+
+def story_of(figure):
+    """What a figure's `draw` takes of the story; the overview shows every stage."""
+    if figure in WITHOUT_STORY:
+        return ""
+    return f"--story {quote((STORY if figure == 'stages_overview' else ROLES).model_dump_json())}"
+
+
+def arguments(values):
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+for figure, (chapter, tables) in PLOTS.items():
+
+    rule:
+        name:
+            f"plot_{figure}"
+        input:
+            **tables,
+        output:
+            png=report(
+                f"{FIGURES}/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category=chapter,
+                labels={"figure": figure.replace("_", " ")},
+            ),
+            pdf=f"{FIGURES}/{figure}.pdf",
+            csv=f"{FIGURES}/{figure}.csv",
+        log:
+            f"{LOGS}/plot_{figure}.log",
+        benchmark:
+            f"{BENCHMARKS}/plot_{figure}.tsv"
+        group:
+            "figures"
+        resources:
+            **needs(),
+        params:
+            **code("scripts/plot.py", f"svdrift/figures/{figure}.py"),
+            figure=figure,
+            tables=arguments(tables),
+            story=story_of(figure),
+        shell:
+            logged(
+                "python scripts/plot.py {params.figure} {params.tables} {params.story}"
+                " --out {output.png}"
+            )
+
+
+rule figures:
+    input:
+        expand(FIGURES + "/{figure}.{kind}", figure=PLOTS, kind=["png", "pdf", "csv"]),
+
+
+# The tables that findings are computed from, by the option that takes them.
+EVIDENCE = {
+    "contrasts": "contrasts",
+    "accuracy": "accuracy",
+    **({"comparisons": "comparisons"} if STUDY.compared and STORY.rl else {}),
+    **({"drift": "drift"} if STUDY.pairs else {}),
+    **({"recovery-effect": "recovery_effect"} if STUDY.repairs else {}),
+}
+
+
+rule summarise_findings:
+    """Statements with estimates, intervals and verdicts, from tables alone."""
+    input:
+        expand(TABLES + "/{table}.parquet", table=EVIDENCE.values()),
+        PUBLISHED_CURVE,
+        PUBLISHED_STAGES,
+    output:
+        findings=TABLES + "/findings.csv",
+        page=report(
+            RESULTS + "/findings.html",
+            caption="../report/findings.rst",
+            category="1. Findings",
+            labels={"table": "findings with verdicts"},
+        ),
+    log:
+        LOGS + "/summarise_findings.log",
+    benchmark:
+        BENCHMARKS + "/summarise_findings.tsv"
+    localrule: True
+    resources:
+        **needs(),
+    params:
+        **code("scripts/summarise_findings.py"),
+        tables=" ".join(
+            f"--{option} {TABLES}/{table}.parquet" for option, table in EVIDENCE.items()
+        ),
+        story=ROLES.model_dump_json(),
+        study=STUDY.study,
+    shell:
+        logged(
+            "python scripts/summarise_findings.py {params.tables} --story {params.story:q}"
+            " --study {params.study} --findings {output.findings} --page {output.page}"
+        )
+
+
+rule write_report:
+    """The findings, then every figure with its caption, as Markdown beside PNGs."""
+    input:
+        findings=TABLES + "/findings.csv",
+        tables=expand(TABLES + "/{table}.parquet", table=EVIDENCE.values()),
+        figures=expand(FIGURES + "/{figure}.png", figure=PLOTS),
+        captions=expand("workflow/report/{figure}.rst", figure=PLOTS),
+    output:
+        directory(RESULTS + "/report"),
+    log:
+        LOGS + "/write_report.log",
+    benchmark:
+        BENCHMARKS + "/write_report.tsv"
+    localrule: True
+    resources:
+        **needs(),
+    params:
+        **code("scripts/write_report.py"),
+        chapters=json.dumps({figure: chapter for figure, (chapter, *_) in PLOTS.items()}),
+        study=STUDY.study,
+        made_of=config["made_of"],
+    shell:
+        logged(
+            "python scripts/write_report.py --findings {input.findings} --tables {input.tables}"
+            " --figures {input.figures}"
+            " --captions {input.captions} --chapters {params.chapters:q} --study {params.study}"
+            " --made-of {params.made_of:q} --out {output}"
+        )
+
+
+rule findings:
+    input:
+        rules.summarise_findings.output,
+        rules.write_report.output,

@@ -1,0 +1,168 @@
+"""A rule for each stage, which trains from each of its starts, and one that keeps its checkpoints."""
+
+import yaml
+
+# How training is launched decides how it rounds. Which of the files is taken is a resource.
+LAUNCH = hashlib.sha256(
+    repr(
+        [yaml.safe_load(file.read_text()) for file in sorted(Path("workflow/accelerate").iterdir())]
+    ).encode()
+).hexdigest()[:16]
+
+
+def method_file(stage):
+    return plugins.files("svdrift.training", stage.method, "train")
+
+
+def train_parameters(stage):
+    """All that decides what a run of the stage computes, its inputs aside."""
+    record = stage.record
+    runs = generating if record.plays else code
+    uses = TASK if record.learns_from != "nothing" else ()
+    found = {
+        **runs("scripts/train.py", *method_file(stage), *uses),
+        "method": stage.method,
+        "settings": as_json(stage.settings),
+        "dtype": STUDY.model.dtype,
+        "max_reply_tokens": STUDY.task.max_reply_tokens if record.plays else 0,
+    }
+    if record.learns_from == "problems":
+        found["task"] = playing(stage.data)
+    if record.learns_from == "skills":
+        found["skills"] = as_json(STUDY.task.skills)
+    if record.launched:
+        found["launch"] = LAUNCH
+    return found
+
+
+def train_command(stage):
+    """The command that trains up to the last of the steps in `resources.keep`."""
+    record = stage.record
+    return (
+        (ACCELERATE if record.launched else "python ")
+        + "scripts/train.py --method {params.method:q}"
+        + " --settings {params.settings:q} {resources.settings:q}"
+        + (
+            " --task {params.task:q} --problems {input.problems}"
+            * (record.learns_from == "problems")
+        )
+        + (" --skills {params.skills:q}" * (record.learns_from == "skills"))
+        + (" --start {input.start}" * record.starts)
+        + (GENERATION + " --max-reply-tokens {params.max_reply_tokens}" if record.plays else "")
+        + " --seed {wildcards.seed} --dtype {params.dtype} --device {resources.device}"
+        + " --keep {resources.keep} --work {resources.work}"
+    )
+
+
+def start_of(stage, run):
+    start = stage.runs[run]
+    return [] if start is None else f"{SEED}/models/{start}"
+
+
+def steps_of(stage, run):
+    start = stage.runs[run]
+    return " ".join(str(checkpoint.step) for checkpoint in stage.kept(start))
+
+
+def run_of(checkpoint):
+    return Checkpoint.parse(checkpoint).run
+
+
+def stage_rules(stage):
+    """The two rules of a stage. A function, so that their shell commands keep their own stage."""
+
+    rule:
+        name:
+            f"train_{stage.name}"
+        input:
+            start=lambda wildcards: start_of(stage, wildcards.run),
+            problems=f"{SEED}/problems/{stage.data}.parquet" if stage.data else [],
+            files=list(map(str, stage.settings.files)),
+        output:
+            **{table: f"{SEED}/training/{{run}}/{table}.parquet" for table in stage.record.tables},
+            models=directory(SEED + "/training/{run}/models"),
+        log:
+            LOGS + "/seed-{seed}/train/{run}.log",
+        benchmark:
+            BENCHMARKS + "/seed-{seed}/train/{run}.tsv"
+        wildcard_constraints:
+            run=matching(stage.runs),
+        priority: 1  # most other jobs wait for training
+        localrule: stage.settings.needs_network  # compute nodes may have none
+        threads: stage.settings.threads or STUDY.compute.threads
+        resources:
+            **needs(
+                f"train_{stage.name}",
+                mem_mb=4000,
+                runtime=stage.record.runtime,
+                **(TRAINING if stage.record.launched else {"gpus": GPU}),
+            ),
+            keep=lambda wildcards: steps_of(stage, wildcards.run),
+            settings=untracked(stage.settings),
+            generation=untracked(STUDY.generation),
+            work=filled(SEED + "/snapshots/{run}"),
+        params:
+            **train_parameters(stage),
+        shell:
+            # The run's name decides nothing; what is kept does, for the store.
+            (reuse if stage.record.stored else logged)(
+                train_command(stage)
+                + " --models {output.models}/{{step}}"
+                + " --tables $(dirname {output.models})/{{table}}.parquet"
+                * bool(stage.record.tables)
+            )
+
+    rule:
+        name:
+            f"keep_{stage.name}"
+        input:
+            models=lambda wildcards: f"{SEED}/training/{run_of(wildcards.checkpoint)}/models",
+            start=lambda wildcards: start_of(stage, run_of(wildcards.checkpoint)),
+            problems=f"{SEED}/problems/{stage.data}.parquet" if stage.data else [],
+        output:
+            directory(SEED + "/models/{checkpoint}"),
+        log:
+            LOGS + "/seed-{seed}/keep/{checkpoint}.log",
+        benchmark:
+            BENCHMARKS + "/seed-{seed}/keep/{checkpoint}.tsv"
+        wildcard_constraints:
+            checkpoint=matching(map(str, stage.checkpoints)),
+        localrule: True  # makes links
+        threads: stage.settings.threads or STUDY.compute.threads
+        resources:
+            **needs(
+                mem_mb=4000,
+                runtime=60,
+                **(TRAINING if stage.record.launched else {}),
+            ),
+            keep=lambda wildcards: Checkpoint.parse(wildcards.checkpoint).step,
+            here="yes" if workflow.local_exec else "no",
+            settings=untracked(stage.settings),
+            generation=untracked(STUDY.generation),
+            work=filled(SEED + "/snapshots/{checkpoint}"),
+        params:
+            **train_parameters(stage),
+        shell:
+            # As links; as copies where the file system has none. A step that the run did not keep,
+            # because it was added later, is trained up to, but not on a cluster's log-in node.
+            "kept={input.models}/{resources.keep}; if test -d $kept; then "
+            + logged("cp --recursive --link $kept {output}")
+            + " || "
+            + logged("cp --recursive --no-target-directory $kept {output}")
+            + '; elif test {resources.here} = no; then echo "error: {wildcards.checkpoint}: its run'
+            " did not keep this step; run it again: snakemake --profile slurm --forcerun"
+            f' train_{stage.name} ..." | tee {{log}} >&2; exit 2; else '
+            + reuse(
+                train_command(stage) + " --models {output}",
+                inputs="{input.start} {input.problems}",
+            )
+            + "; fi"
+
+
+for stage in STUDY.graph:
+    stage_rules(stage)
+
+
+rule models:
+    input:
+        expand(SEED + "/models/{checkpoint}", seed=STUDY.seeds, checkpoint=STUDY.checkpoints),
