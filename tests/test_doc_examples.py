@@ -1,4 +1,4 @@
-"""The examples in the documents are right: studies are valid, the method trains, the kind repairs."""
+"""The examples in the documents are right: studies are valid, method and kind do what they say."""
 
 from __future__ import annotations
 

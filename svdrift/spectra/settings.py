@@ -10,10 +10,9 @@ from pydantic import Field, model_validator
 from svdrift.section import Section
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 
-LAST = "last"  # the last SFT checkpoint
 CHECKPOINTS = (
-    "Checkpoints are named by their ids (`base`, `sft-64`, `ppo-from-64`), or `anchor` (the OOD "
-    "peak of SFT, chosen on the selection hands) and `last` (the last of SFT)."
+    "Checkpoints are referred to as in `stages` (`base`, `sft@64`, `ppo@end of sft@64`), or by "
+    "`anchor` (the OOD peak of the story's path, by selection problems) and `last` (its end)."
 )
 
 
@@ -28,7 +27,7 @@ class SpectraSettings(Section):
     pairs: Literal["standard"] | tuple[tuple[str, str], ...] = Field(
         "standard",
         description=f"Pairs [before, after] whose drift is measured. {CHECKPOINTS} `standard`: "
-        "base to every SFT checkpoint, anchor to last, and each start of RL to its result.",
+        "base to every checkpoint of the path, anchor to last, and each start of RL to its result.",
     )
     shares: tuple[float, ...] = Field(
         (0.1, 0.25, 0.5),

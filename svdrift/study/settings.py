@@ -152,7 +152,11 @@ class Settings(Section):
 
     def _check_stage(self, stage: Stage) -> None:
         if not stage.record.launched:
-            if self.task.held_out and stage.record.learns_from == "nothing":
+            if (
+                self.task.held_out
+                and not stage.record.starts
+                and stage.record.learns_from == "nothing"
+            ):
                 raise UserError(
                     f"task: holds out {self.task.held_out:g} of its problems from pretraining, and "
                     f"nobody knows what the model of stages.{stage.name} was pretrained on; set "

@@ -52,9 +52,9 @@ from svdrift.figures.aggregate import (
     summary,
     trajectories,
 )
-from svdrift.spectra.moved import moved
 from svdrift.figures.style import ALARM, Drawing, save
 from svdrift.reference import published
+from svdrift.spectra.moved import moved
 from svdrift.story import Story
 from tests.figures.figure_tables import (
     GRPO_STORY,

@@ -89,9 +89,11 @@ def test_rl_from_named_starts_against_each_control(seeds: int) -> None:
     assert len(found) == 3 * 2 + 1 + 2  # its start and the matched control, from each
     row = effect.query("start == 'sft-1024' and stage_b == 'continued' and shift == 'ood'")
     row = row[(row["subset"] == "all") & (row["seed"].isna() | (seeds == 1))]
-    (more,) = [f for f in found if "from the long" in f.statement and "more SFT" in f.statement]
+    (more,) = [
+        f for f in found if "from the long start" in f.statement and "more SFT" in f.statement
+    ]
     assert more.estimate == pytest.approx(100 * row["difference"].item())
-    assert more.statement == ("PPO from the long start (sft-1024) ends above more SFT, OOD")
+    assert more.statement == "PPO from the long start (sft-1024) ends above more SFT, OOD"
     assert [f.verdict for f in found[-3:]] == ["holds", "holds", "fails"]
     assert "85 %" in found[-3].published
     assert found[-1].statement == (

@@ -19,8 +19,8 @@ from transformers import (
 )
 
 from svdrift.models.loading import save_checkpoint
-from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.models.settings import ArchitectureSettings
+from svdrift.models.tiny import make_model, make_tokenizer
 
 WORDS = ["10", "11", "J", "Q", "K", "J=", "+", "(", ")", "="]
 PICO = ArchitectureSettings(hidden_size=16, layers=2, heads=2, intermediate_size=24, positions=96)

@@ -11,27 +11,9 @@ from svdrift.errors import UserError
 RESULT, CONTROL = "sft-8.ppo-60", "sft-8.continued-60"
 PAIRS = [[RESULT, "sft-8"], [RESULT, CONTROL]]
 COLUMNS = [
-    "seed",
-    "a",
-    "b",
-    "stage_a",
-    "stage_b",
-    "start",
-    "split",
-    "role",
-    "shift",
-    "subset",
-    "n",
-    "groups",
-    "value_a",
-    "value_b",
-    "difference",
-    "low",
-    "high",
-    "only_a",
-    "only_b",
-    "p_mcnemar",
-    "p_clustered",
+    *("seed", "a", "b", "stage_a", "stage_b", "start", "split", "role", "shift", "subset"),
+    *("n", "groups", "value_a", "value_b", "difference", "low", "high"),
+    *("only_a", "only_b", "p_mcnemar", "p_clustered"),
 ]
 
 

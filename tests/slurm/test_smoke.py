@@ -26,7 +26,7 @@ ON_GPUS = {
 ON_CPUS = {
     "make_problems": 10,
     "summarise_task": 10,
-    "check_problems": CHECKMIN,
+    "check_problems": 10,
     "compare_checkpoints": 20,
     "measure_contrasts": 20,
     "measure_recovery": 20,

@@ -142,7 +142,10 @@ def test_deepspeed_is_for_sft_and_its_second_stage_for_grpo():
     half = {"dtype": "bfloat16"}
     by_grpo = {"stages": {"ppo": {"method": "grpo"}}, "model": half}
     study({"compute": zero} | by_grpo)
-    stages = {"base": {"method": "pretrain"}, "sft": {"method": "sft", "from": "base", "on": "demonstrations"}}
+    stages = {
+        "base": {"method": "pretrain"},
+        "sft": {"method": "sft", "from": "base", "on": "demonstrations"},
+    }
     sft_alone = {"stages": stages, "story": {"path": "sft"}}
     for sharding in ("zero2", "zero3"):
         read_settings(sft_alone | {"compute": zero | {"sharding": sharding}, "model": half})

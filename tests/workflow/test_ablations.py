@@ -1,4 +1,4 @@
-"""Chains of stages of every kind, wired by configuration alone, run from end to end at pico size."""
+"""Chains of stages of every kind, wired by configuration alone, run at pico size."""
 
 import pandas as pd
 import pytest

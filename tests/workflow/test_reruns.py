@@ -29,7 +29,9 @@ def jobs(said: str) -> Jobs:
     Without `all`, and `configuration`, which follows every setting.
     """
     rows = re.findall(r"^(\w+) +(\d+)$", said.split("Job stats:")[-1], re.M)
-    return {rule: int(count) for rule, count in rows if rule not in ("all", "configuration", "total")}
+    return {
+        rule: int(count) for rule, count in rows if rule not in ("all", "configuration", "total")
+    }
 
 
 def once(*names: str) -> Jobs:
@@ -179,7 +181,11 @@ ROWS = [
         "stages: {ppo: {learning_rate: 2.0e-4}}",
     ),
     Row("PPO's clip", PPO | AFTER_PPO, "stages: {ppo: {clip: 0.3}}"),
-    Row("SFT's learning rate", {"train_sft": 1} | AFTER_SFT, "stages: {sft: {learning_rate: 2.0e-3}}"),
+    Row(
+        "SFT's learning rate",
+        {"train_sft": 1} | AFTER_SFT,
+        "stages: {sft: {learning_rate: 2.0e-3}}",
+    ),
     Row(
         "one more SFT checkpoint",
         {"keep_sft": 1, "evaluate": 1, "decompose": 1}
@@ -222,7 +228,8 @@ ROWS = [
     Row(
         "the OOD rule",
         {"make_problems": 2, "check_problems": 1} | EVALUATIONS | {"recover": 6},
-        "task: {ood_rules: [odd], rules: {tens: [10, 10, 10], faces: [11, 12, 13], odd: [7, 9, 11]}}",
+        "task: {ood_rules: [odd], "
+        "rules: {tens: [10, 10, 10], faces: [11, 12, 13], odd: [7, 9, 11]}}",
     ),
     Row(
         "hands of one's own",
@@ -329,7 +336,11 @@ ROWS = [
     ),
     Row("PPO", PPO | AFTER_PPO, change=edited("svdrift/training/ppo/train.py")),
     Row("a method that no stage has", {}, change=edited("svdrift/training/grpo/train.py")),
-    Row("SFT", {"train_sft": 1} | CONTROLS | AFTER_SFT, change=edited("svdrift/training/sft/train.py")),
+    Row(
+        "SFT",
+        {"train_sft": 1} | CONTROLS | AFTER_SFT,
+        change=edited("svdrift/training/sft/train.py"),
+    ),
     Row(
         "statistics", EVALUATIONS | {"recover": 6}, change=edited("svdrift/evaluation/accuracy.py")
     ),

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -131,7 +130,10 @@ def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
 @pytest.mark.parametrize(
     ("overlay", "message"),
     [
-        ("stages: {sft: {learning_rte: 0.1}}", "stages.sft: unknown key 'learning_rte', did you mean"),
+        (
+            "stages: {sft: {learning_rte: 0.1}}",
+            "stages.sft: unknown key 'learning_rte', did you mean",
+        ),
         ("task: {id_rule: tenz}", "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)"),
         ("stages: {sft: {keep: [4, 99]}}", "stages.sft.keep: step 99 is not between 1 and 16"),
         ("stages: {ppo: null}", "there is no stage 'ppo'"),

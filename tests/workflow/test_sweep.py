@@ -58,7 +58,9 @@ def test_table_and_figure_hold_every_point(sweep):
     assert set(table["stages.sft.learning_rate"]) == {0.001, 0.01}
     for point, part in zip(POINTS, (0.001, 0.01), strict=True):
         own = pd.read_parquet(sweep.parent / point / "tables/accuracy.parquet")
-        rows = table[table["stages.sft.learning_rate"] == part].drop(columns="stages.sft.learning_rate")
+        rows = table[table["stages.sft.learning_rate"] == part].drop(
+            columns="stages.sft.learning_rate"
+        )
         pd.testing.assert_frame_equal(rows.reset_index(drop=True), own)
     assert len(pd.read_csv(sweep / "tables/sweep.csv")) == len(table)
     assert (sweep / "figures/sweep.png").stat().st_size > 10_000
@@ -86,7 +88,9 @@ def test_a_point_that_is_wrong_stops_the_sweep_in_one_line(snakemake, clone):
     assert refused.returncode != 0
     said = [line for line in (refused.stdout + refused.stderr).splitlines() if "error" in line]
     assert len(said) == 1, refused.stderr
-    assert said[0].startswith("error: sweep: at stages.sft.steps = 8: config: stages.sft.keep: step 256")
+    assert said[0].startswith(
+        "error: sweep: at stages.sft.steps = 8: config: stages.sft.keep: step 256"
+    )
     assert not (clone / "results/wrong").exists()
 
 
