@@ -34,7 +34,8 @@ def train(run: Run) -> Trained:
     torch.manual_seed(run.seed)
     task = task_class(run.skills.name)
     tokenizer = make_tokenizer(task.words)
-    model = make_model(len(tokenizer), settings.architecture).to(run.device)
+    model = make_model(len(tokenizer), settings.architecture)
+    model.to(run.device)  # type: ignore[arg-type]  # its wrapper hides `self` from mypy
     examples = task.pretraining_examples(run.skills, settings.steps * settings.batch_size, run.seed)
     losses = pretrain(model, tokenizer, examples, settings, run.progress)
     save_checkpoint(model, tokenizer, folder(run.work, 0), run.dtype)
