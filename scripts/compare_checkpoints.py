@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from svdrift.checkpoints import labels
+from svdrift.checkpoints import Checkpoint
 from svdrift.errors import UserError
 from svdrift.evaluation.accuracy import by_subset
 from svdrift.evaluation.comparisons import (
@@ -55,9 +55,10 @@ def compare(episodes: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.Data
             tables.append(paired_difference_table(ours, theirs).assign(seed=seed))
         if len(tables) > 1:
             tables.append(_over_seeds(of[a], of[b]))
-        first, second = labels(a), labels(b)
-        stages = {"stage_a": first["stage"], "stage_b": second["stage"]}
-        rows.append(pd.concat(tables).assign(a=a, b=b, **stages, start=first["start"]))
+        first, second = Checkpoint.parse(a), Checkpoint.parse(b)
+        stages = {"stage_a": first.stage, "stage_b": second.stage}
+        start = "" if first.start is None else str(first.start)
+        rows.append(pd.concat(tables).assign(a=a, b=b, **stages, start=start))
     table = pd.concat(rows, ignore_index=True)
     names = ["seed", "a", "b", "stage_a", "stage_b", "start"]
     rest = [column for column in table if column not in [*names, "seeds"]]

@@ -8,9 +8,9 @@ import pandas as pd
 
 from svdrift.scripting import run, settings_argument
 from svdrift.spectra.decomposition import Decomposed, FactorStore, decompose_checkpoint
-from svdrift.spectra.drift import matrix_rows, spectrum_rows
 from svdrift.spectra.matrices import Weights
 from svdrift.spectra.settings import SpectraSettings
+from svdrift.spectra.tables import matrix_rows, spectrum_rows
 
 
 def main() -> None:

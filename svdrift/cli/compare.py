@@ -29,10 +29,11 @@ from svdrift.spectra.comparison import (
     signed_degrees,
 )
 from svdrift.spectra.decomposition import Decomposed
-from svdrift.spectra.drift import drift_rows, matrix_rows
+from svdrift.spectra.drift import drift_rows
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
 from svdrift.spectra.settings import SpectraSettings
+from svdrift.spectra.tables import matrix_rows
 
 DEFAULTS = SpectraSettings()
 INSIDE = tuple(module for module in DEFAULT_PATTERNS if module not in (EMBEDDING, HEAD))

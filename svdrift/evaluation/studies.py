@@ -164,7 +164,7 @@ def study_differences(
     ids = [list(dict.fromkeys(table["checkpoint"])) for table in (a, b)]
     splits = [split for split in dict.fromkeys(a["split"]) if split in paired]
     rows: list[dict[str, object]] = []
-    for name, (id_a, id_b) in counterparts(*ids, parts).items():
+    for name, (id_a, id_b) in counterparts(ids[0], ids[1], parts).items():
         for split in splits:
             if (id_a, split) not in mine or (id_b, split) not in other:
                 continue

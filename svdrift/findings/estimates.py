@@ -194,8 +194,12 @@ def _over_seeds(
     bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate:
     """Mean of seeds' values, with an interval from their errors and, if several, their spread."""
-    found = values.to_numpy(dtype=float)
-    half = half_width_over_seeds(found, errors) if len(found) > 1 else Z * float(errors[0])
+    found = np.asarray(values, dtype=float)
+    half = (
+        half_width_over_seeds(found, np.asarray(errors, dtype=float))
+        if len(found) > 1
+        else Z * float(errors[0])
+    )
     average = float(found.mean())
     return Estimate(
         estimate=average,

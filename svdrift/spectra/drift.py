@@ -1,4 +1,4 @@
-"""Tables of spectra and of what moved between checkpoints. One tidy row per number.
+"""Tables of what moved between checkpoints. One tidy row per number.
 
 Every table has `layer` (empty outside the layers) and `module`. Angles are in degrees. The caller
 adds the columns that name the checkpoints.
@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -50,14 +49,12 @@ from svdrift.spectra.decomposition import (
 from svdrift.spectra.matrices import Matrix
 from svdrift.spectra.nulls import (
     Excess,
-    fit_random,
     generator,
-    has_even_lengths,
     isotropic_update,
-    law_values,
     minus_null,
     unrelated_pair,
 )
+from svdrift.spectra.tables import label, per_rank, with_nullable_layer
 
 
 class Region(NamedTuple):
@@ -74,47 +71,6 @@ Measured = dict[Region, float]
 
 
 # --------------------------------------------------------------------------------------
-# One checkpoint
-
-
-def spectrum_rows(factors: FactorStore) -> pd.DataFrame:
-    """One row per singular value: `index` (0 is the largest), `position` = (index + 1/2) / r,
-    `value`, and `law`, the value that a random matrix of that shape and norm would have there.
-    """  # noqa: D205
-    tables = []
-    for matrix in factors.matrices.values():
-        values = factors.singular_values(matrix.key)
-        sigma = fit_random(values, matrix.shape).sigma
-        tables.append(_per_rank(matrix, value=values, law=law_values(sigma, matrix.shape)))
-    return _with_nullable_layer(pd.concat(tables, ignore_index=True))
-
-
-def matrix_rows(checkpoint: Decomposed) -> pd.DataFrame:
-    """One row per matrix: its size, and null (a), whether it looks freshly initialised.
-
-    Columns: `rows`, `columns`, `rank`, `frobenius_norm`, `spectral_norm`, `stable_rank` (their
-    squared ratio), `sigma`, `distance`, `edge_ratio`, `follows_law` (see `RandomFit`), and
-    `looks_random`: its spectrum follows the law, and rows and columns have even lengths.
-    """
-    rows = []
-    for matrix in checkpoint.factors.matrices.values():
-        values = checkpoint.factors.singular_values(matrix.key).double()
-        fit = fit_random(values, matrix.shape)
-        frobenius, spectral = values.norm().item(), values[0].item()
-        rows.append(
-            {
-                **_label(matrix),
-                "frobenius_norm": frobenius,
-                "spectral_norm": spectral,
-                "stable_rank": (frobenius / spectral) ** 2 if spectral else math.nan,
-                **fit._asdict(),
-                "looks_random": fit.follows_law and has_even_lengths(checkpoint.weight(matrix.key)),
-            }
-        )
-    return _with_nullable_layer(pd.DataFrame(rows))
-
-
-# --------------------------------------------------------------------------------------
 # Two checkpoints
 
 
@@ -128,7 +84,7 @@ def value_change_rows(anchor: FactorStore, target: FactorStore) -> pd.DataFrame:
         before, after = anchor.singular_values(key), target.singular_values(key)
         change = after - before
         tables.append(
-            _per_rank(
+            per_rank(
                 matrix,
                 value_before=before,
                 value_after=after,
@@ -136,7 +92,7 @@ def value_change_rows(anchor: FactorStore, target: FactorStore) -> pd.DataFrame:
                 relative_change=change / before,
             )
         )
-    return _with_nullable_layer(pd.concat(tables, ignore_index=True))
+    return with_nullable_layer(pd.concat(tables, ignore_index=True))
 
 
 def drift_rows(
@@ -203,7 +159,7 @@ def drift_rows(
         tables += _compared(
             matrix, observed, unrelated[matrix.shape], isotropic, _gaps(before.S, spectral)
         )
-    return _with_nullable_layer(pd.DataFrame(tables))
+    return with_nullable_layer(pd.DataFrame(tables))
 
 
 # --------------------------------------------------------------------------------------
@@ -264,7 +220,7 @@ def update_rows(
             observed = dict.fromkeys(unrelated[matrix.shape][0], math.nan)
         tables += _compared(matrix, observed, unrelated[matrix.shape], [], lambda _: math.nan)
         tables += _projection_rows(matrix, one, two)
-    return _with_nullable_layer(pd.DataFrame(tables))
+    return with_nullable_layer(pd.DataFrame(tables))
 
 
 def _projection_rows(matrix: Matrix, one: Tensor, two: Tensor) -> list[dict[str, object]]:
@@ -416,7 +372,7 @@ def _row(
     matrix: Matrix, region: Region, value: float, random: Excess, isotropic: Excess, gap: float
 ) -> dict[str, object]:
     return {
-        **_label(matrix),
+        **label(matrix),
         "measure": region.measure,
         "side": region.side,
         "region": region.region,
@@ -437,24 +393,3 @@ def _null_columns(name: str, excess: Excess) -> dict[str, float]:
         f"minus_{name}_low": excess.low,
         f"minus_{name}_high": excess.high,
     }
-
-
-def _label(matrix: Matrix) -> dict[str, object]:
-    return {
-        "layer": matrix.layer,
-        "module": matrix.module,
-        "rows": matrix.shape[0],
-        "columns": matrix.shape[1],
-        "rank": matrix.rank,
-    }
-
-
-def _per_rank(matrix: Matrix, **columns: Tensor | np.ndarray) -> pd.DataFrame:
-    index = np.arange(matrix.rank)
-    table = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
-    labels = {"layer": matrix.layer, "module": matrix.module, "index": index}
-    return pd.DataFrame({**labels, "position": (index + 0.5) / matrix.rank, **table})
-
-
-def _with_nullable_layer(table: pd.DataFrame) -> pd.DataFrame:
-    return table.astype({"layer": "Int64"})

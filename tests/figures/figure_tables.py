@@ -11,21 +11,16 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save_file
-from svdrift.recovery.settings import RecoverySettings
 
 from svdrift.checkpoints import Checkpoint, labels
 from svdrift.evaluation.accuracy import wilson_interval
 from svdrift.recovery.grid import expand
 from svdrift.recovery.interventions import Intervention
+from svdrift.recovery.settings import RecoverySettings
 from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
-from svdrift.spectra.drift import (
-    drift_rows,
-    matrix_rows,
-    spectrum_rows,
-    update_rows,
-    value_change_rows,
-)
+from svdrift.spectra.drift import drift_rows, update_rows, value_change_rows
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
+from svdrift.spectra.tables import matrix_rows, spectrum_rows
 from svdrift.story import Role, Story
 
 STEPS = (0, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -33,7 +33,8 @@ def study(seeds):
     variants, checkpoints = [], []
     for seed in range(seeds):
         for name in ("values-top1", "directions-top1"):
-            played = episodes(seed, name, intervention=name, **repair)
+            kind = name.partition("-")[0]
+            played = episodes(seed, name, intervention=name, kind=kind, **repair)
             variants.append(played.drop(columns="checkpoint"))
         for name in ("sft-8", "sft-16"):
             again = episodes(seed, name).assign(try_number=2, solved=True)  # only first tries count
@@ -44,6 +45,7 @@ def study(seeds):
 def test_effects_are_paired_with_the_target():
     effects = measure_effects(*study(1)).set_index("intervention")
     assert list(effects["difference"]) == [0, 15 / 40]
+    assert list(effects["kind"]) == ["values", "directions"]
     assert list(effects["recovered"]) == pytest.approx([0, 0.75], abs=1e-12)
     row = effects.loc["directions-top1"]
     assert 0 < row["low"] < 15 / 40 < row["high"]
