@@ -34,6 +34,7 @@ from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.spectra.tables import matrix_rows
+from svdrift.story import Story
 
 DEFAULTS = SpectraSettings()
 INSIDE = tuple(module for module in DEFAULT_PATTERNS if module not in (EMBEDDING, HEAD))
@@ -201,4 +202,5 @@ def _draw(path: Path, drift: pd.DataFrame, spectra: dict[str, pd.DataFrame]) -> 
 
     matrices = pd.concat(table.assign(checkpoint=name, seed=0) for name, table in spectra.items())
     drift = drift.assign(pair="anchor-to-target", before="anchor", after="target", seed=0)
-    style.save(rotation_heatmap.draw(drift, matrices), path)
+    story = Story(path=("anchor", "target"), path_label="", labels={})
+    style.save(rotation_heatmap.draw(drift, matrices, story), path)

@@ -28,6 +28,7 @@ from matplotlib.ticker import (
 P = ParamSpec("P")
 
 COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column paper, and both
+LEGEND_WIDTH = 19.0  # characters of a legend to an inch
 
 # Okabe and Ito's palette, distinguishable with any common colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -132,12 +133,18 @@ def panels(
 
 
 def legend(figure: Figure, panels: Sequence[Axes] | None = None, columns: int = 4) -> None:
-    """One legend above all panels, of every distinct label in `panels` (all if none are given)."""
+    """One legend above all panels, of every distinct label in `panels` (all if none are given).
+
+    It has fewer than `columns` where labels are too long for the figure's width.
+    """
     found: dict[str, Any] = {}
     for axes in figure.axes if panels is None else panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    figure.legend(list(found.values()), list(found), loc="outside upper left", ncols=columns)
+    longest = max(map(len, found), default=0)
+    room = int(LEGEND_WIDTH * figure.get_figwidth() / (longest + 8))  # 8: the handle and its gap
+    fit = max(1, min(columns, room))
+    figure.legend(list(found.values()), list(found), loc="outside upper left", ncols=fit)
 
 
 def curve(

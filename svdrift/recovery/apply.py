@@ -57,7 +57,7 @@ def _new_tensors(
     device: torch.device | str,
 ) -> Iterator[tuple[str, Tensor]]:
     require_same_matrices(target, anchor)
-    blend = None if intervention.ranked else kinds.load(intervention.kind).blend
+    kind = kinds.load(intervention.kind)
     share = 1.0 if intervention.weight is None else intervention.weight
     for key in _chosen(target, intervention):
         matrix, weight = target.factors.matrices[key], target.weight(key)
@@ -66,7 +66,7 @@ def _new_tensors(
         if intervention.full_rank_reset and full:
             new = anchor.weight(key).to(weight.dtype)
         elif not intervention.ranked:
-            new = blend(weight, anchor.weight(key), share)
+            new = kind.blend(weight, anchor.weight(key), share)
         else:
             some = None if full else ranks
             new = changed(
@@ -87,7 +87,7 @@ def _new_tensors(
                 f"{anchor.weights.folder}: {name} has shape {tuple(new.shape)}, "
                 f"in {target.weights.folder} {tuple(old.shape)}"
             )
-        yield name, blend(old, new, share) if old.is_floating_point() else old
+        yield name, kind.blend(old, new, share) if old.is_floating_point() else old
 
 
 @contextmanager

@@ -98,6 +98,14 @@ AFTER_PPO = (  # two runs, of which one has an intermediate checkpoint, and the 
     | AFTER_RECOVER
     | CONTRASTS
 )
+# Every figure but three, contrasts and claims read the story.
+OF_STORY = (
+    OF_ACCURACY
+    | OF_OBJECTIVES
+    | OF_DRIFT
+    | plots("rl_effect", "advantages", "rl_update", "recovery_frontier")
+    | CONTRASTS
+)
 PPO = {"train_ppo": 2, "train_demonstrated": 1}
 CONTROLS = {"train_continued": 2, "train_wide": 1, "keep_continued": 2, "keep_wide": 1} | OF_LOSSES
 AFTER_SFT = (
@@ -193,7 +201,8 @@ ROWS = [
         | once("choose_anchor")
         | AFTER_ANCHOR
         | AFTER_EVALUATE
-        | {"measure_drift": 2},
+        | {"measure_drift": 2}
+        | OF_STORY,
         "stages: {sft: {keep: [4, 8, 12, 16]}}",
     ),
     Row("steps of pretraining", BASE | OF_LOSSES | AFTER_BASE, "stages: {base: {steps: 61}}"),
@@ -281,12 +290,13 @@ ROWS = [
         | AFTER_EVALUATE
         | OF_EFFECT
         | AFTER_DRIFT
-        | AFTER_UPDATES,
+        | AFTER_UPDATES
+        | OF_STORY,
         "stages: {ppo: {from: [sft@4, sft@8, sft@16]}}",
     ),
     Row(
         "a stage removed",
-        AFTER_EVALUATE | OF_EFFECT | OF_LOSSES | CONTRASTS,
+        AFTER_EVALUATE | OF_EFFECT | OF_LOSSES | CONTRASTS | OF_STORY,
         "stages: {wide: null}\nstory: {controls: [continued, demonstrated]}",
     ),
     Row(
@@ -296,7 +306,11 @@ ROWS = [
     ),
     Row(
         "a control added",
-        {"train_wide": 1, "keep_wide": 1, "evaluate": 1} | AFTER_EVALUATE | OF_EFFECT | OF_LOSSES,
+        {"train_wide": 1, "keep_wide": 1, "evaluate": 1}
+        | AFTER_EVALUATE
+        | OF_EFFECT
+        | OF_LOSSES
+        | OF_STORY,
         "stages: {wide: {from: [sft@4, sft@16]}}",
     ),
     Row("processes", {}, "compute: {processes: 2, threads: 2}"),
