@@ -35,14 +35,14 @@ def download(model: HubModel) -> Path:
         )
     except GatedRepoError as error:
         raise UserError(
-            f"model.source: {model.repository} is gated: accept its licence on the hub and log in "
+            f"source: {model.repository} is gated: accept its licence on the hub and log in "
             f"(hf auth login): {one_line(error)}"
         ) from error
     except LocalEntryNotFoundError as error:
         raise UserError(
-            f"model.source: {model.repository} is not in the cache, and the hub was not reached; "
+            f"source: {model.repository} is not in the cache, and the hub was not reached; "
             f"where there is internet: hf download {model.repository}"
         ) from error
     except (HTTPError, OSError, ValueError) as error:
-        raise UserError(f"model.source: {model.repository}: {one_line(error)}") from error
+        raise UserError(f"source: {model.repository}: {one_line(error)}") from error
     return Path(folder)

@@ -1,6 +1,6 @@
 """Where a study's base model comes from, found before any job starts. Imports nothing heavy.
 
-| `model.source` | |
+| `source` | |
 | --- | --- |
 | `path/to/folder` | a Hugging Face model folder with safetensors |
 | `path/to/model.gguf` | a GGUF file, whose weights are dequantised |
@@ -20,7 +20,7 @@ from svdrift.errors import UserError
 PACKAGE = "package:"
 HUB_ID = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
 ALLOWED = (
-    "'tiny', a Hugging Face model folder, a .gguf file, 'package:NAME' of an installed package "
+    "a Hugging Face model folder, a .gguf file, 'package:NAME' of an installed package "
     "that ships one, or 'ORG/NAME' on the Hugging Face hub"
 )
 

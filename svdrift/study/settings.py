@@ -218,6 +218,18 @@ class Settings(Section):
         """The story by checkpoint ids."""
         return resolve_story(self.story, self.graph)
 
+    def check_files(self) -> None:
+        """Check early what stages read from outside the configuration.
+
+        Raises:
+            UserError: naming the stage and its key.
+        """
+        for stage in self.graph:
+            try:
+                stage.settings.check_files()
+            except UserError as error:
+                raise UserError(f"stages.{stage.name}.{error}") from None
+
     @property
     def split_names(self) -> list[str]:
         """Names of the task's splits."""

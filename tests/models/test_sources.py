@@ -1,4 +1,4 @@
-"""What `model.source` can name is found without reading or downloading it; all else is refused."""
+"""What `source` can name is found without reading or downloading it; all else is refused."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_anything_else_is_refused(source: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         find_source(source)
     assert message in str(caught.value)
-    assert str(caught.value).startswith("model.source: ")
+    assert str(caught.value).startswith("source: ")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_accuracies_say_how_sure_they_are(smoke):
     path = table[table["start"] == "base"]
     assert set(path["stage"]) == {"sft"}
     assert set(path["step"]) == {4, 8, 16}
-    assert {"sft-16.ppo-1", "sft-16.ppo-2", "sft-4.continued-2"} <= set(table["checkpoint"])
+    assert {"sft-16.ppo-1", "sft-16.ppo-2", "sft-4.continued-4"} <= set(table["checkpoint"])
     tests = table[table["role"] == "test"]
     assert set(zip(tests["split"], tests["shift"], strict=True)) == {
         ("id_test", "id"),
@@ -89,7 +89,7 @@ def test_the_anchor_is_the_best_on_the_selection_problems(smoke):
 def test_scripts_are_given_every_setting_that_they_have(smoke, clone):
     """Between params and resources no key is lost, which would take its default."""
     study = read_settings(laid_over(clone, "experiments/smoke.yaml"))
-    for checkpoint in ("base", "sft-16", "sft-4.continued-2", "sft-4.ppo-2"):
+    for checkpoint in ("base", "sft-16", "sft-4.continued-4", "sft-4.ppo-2"):
         stage = study.graph.maker(Checkpoint.parse(checkpoint))
         record = json.loads((smoke / f"seed-0/models/{checkpoint}/provenance.json").read_text())
         assert record["settings"]["settings"] == stage.settings.model_dump(mode="json")
@@ -132,7 +132,7 @@ def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
     [
         (
             "stages: {sft: {learning_rte: 0.1}}",
-            "stages.sft: unknown key 'learning_rte', did you mean",
+            "unknown key 'stages.sft.learning_rte', did you mean",
         ),
         ("task: {id_rule: tenz}", "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)"),
         ("stages: {sft: {keep: [4, 99]}}", "stages.sft.keep: step 99 is not between 1 and 16"),
@@ -144,12 +144,12 @@ def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
         ),
         (
             "stages: {base: {method: import_model, source: nowhere, steps: null}}",
-            "unknown key 'steps'",
+            "unknown key 'stages.base.steps'",
         ),
         (
             "task: {hands: {pretraining_holdout: 0}}\n"
             "stages: {own: {method: import_model, source: nowhere}}",
-            "'nowhere' names no model",
+            "stages.own.source: 'nowhere' names no model",
         ),
     ],
 )
@@ -239,7 +239,8 @@ def test_drift_is_measured_from_the_chosen_anchor(smoke):
         assert list(pairs.loc["anchor-to-last"]) == [anchor, "sft-16"]
         assert list(pairs.loc["sft-4-to-sft-4.ppo-2"]) == ["sft-4", "sft-4.ppo-2"]
         assert {f"base-to-sft-{step}" for step in (4, 8, 16)} <= set(pairs.index)
-    assert set(pd.read_parquet(smoke / "tables/updates.parquet")["start"]) == {"sft-4", "sft-16"}
+    updates = pd.read_parquet(smoke / "tables/updates.parquet")
+    assert set(updates["result"]) == {"sft-4.ppo-2", "sft-16.ppo-2"}
 
 
 def test_recovery_stands_beside_target_and_anchor(smoke):

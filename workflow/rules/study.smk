@@ -22,8 +22,7 @@ try:
     require_software(STUDY.compute)
     require_installed(STUDY.generation)
     STUDY.task.check_problems()
-    for stage in STUDY.graph:
-        stage.settings.check_files()
+    STUDY.check_files()
 except UserError as error:
     sys.exit(f"error: {error}")
 
