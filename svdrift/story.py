@@ -10,15 +10,21 @@ from svdrift.section import Section
 
 
 class Role(Section):
-    """A stage with a part in the story."""
+    """A stage with a part in the story.
+
+    Attributes:
+        stage: its name.
+        label: what figures and claims call it.
+        unit: what one of its steps is, `step` or `update`.
+        results: id of each start -> id of the checkpoint at the end from there.
+        kept: id of each start -> ids of all kept checkpoints, the end last.
+    """
 
     stage: str
     label: str
-    unit: str  # what one step of it is: "step", "update"
-    results: dict[str, str]  # id of each start -> id of the checkpoint at the end from there
-    kept: dict[
-        str, tuple[str, ...]
-    ]  # id of each start -> ids of all kept checkpoints, the end last
+    unit: str
+    results: dict[str, str]
+    kept: dict[str, tuple[str, ...]]
 
 
 class Story(Section):

@@ -69,7 +69,7 @@ def unpaired_difference(
     """Compare two checkpoints on different problems; `a` and `b` are episode tables of one each.
 
     The standard errors of both shares, each by resampling its groups, add up as independent;
-    t has the freedom of the smaller sample. Multisets that occur in both make this too wide.
+    t has the freedom of the smaller sample. Groups that occur in both make this too wide.
 
     Raises `ValueError` where either has but one group.
     """

@@ -398,6 +398,8 @@ class Settings(Section):
 def _with_on(given: Any) -> Any:
     """Nested mappings with the key `on`, which YAML 1.1 reads as the truth value True."""
     if isinstance(given, Mapping):
+        if True in given and "on" in given:
+            raise ValueError("on: written with quotes in one file and without in another")
         return {"on" if key is True else key: _with_on(value) for key, value in given.items()}
     return given
 

@@ -340,9 +340,9 @@ def recovery_effect_table(seeds: int) -> pd.DataFrame:
     loss = (ends["anchor"] - ends["target"]).reindex(rows.index)
     clear = loss > 0.05
     rows = rows.assign(difference=gain, recovered=(gain / loss).where(clear)).reset_index()
-    rows = rows[[*place, "intervention", "n", "difference", "recovered"]]
+    rows = rows[[*place, "intervention", "kind", "n", "difference", "recovered"]]
     if seeds > 1:
-        by = ["repair", "role", "shift", "intervention"]
+        by = ["repair", "role", "shift", "intervention", "kind"]
         means = rows.groupby(by, sort=False)[["difference", "recovered"]].mean()
         pooled = means.assign(seed=np.nan, n=rows.groupby(by)["n"].sum()).reset_index()
         rows = pd.concat([rows, pooled], ignore_index=True)

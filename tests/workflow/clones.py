@@ -40,6 +40,11 @@ def laid_over(clone: Path, *overlays: str) -> dict[str, Any]:
     return config
 
 
+def unquoted(overlay: dict[str, Any]) -> str:
+    """An overlay as YAML, with the key `on` as people write it."""
+    return yaml.safe_dump(overlay).replace("'on':", "on:")
+
+
 def variables_in(clone: Path) -> dict[str, str]:
     """With these, a clone's programs and its package come first."""
     return {

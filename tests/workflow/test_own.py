@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 import pytest
-import yaml
 
+from tests.workflow.clones import unquoted
 from tests.workflow.test_reruns import jobs
 
 pytestmark = pytest.mark.workflow
@@ -66,7 +66,7 @@ LAST = "sft-8.ppo-2.noise-3.again-2"
 
 @pytest.fixture(scope="module")
 def own(clone, snakemake):
-    (clone / "own.yaml").write_text(yaml.safe_dump(STUDY))
+    (clone / "own.yaml").write_text(unquoted(STUDY))
     done = snakemake("--cores", "2", "--configfile", "own.yaml")
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     return clone / "results/own"
