@@ -28,6 +28,8 @@ include: "rules/running.smk"
 
 try:
     SWEEP = read_sweep(config)
+    # The figure takes the roles of stages from the first point; all points have the same.
+    STORY = read_settings(SWEEP.points[0].config).resolved_story.model_dump_json()
 except UserError as error:
     sys.exit(f"error: {error}")
 
@@ -88,7 +90,7 @@ rule plot_sweep:
     params:
         code=code_digest("scripts/plot.py", "svdrift/figures/sweep.py"),
         software=software("scripts/plot.py", "svdrift/figures/sweep.py"),
-        story=read_settings(SWEEP.points[0].config).resolved_story.model_dump_json(),
+        story=STORY,
     shell:
         "python scripts/plot.py sweep sweep={input} --story {params.story:q} --out {output.png}"
         " 2>&1 | tee {log}"
