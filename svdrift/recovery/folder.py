@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 import svdrift
 from svdrift.errors import UserError
 from svdrift.models.folders import INDEX, SINGLE, weight_files
+from svdrift.recovery import kind as kinds
 from svdrift.recovery.apply import chosen_names, recover_tensors
 from svdrift.recovery.interventions import Intervention
 from svdrift.scripting import PROVENANCE, write_provenance
@@ -29,16 +30,6 @@ from svdrift.spectra.tensor_file import BYTES, TYPES, TensorFile
 KEPT = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
 SHARD_BYTES = 5 * 10**9
 SPARE_BYTES = 64 * 2**20  # for what lies beside the weights
-
-WORDS = {
-    "directions": "singular vectors replaced by the anchor's, singular values kept",
-    "triplets": "singular vectors and values replaced by the anchor's",
-    "values": "singular values replaced by the anchor's, singular vectors kept",
-    "random_directions": "singular vectors turned at random, by a change of the same size as "
-    "under `directions` (a control)",
-    "interpolate": "tensors averaged with the anchor's",
-    "reset": "tensors replaced by the anchor's",
-}
 
 
 def write_folder(
@@ -150,7 +141,7 @@ def require_space(out: Path, files: Iterable[Path]) -> None:
 def model_card(target: Decomposed, anchor: Decomposed, intervention: Intervention) -> str:
     """README.md of the folder: what was done to what, and how exactly numbers were kept.
 
-    Folders are named without their paths, because cards are published.
+    Folders and files are named without their paths, because cards are published.
     """
     dtypes = {target.weights.dtype(name) for name in target.weights.names}
     recipe = {
@@ -158,6 +149,9 @@ def model_card(target: Decomposed, anchor: Decomposed, intervention: Interventio
         for field in fields(intervention)
         if (value := getattr(intervention, field.name)) != field.default
     }
+    recipe["kind"] = PurePath(intervention.kind).name
+    record = kinds.kind(intervention.kind)
+    done = record.description or f"tensors changed by `{record.label}`"
     rows = [
         f"| {role} | {checkpoint.weights.folder.absolute().name} "
         f"| `{checkpoint.factors.content_hash}` |"
@@ -172,7 +166,7 @@ def model_card(target: Decomposed, anchor: Decomposed, intervention: Interventio
             "",
             f"# {target.weights.folder.absolute().name}, repaired",
             "",
-            f"The *target* with {WORDS[intervention.kind]} {_where(target, intervention)}. All "
+            f"The *target* with {done} {_where(target, intervention)}. All "
             "other tensors, the configuration and the tokenizer are the target's.",
             "",
             "| | model | SHA-256 of its weights |",

@@ -27,6 +27,8 @@ class Kind:
 
     Attributes:
         label: in figures.
+        description: what it does to tensors, for model cards ("The target with ..."); the label if
+            empty.
         colour, marker: in figures, as matplotlib takes them.
         ranked: whether it acts on chosen ranks; else on whole tensors.
         weighted: whether it needs a `weight` of the anchor.
@@ -37,6 +39,7 @@ class Kind:
     label: str
     colour: str
     marker: str
+    description: str = ""
     ranked: bool = True
     weighted: bool = False
     random: bool = False
@@ -47,7 +50,7 @@ def load(name: str) -> ModuleType:
     """The module of a kind, by its name or the path of a file.
 
     Raises:
-        UserError: there is no such kind, naming those that there are.
+        UserError: there is no such kind; the message lists the known ones.
     """
     return plugins.load(ROOM, name)
 

@@ -55,6 +55,43 @@ def test_transformers_loads_what_is_recovered_in_memory(two, tmp_path, shard_byt
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
+OWN = """
+from svdrift.recovery.kind import Kind
+
+KIND = Kind(label="half of the values", colour="#009E73", marker="v")
+
+
+def mix(target, anchor, rng):
+    from svdrift.recovery.mixing import LowRank
+
+    return LowRank(target.U * (anchor.S - target.S) / 2, target.Vh)
+"""
+
+
+def test_a_kind_of_one_s_own_is_exported(two, tmp_path):
+    file = tmp_path / "half.py"
+    file.write_text(OWN)
+    write_folder(*two, Intervention(str(file), top=1.0), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "with tensors changed by `half of the values` (the top 100 % of ranks" in card
+    assert '"kind": "half.py"' in card
+    assert str(tmp_path) not in card  # cards are published
+    target, anchor = two
+    key = (0, "q")
+    exported = load_model(tmp_path / "out").state_dict()[target.factors.matrices[key].name]
+    new, old, other = (
+        torch.linalg.svdvals(weight)
+        for weight in (exported, target.weight(key), anchor.weight(key))
+    )
+    assert torch.allclose(new, (old + other) / 2, atol=1e-5)
+
+
+def test_the_card_says_what_a_kind_does(two, tmp_path):
+    write_folder(*two, SOME, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "with singular vectors replaced by the anchor's, singular values kept (the top" in card
+
+
 FULL = """
 import resource, sys
 from pathlib import Path

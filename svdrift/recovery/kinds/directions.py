@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from svdrift.recovery.mixing import LowRank
     from svdrift.spectra.decomposition import Factors
 
-KIND = Kind(label="directions (UV merging)", colour="#D55E00", marker="o")
+KIND = Kind(
+    label="directions (UV merging)",
+    colour="#D55E00",
+    marker="o",
+    description="singular vectors replaced by the anchor's, singular values kept",
+)
 
 
 def mix(target: Factors, anchor: Factors, rng: torch.Generator) -> LowRank:

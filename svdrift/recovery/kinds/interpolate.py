@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KIND = Kind(
-    label="interpolation of weights", colour="#000000", marker=".", ranked=False, weighted=True
+    label="interpolation of weights",
+    colour="#000000",
+    marker=".",
+    ranked=False,
+    weighted=True,
+    description="tensors averaged with the anchor's",
 )
 
 

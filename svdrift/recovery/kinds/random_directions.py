@@ -18,6 +18,8 @@ KIND = Kind(
     label="random directions",
     colour="#767676",
     marker="X",
+    description="singular vectors turned at random, by a change of the same size as "
+    "under `directions` (a control)",
     random=True,
     by_rows=False,  # it turns the columns of U as wholes
 )

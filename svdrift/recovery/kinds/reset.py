@@ -9,7 +9,13 @@ from svdrift.recovery.kind import Kind
 if TYPE_CHECKING:
     from torch import Tensor
 
-KIND = Kind(label="reset of whole layers", colour="#CC79A7", marker="^", ranked=False)
+KIND = Kind(
+    label="reset of whole layers",
+    colour="#CC79A7",
+    marker="^",
+    ranked=False,
+    description="tensors replaced by the anchor's",
+)
 
 
 def blend(weight: Tensor, anchor: Tensor, share: float) -> Tensor:

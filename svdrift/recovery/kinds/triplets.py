@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from svdrift.recovery.mixing import LowRank
     from svdrift.spectra.decomposition import Factors
 
-KIND = Kind(label="triplets", colour="#E69F00", marker="s")
+KIND = Kind(
+    label="triplets",
+    colour="#E69F00",
+    marker="s",
+    description="singular vectors and values replaced by the anchor's",
+)
 
 
 def mix(target: Factors, anchor: Factors, rng: torch.Generator) -> LowRank:

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from svdrift.recovery.mixing import LowRank
     from svdrift.spectra.decomposition import Factors
 
-KIND = Kind(label="singular values only", colour="#0072B2", marker="D")
+KIND = Kind(
+    label="singular values only",
+    colour="#0072B2",
+    marker="D",
+    description="singular values replaced by the anchor's, singular vectors kept",
+)
 
 
 def mix(target: Factors, anchor: Factors, rng: torch.Generator) -> LowRank:
