@@ -5,8 +5,8 @@ from pathlib import Path
 
 from svdrift.scripting import run, settings_argument
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
-from svdrift.spectra.drift import update_rows
 from svdrift.spectra.settings import SpectraSettings
+from svdrift.spectra.updates import update_rows
 
 
 def main() -> None:

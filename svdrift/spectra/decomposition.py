@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -180,6 +180,26 @@ def decompose_checkpoint(
                 file.write(f"{matrix.name}.{part}", factor)
 
 
+class FactorSource(Protocol):
+    """The factors of one checkpoint, read one matrix at a time.
+
+    Attributes:
+        content_hash: of the checkpoint that was decomposed.
+        matrices: key (layer, module) to matrix, in the order in which they are compared.
+    """
+
+    content_hash: str
+    matrices: dict[Key, Matrix]
+
+    def read(self, key: Key, ranks: Tensor | None = None) -> Factors:
+        """Return the float32 factors of one matrix; of all ranks or of chosen ones."""
+        ...
+
+    def singular_values(self, key: Key) -> Tensor:
+        """Return the singular values of one matrix, falling, shape (r,)."""
+        ...
+
+
 class FactorStore:
     """The factors that `decompose_checkpoint` wrote, read lazily, one matrix at a time.
 
@@ -197,7 +217,7 @@ class FactorStore:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata: dict[str, str] = file.metadata() or {}
-            self.content_hash = metadata["content_hash"]
+            self.content_hash: str = metadata["content_hash"]
             self.patterns: dict[str, str] = json.loads(metadata["patterns"])
             matrices = [
                 Matrix(name, layer, module, (shape[0], shape[1]))
@@ -226,7 +246,7 @@ class Decomposed:
     """A checkpoint with its factors: what drift and recovery compare."""
 
     weights: Weights
-    factors: FactorStore
+    factors: FactorSource
 
     @classmethod
     def open(cls, folder: Path, factors: Path) -> Self:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from svdrift.errors import UserError
 from svdrift.models.folders import file_faults, one_line, require_config, weights_hash
-from svdrift.spectra.decomposition import Decomposed, Factors, FactorStore, decompose, is_finite
+from svdrift.spectra.decomposition import Decomposed, Factors, decompose, is_finite
 from svdrift.spectra.matrices import Key, Weights
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 
@@ -23,7 +23,7 @@ FLOATING = ("F64", "F32", "F16", "BF16")
 
 
 class ReportingWeights(Weights):
-    """Weights that tell which tensor is read, the first time that it is.
+    """Weights that report the first read of each tensor.
 
     Args:
         folder: see `Weights`.
@@ -60,7 +60,7 @@ class ReportingWeights(Weights):
             raise UserError(f"{self.folder}: {name} cannot be read: {one_line(error)}") from None
 
 
-class FactorsOnDemand(FactorStore):
+class FactorsOnDemand:
     """Factors that are computed whenever they are read; only singular values are remembered.
 
     Args:
@@ -71,7 +71,6 @@ class FactorsOnDemand(FactorStore):
         UserError: a matrix is not of a floating type.
     """
 
-    # Not the base class's __init__: there is no file.
     def __init__(self, weights: Weights, device: torch.device | str = "cpu") -> None:
         for matrix in weights.matrices:
             if (dtype := weights.dtype(matrix.name)) not in FLOATING:
@@ -79,9 +78,7 @@ class FactorsOnDemand(FactorStore):
                     f"{weights.folder}: {matrix.name} is of type {dtype} "
                     f"(allowed: {', '.join(FLOATING)}; quantised weights have no spectrum of use)"
                 )
-        self.path = weights.folder
         self.content_hash = weights_hash(weights.folder)
-        self.patterns = weights.labels.patterns
         self.matrices = {matrix.key: matrix for matrix in weights.matrices}
         self._weights = weights
         self._device = device
@@ -96,7 +93,7 @@ class FactorsOnDemand(FactorStore):
         name = self.matrices[key].name
         tensor = self._weights.read(name)
         if not is_finite(tensor):
-            raise UserError(f"{self.path}: {name} holds NaN or infinite entries")
+            raise UserError(f"{self._weights.folder}: {name} holds NaN or infinite entries")
         factors = decompose(tensor, self._device, ranks)
         if ranks is None:
             self._values[key] = factors.S

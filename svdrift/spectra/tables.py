@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from svdrift.spectra.decomposition import Decomposed, FactorStore
+from svdrift.spectra.decomposition import Decomposed, FactorSource
 from svdrift.spectra.matrices import Matrix
 from svdrift.spectra.nulls import fit_random, has_even_lengths, law_values
 
 
-def spectrum_rows(factors: FactorStore) -> pd.DataFrame:
+def spectrum_rows(factors: FactorSource) -> pd.DataFrame:
     """One row per singular value: `index` (0 is the largest), `position` = (index + 1/2) / r,
     `value`, and `law`, the value that a random matrix of that shape and norm would have there.
     """  # noqa: D205
@@ -55,7 +55,7 @@ def matrix_rows(checkpoint: Decomposed) -> pd.DataFrame:
 
 
 def label(matrix: Matrix) -> dict[str, object]:
-    """The columns that say which matrix a row is about."""
+    """The columns that identify a row's matrix."""
     return {
         "layer": matrix.layer,
         "module": matrix.module,

@@ -74,7 +74,7 @@ class TensorFile:
         if (name, TYPES.get(dtype), shape) != (expected, tensor.dtype, tuple(tensor.shape)):
             raise ValueError(f"got {name} {tensor.dtype} {tuple(tensor.shape)}, not {expected}")
         data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        self._file.write(data.numpy().data)  # unlike numpy's `tofile` it tells of a full disk
+        self._file.write(data.numpy().data)  # unlike numpy's `tofile`, it raises on a full disk
 
     def __exit__(
         self,

@@ -18,9 +18,10 @@ from svdrift.recovery.grid import expand
 from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.settings import RecoverySettings
 from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
-from svdrift.spectra.drift import drift_rows, update_rows, value_change_rows
+from svdrift.spectra.drift import drift_rows, value_change_rows
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 from svdrift.spectra.tables import matrix_rows, spectrum_rows
+from svdrift.spectra.updates import update_rows
 from svdrift.story import Role, Story
 
 STEPS = (0, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -8,8 +8,9 @@ from scipy.linalg import subspace_angles
 
 from svdrift.errors import UserError
 from svdrift.spectra.decomposition import Decomposed
-from svdrift.spectra.drift import drift_rows, update_rows, value_change_rows
+from svdrift.spectra.drift import drift_rows, value_change_rows
 from svdrift.spectra.tables import matrix_rows, spectrum_rows
+from svdrift.spectra.updates import update_rows
 from tests.spectra.synthetic import llama, moved, save
 
 SHARES, WINDOWS = (0.25, 0.5), 4
