@@ -348,6 +348,11 @@ ROWS = [
         {"recover": 6} | AFTER_RECOVER | CONTRASTS,
         change=edited("svdrift/recovery/apply.py"),
     ),
+    Row(
+        "one kind of intervention",
+        {"recover": 1} | AFTER_RECOVER,
+        change=edited("svdrift/recovery/kinds/values.py"),
+    ),
     Row("PPO", PPO | AFTER_PPO, change=edited("svdrift/training/ppo/train.py")),
     Row("a method that no stage has", {}, change=edited("svdrift/training/grpo/train.py")),
     Row(
