@@ -166,7 +166,7 @@ def _chosen(target: Decomposed, intervention: Intervention) -> list[Key]:
 
 
 def _other_names(target: Decomposed, intervention: Intervention) -> list[str]:
-    """Tensors without factors that lie where the intervention does: norms, biases."""
+    """Tensors without factors (norms, biases) in the layers that the intervention chooses."""
     if intervention.ranked or intervention.modules is not None:
         return []
     layers = intervention.chosen_layers(target.weights.depth)

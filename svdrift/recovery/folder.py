@@ -29,7 +29,7 @@ from svdrift.spectra.tensor_file import BYTES, TYPES, TensorFile
 # Configuration, tokenizer and licence; no code.
 KEPT = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
 SHARD_BYTES = 5 * 10**9
-SPARE_BYTES = 64 * 2**20  # for what lies beside the weights
+SPARE_BYTES = 64 * 2**20  # for the other files
 
 
 def write_folder(

@@ -1,4 +1,4 @@
-"""What a table of drift says for people: by matrix, by layer and kind of module, and in words.
+"""Summaries of a table of drift: by matrix, by layer and kind of module, and in sentences.
 
 Reads `svdrift.spectra.drift.drift_rows` and measures nothing itself. Columns of both tables:
 
@@ -59,7 +59,7 @@ def matrix_changes(drift: pd.DataFrame) -> pd.DataFrame:
 def grouped(changes: pd.DataFrame) -> pd.DataFrame:
     """Rows by `group`: each kind of module, then each layer (`layer 3`), then all matrices.
 
-    Column `by` tells them apart: `module`, `layer` or `all`.
+    Column `by` names the grouping: `module`, `layer` or `all`.
 
     Args:
         changes: `matrix_changes`.
@@ -81,7 +81,7 @@ def _group(changes: pd.DataFrame, by: str, labels: pd.Series[str]) -> pd.DataFra
 
 
 def in_words(groups: pd.DataFrame, share: float) -> list[str]:
-    """A few sentences, each of which repeats numbers of the table and adds nothing.
+    """Sentences that repeat the main numbers of the table.
 
     Args:
         groups: `grouped`.

@@ -44,7 +44,7 @@ class Labels:
 
     Args:
         patterns: module to a regular expression that must match a tensor's whole name, with
-            `{layer}` where the layer's number stands.
+            `{layer}` in place of the layer's number.
 
     Raises:
         UserError: a pattern is no regular expression, or holds `{layer}` more than once.
@@ -57,7 +57,7 @@ class Labels:
                 module: re.compile(pattern.replace("{layer}", r"(?P<layer>\d+)"))
                 for module, pattern in self.patterns.items()
             }
-            # A norm or a bias belongs to a layer if it stands where the layer's matrices stand.
+            # A norm or bias belongs to a layer if its name has the prefix of that layer's matrices.
             self._layers = [
                 re.compile(pattern.partition("{layer}")[0] + r"(?P<layer>\d+)\..+")
                 for pattern in self.patterns.values()
@@ -75,7 +75,7 @@ class Labels:
         return None
 
     def layer_of(self, name: str) -> int | None:
-        """Return the layer that a tensor of any shape lies in; None when it lies in none."""
+        """Return the layer of a tensor of any shape; None outside the layers."""
         matches = (pattern.fullmatch(name) for pattern in self._layers)
         return next((int(match["layer"]) for match in matches if match), None)
 

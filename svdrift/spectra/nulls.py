@@ -1,4 +1,4 @@
-"""What matrices without any meaning would show: three nulls that stand beside every measurement.
+"""Three nulls to compare every measurement with: what meaningless matrices would show.
 
 (a) A freshly initialised matrix has the singular values of the Marchenko-Pastur law. (b) Two
 unrelated random matrices have nearly equal values and unrelated vectors. (c) A directionless
@@ -204,7 +204,7 @@ class Excess(NamedTuple):
 
 
 def minus_null(observed: float, draws: list[float], level: float = 0.95) -> Excess:
-    """Subtract a null, with an interval that says what one more draw of the null might have been.
+    """Subtract a null, with a prediction interval for one more draw of it.
 
     Student's prediction interval: mean ± t(draws - 1) · sd · sqrt(1 + 1/draws). It holds 0 in 95 %
     of cases when the observation is itself a draw of the null. NaN without draws.

@@ -72,7 +72,7 @@ def top_angles(before: Factors, after: Factors, shares: Sequence[float]) -> Meas
 
 
 def counts(shares: Sequence[float], rank: int) -> list[int]:
-    """Numbers of ranks that the shares stand for, rising, each once."""
+    """The shares as numbers of ranks, rising, without duplicates."""
     return sorted({rank_count(share, rank) for share in shares})
 
 
