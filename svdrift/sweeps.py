@@ -16,6 +16,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from svdrift.errors import UserError
+from svdrift.study.overlays import with_on
 from svdrift.study.settings import Settings, read_settings
 
 SECTIONS = ("task", "model", "data", "stages", "evaluation")
@@ -45,6 +46,10 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     Raises:
         UserError: one line that names the key that is wrong, and the point where it is.
     """
+    try:
+        config = with_on(config)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     values = _swept_values(config.get("sweep"))
     shared = {key: value for key, value in config.items() if key != "sweep"}
     name = str(config.get("study", DEFAULT_NAME))

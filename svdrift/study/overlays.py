@@ -23,10 +23,23 @@ def read_config(overlay: Path | None, base: Path = Path("config.yaml")) -> dict[
 
 def laid_over(config: Any, overlay: Mapping[str, Any]) -> dict[str, Any]:
     """A copy in which values of the overlay replace those below; mappings are joined."""
-    joined: dict[str, Any] = dict(config) if isinstance(config, Mapping) else {}
-    for key, value in overlay.items():
+    joined: dict[str, Any] = dict(with_on(config)) if isinstance(config, Mapping) else {}
+    for key, value in with_on(overlay).items():
         joined[key] = laid_over(joined.get(key), value) if isinstance(value, Mapping) else value
     return joined
+
+
+def with_on(given: Any) -> Any:
+    """Nested mappings with the key `on`, which YAML 1.1 reads as the truth value True.
+
+    Raises:
+        ValueError: a mapping holds both, as Snakemake joins a file with quotes and one without.
+    """
+    if isinstance(given, Mapping):
+        if True in given and "on" in given:
+            raise ValueError("on: written with quotes in one file and without in another")
+        return {"on" if key is True else key: with_on(value) for key, value in given.items()}
+    return given
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -45,4 +58,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise UserError(f"{file}: must hold settings by name, not a {type(found).__name__}")
-    return found
+    try:
+        return with_on(found)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from None

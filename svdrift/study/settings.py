@@ -26,6 +26,7 @@ from svdrift.section import Section
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.story import Story
 from svdrift.study.data import Variant, checkpoint_of, inputs
+from svdrift.study.overlays import with_on
 from svdrift.study.stages import Graph, Stage
 from svdrift.study.story import StorySettings, resolve_story
 from svdrift.tasks import load_settings as load_task
@@ -82,7 +83,7 @@ class Settings(Section):
     @field_validator("stages", "data", mode="before")
     @classmethod
     def _on_is_a_key(cls, given: Any) -> Any:
-        return _with_on(given)
+        return with_on(given)
 
     @field_validator("task", mode="before")
     @classmethod
@@ -393,15 +394,6 @@ class Settings(Section):
         if isinstance(data, Variant):
             return [(data.on, data.changes)]
         return [leaf for used in inputs(data) for leaf in self._leaves(used)]
-
-
-def _with_on(given: Any) -> Any:
-    """Nested mappings with the key `on`, which YAML 1.1 reads as the truth value True."""
-    if isinstance(given, Mapping):
-        if True in given and "on" in given:
-            raise ValueError("on: written with quotes in one file and without in another")
-        return {"on" if key is True else key: _with_on(value) for key, value in given.items()}
-    return given
 
 
 def _joined(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from svdrift.models import backend
 from svdrift.models.generation import generate
 from svdrift.models.loading import load_model
 from svdrift.models.settings import GenerationSettings
-from svdrift.study.settings import read_settings
 from tests.models import fake_vllm
+from tests.study.studies import study
 
 VLLM = GenerationSettings(backend="vllm", max_length=30)
 PROMPTS = [[3, 4, 5], [6, 7], [3, 4, 5, 8], [9]]
@@ -123,11 +123,11 @@ def test_refused_before_any_job(folder, monkeypatch):
     assert backend.make_generate(GenerationSettings(), folder) is generate
     chosen = {"generation": {"backend": "vllm"}}
     with pytest.raises(UserError, match=r"generation.backend: 'vllm' needs a GPU"):
-        read_settings(chosen)
+        study(chosen)
     two = {"compute": {"gpus": 2, "processes": 2}}
     with pytest.raises(UserError, match=r"one process, and compute.processes is 2"):
-        read_settings(chosen | two)
-    one = read_settings(chosen | {"compute": {"gpus": 1}})
+        study(chosen | two)
+    one = study(chosen | {"compute": {"gpus": 1}})
     assert one.generation.model_dump_json(exclude=one.generation.UNTRACKED) == (
         '{"backend":"vllm"}'
     )

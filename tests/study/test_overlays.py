@@ -49,3 +49,14 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, message):
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="no such file"):
         read_config(tmp_path / "missing.yaml", tmp_path / "missing.yaml")
+
+
+def test_on_is_a_key_whether_quoted_or_not(tmp_path):
+    """YAML 1.1 reads the bare word as true; files of either form can be laid over each other."""
+    base, over = tmp_path / "base.yaml", tmp_path / "over.yaml"
+    base.write_text("stages: {sft: {on: one, steps: 2}}")
+    over.write_text("stages: {sft: {'on': two}}")
+    assert read_config(over, base) == {"stages": {"sft": {"on": "two", "steps": 2}}}
+    over.write_text("stages: {sft: {'on': two, on: three}}")
+    with pytest.raises(UserError, match=r"over.yaml: on: written with quotes"):
+        read_config(over, base)
