@@ -101,6 +101,8 @@ rule sweep:
     input:
         rules.collect_sweep.output,
         rules.plot_sweep.output,
+        # Points are compared by their stories.
+        [getattr(rules, f"{name}_configuration").output for name in POINTS],
 
 
 rule points:

@@ -95,5 +95,6 @@ def last_times(files: Sequence[dict[str, str]]) -> list[float]:
     return [
         second
         for log in logs
+        if log  # the rule that writes the configuration has none
         for second in last_time(Path(log.replace(LOGS, BENCHMARKS)).with_suffix(".tsv"))
     ]

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from svdrift.cli import status
 from svdrift.cli.status import status_table, summary, to_make
 from svdrift.cli.text import duration, last_time
 from svdrift.errors import UserError
@@ -71,3 +72,9 @@ def test_a_study_that_is_not_yaml_is_refused_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError, match="no such file"):
         summary(tmp_path / "missing.yaml")
+
+
+def test_a_rule_without_a_log_has_no_time():
+    """Such as the one that writes the resolved configuration."""
+    file = {"rule": "configuration", "log-file(s)": "", "status": "ok", "plan": "no update"}
+    assert status.last_times([file]) == []
