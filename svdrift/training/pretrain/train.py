@@ -25,6 +25,7 @@ from svdrift.training.run import Run, Trained, folder
 
 BETAS = (0.9, 0.98)
 MAX_GRAD_NORM = 1.0
+SLACK = 9  # tokens
 
 
 def train(run: Run) -> Trained:
@@ -70,7 +71,7 @@ def pretrain(
         batch = examples[step * settings.batch_size : (step + 1) * settings.batch_size]
         reply_length = sum(len(tokens) - start for tokens, start in batch)
         total = 0.0
-        for part in short_and_long(batch):
+        for part in of_like_length(batch):
             tokens, labels = pad(part)
             # Padding stands on the right, where causal attention never looks.
             logits = model(tokens.to(device), use_cache=False).logits
@@ -86,14 +87,19 @@ def pretrain(
     return pd.DataFrame({"step": range(1, settings.steps + 1), "train_loss": losses})
 
 
-def short_and_long(batch: Sequence[Example]) -> list[list[Example]]:
-    """The batch in two parts, single turns and retries apart, to save padding."""
-    ordered = sorted(batch, key=lambda example: len(example[0]))
-    middle = next(  # the retries, which hold three turns, are about twice as long as the rest
-        (i for i, example in enumerate(ordered) if len(example[0]) > 1.4 * len(ordered[0][0])),
-        len(ordered),
-    )
-    return [part for part in (ordered[:middle], ordered[middle:]) if part]
+def of_like_length(batch: Sequence[Example]) -> list[list[Example]]:
+    """The batch in parts, short ones first, within which lengths differ by `SLACK` at most.
+
+    Each part is padded to its own longest example. Fewer parts would pad more, and more parts
+    would be too small to compute fast.
+    """
+    parts: list[list[Example]] = []
+    for example in sorted(batch, key=lambda example: len(example[0])):
+        if parts and len(example[0]) - len(parts[-1][0][0]) <= SLACK:
+            parts[-1].append(example)
+        else:
+            parts.append([example])
+    return parts
 
 
 def cosine_with_warmup(step: int, warmup: int, steps: int) -> float:
