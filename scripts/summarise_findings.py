@@ -8,6 +8,7 @@ import pandas as pd
 from svdrift.findings import claims
 from svdrift.findings.finding import findings_table
 from svdrift.findings.page import page
+from svdrift.findings.rotation import rotation
 from svdrift.scripting import run
 from svdrift.story import Story
 
@@ -33,7 +34,7 @@ def main() -> None:
     comparisons = pd.read_parquet(args.comparisons) if args.comparisons else None
     found += claims.rl_effect(comparisons, contrasts, story)
     if args.drift:
-        found += claims.rotation(pd.read_parquet(args.drift))
+        found += rotation(pd.read_parquet(args.drift))
     if args.recovery_effect:
         found += claims.recovery(pd.read_parquet(args.recovery_effect), contrasts, story)
     found += claims.strength(accuracy, comparisons, story)

@@ -14,7 +14,6 @@ from svdrift.evaluation.contrasts import Place
 from svdrift.findings.finding import Estimate
 
 Z = float(stats.norm.isf(0.025))
-Parts = dict[str, pd.DataFrame]
 
 
 def at(table: pd.DataFrame, place: Place) -> pd.DataFrame:
@@ -65,74 +64,6 @@ def measured(
 
 
 # --------------------------------------------------------------------------------------
-# Of drift
-
-
-def ends_of_spectrum(rows: pd.DataFrame) -> Parts:
-    """`mean_angle` of the smallest share of ranks that was measured at the `top` and `bottom`."""
-    angles = rows[rows["measure"] == "mean_angle"]
-    ends = {}
-    for region in ("top", "bottom"):
-        part = angles[angles["region"] == region]
-        size = (part["stop"] - part["start"]).round(9)
-        least = size.groupby([part["module"], part["layer"]]).transform("min")
-        ends[region] = part[size == least]
-    return ends
-
-
-def windows_of_spectrum(rows: pd.DataFrame) -> Parts:
-    """`window_angle` at the `head`, in the middle half (`bulk`) and at the `tail`.
-
-    Empty if there are too few windows for a middle between the ends.
-    """
-    windows = rows[rows["measure"] == "window_angle"]
-    if windows["start"].nunique() < 3:
-        return {}
-    middle = (windows["start"] + windows["stop"]) / 2
-    return {
-        "head": windows[windows["start"] == 0],
-        "bulk": windows[(middle > 0.25) & (middle < 0.75)],
-        "tail": windows[windows["stop"] == 1],
-    }
-
-
-def mean(
-    rows: pd.DataFrame, column: Literal["observed", "minus_isotropic"], scale: float, sign: str
-) -> Estimate:
-    """Mean of a column of drift over matrices and sides, unweighted; `sign` is its unit's."""
-    value = _by_seed(rows, column) * scale
-    if column == "observed":
-        errors, within = np.zeros(len(value)), "exact within a seed"
-    else:
-        half = (rows[f"{column}_high"] - rows[f"{column}_low"]) / 2
-        squares = half.pow(2).groupby(rows["seed"]).sum()
-        errors = (np.sqrt(squares) / rows.groupby("seed").size()).to_numpy() * scale / Z
-        within = "over draws of the noise within a seed"
-    observed, noise = (_by_seed(rows, name).mean() * scale for name in ("observed", "isotropic"))
-    return _over_seeds(
-        value,
-        errors,
-        n=_matrices(rows),
-        counted="matrices",
-        within=within,
-        detail=f"{observed:.3g}{sign}, noise {noise:.3g}{sign}",
-    )
-
-
-def gap(rows: pd.DataFrame, middle: pd.DataFrame) -> Estimate:
-    """Mean observed angle of some windows minus that of those in the middle."""
-    one, two = (_by_seed(part, "observed") for part in (rows, middle))
-    return _over_seeds(
-        one - two,
-        np.zeros(len(one)),
-        n=_matrices(rows),
-        counted="matrices",
-        within="exact within a seed",
-        detail=f"{one.mean():.1f}° against {two.mean():.1f}° in the middle",
-    )
-
-
-# --------------------------------------------------------------------------------------
 # Of ranks
 
 
@@ -153,7 +84,7 @@ def rank_correlation(
     starts = both.groupby("seed").size()
     if starts.empty or starts.min() < 3:
         return None
-    return _over_seeds(
+    return over_seeds(
         both.groupby("seed")[["before", "after"]].apply(_spearman),
         (starts - 1).to_numpy() ** -0.5,
         bounds=(-1.0, 1.0),
@@ -178,12 +109,7 @@ def _over(seeds: int, within: str) -> str:
     return f"{within}; " + (f"Student's t over {seeds} seeds" if seeds > 1 else "one seed")
 
 
-def _by_seed(rows: pd.DataFrame, column: str) -> pd.Series[float]:
-    """Mean over matrices and sides of each seed."""
-    return rows.groupby("seed")[column].mean()
-
-
-def _over_seeds(
+def over_seeds(
     values: pd.Series[float],
     errors: np.ndarray,
     *,
@@ -211,8 +137,3 @@ def _over_seeds(
         test=_over(len(found), within),
         detail=detail,
     )
-
-
-def _matrices(rows: pd.DataFrame) -> int:
-    """Number of matrices, over all seeds."""
-    return len(rows[["seed", "layer", "module"]].drop_duplicates())

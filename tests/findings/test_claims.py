@@ -12,6 +12,7 @@ from scipy import stats
 from svdrift.findings import claims
 from svdrift.findings.finding import Finding, findings_table, read_findings, verdict
 from svdrift.findings.page import estimate, markdown, page, summary
+from svdrift.findings.rotation import rotation
 from tests.figures.figure_tables import (
     FIT,
     ID,
@@ -156,7 +157,7 @@ def test_a_study_with_one_start_has_no_window() -> None:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_rotation_beyond_the_null(seeds: int) -> None:
     drift = spectral_tables(seeds)["drift"]
-    found = claims.rotation(drift)
+    found = rotation(drift)
     rows = drift[(drift["pair"] == "anchor-to-last") & drift["layer"].notna()]
     values = rows[rows["measure"] == "value_change"]
     assert found[0].estimate == pytest.approx(100 * values["observed"].mean())
@@ -176,7 +177,7 @@ def test_rotation_that_is_planted_is_found() -> None:
     planted = (drift["region"] == "top") & (drift["measure"] == "mean_angle")
     columns = ["observed", "minus_isotropic", "minus_isotropic_low", "minus_isotropic_high"]
     drift.loc[planted, columns] += 30.0
-    found = {f.statement.split(" turn")[0]: f.verdict for f in claims.rotation(drift)}
+    found = {f.statement.split(" turn")[0]: f.verdict for f in rotation(drift)}
     assert found["Directions of the largest 20 % of singular values"] == "holds"
 
 
@@ -184,12 +185,12 @@ def test_with_two_windows_there_is_no_middle() -> None:
     drift = spectral_tables(1)["drift"]
     windows = drift["measure"] == "window_angle"
     halves = drift[~windows | (drift["start"] == 0) | (drift["stop"] == 1)]
-    assert len(claims.rotation(halves)) == len(claims.rotation(drift)) - 3
+    assert len(rotation(halves)) == len(rotation(drift)) - 3
 
 
 def test_without_the_pair_there_is_no_rotation() -> None:
     drift = spectral_tables(1)["drift"]
-    assert claims.rotation(drift[drift["pair"] != "anchor-to-last"]) == []
+    assert rotation(drift[drift["pair"] != "anchor-to-last"]) == []
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -286,7 +287,7 @@ def all_findings(seeds: int) -> list[Finding]:
     return [
         *claims.forgetting(own, STORY),
         *claims.rl_effect(comparison_table(seeds), own, MODERATE),
-        *claims.rotation(spectral_tables(seeds)["drift"]),
+        *rotation(spectral_tables(seeds)["drift"]),
         *claims.recovery(recovery_effect_table(seeds), own, MODERATE),
         *claims.strength(accuracy_table(seeds), comparison_table(seeds), MODERATE),
     ]
