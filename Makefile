@@ -79,6 +79,7 @@ docs: $(RUN_TIME) ## Regenerate the documents that are generated from the code
 		| python docs/rule_graph.py > docs/rule-graph.md
 	python docs/readme_findings.py
 	python -m docs.budgets
+	python -m docs.published_spectra
 
 # Versions in the locks stay unless pyproject.toml forbids them. The local suffix of torch
 # (+cpu, +cu130) names a build, which is the machine's choice.
