@@ -377,13 +377,18 @@ class Settings(Section):
             *(name for start in self.update_starts for name in (story.base, start, results[start])),
         )
 
-    def play_settings(self, *data: str) -> dict[str, Any]:
-        """What playing problems of these splits or data takes from the task, as plain values."""
+    def play_settings(self, *data: str, rewards: bool = True) -> dict[str, Any]:
+        """What playing problems of these splits or data takes from the task, as plain values.
+
+        Without `rewards` for jobs whose results do not depend on what replies earn.
+        """
         plays: dict[str, Any] = {}
         for name in data:
             for leaf, changes in self._leaves(name):
                 task = self.task.vary(**changes) if changes else self.task
-                plays = _joined(plays, task.play(leaf).model_dump(mode="json"))
+                play = task.play(leaf)
+                exclude = set() if rewards else set(play.REWARDS)
+                plays = _joined(plays, play.model_dump(mode="json", exclude=exclude))
         return plays
 
     def _leaves(self, name: str) -> list[tuple[str, dict[str, Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 from pydantic import Field
 
@@ -21,6 +21,9 @@ Problem: TypeAlias = Any
 
 class TaskPart(Section):
     """A part of a task's settings that a script is given; each task derives its own."""
+
+    REWARDS: ClassVar[frozenset[str]] = frozenset()
+    """Keys that say what a reply earns and nothing else: jobs that earn nothing do not get them."""
 
     name: str = Field(description="The task: a folder of `svdrift/tasks`, or the path of a file.")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from statistics import fmean, pstdev
 
 import torch
 from torch import Tensor
@@ -16,6 +18,8 @@ from svdrift.tasks.base import Problem, Task
 
 REPLY = "<<the reply>>"  # stands for any reply while a template is rendered around it
 
+WINDOW = 5  # updates over which the share of a paid fault is averaged
+RISE = 0.05  # of that mean, above which a warning is printed
 
 Weigh = Callable[[PreTrainedTokenizerBase, list[int]], list[float]]
 
@@ -34,6 +38,7 @@ class Episode:
         replies: (start, end) of each reply in `tokens`, its stop token included.
         weights: of each token's log-probability within its turn; 0 outside replies.
         rewards: the verifier's reward of each try.
+        faults: the verifier's fault of each try; "none" where it was right.
         solved: whether the last try was right.
     """
 
@@ -41,6 +46,7 @@ class Episode:
     replies: list[tuple[int, int]] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     solved: bool = False
 
     def extend(self, tokens: Sequence[int], weights: Sequence[float]) -> None:
@@ -97,6 +103,7 @@ def play_episodes(
             episode.extend(reply, weigh(tokenizer, reply))
             episode.replies.append((start, len(episode.tokens)))
             episode.rewards.append(verdict.reward)
+            episode.faults.append(verdict.fault)
             episode.solved = verdict.solved
             if not verdict.solved:
                 feedback[i] = verdict.feedback
@@ -202,10 +209,23 @@ def as_tensors(
     return Rollouts(tokens, actions, weights, states, mask, rewards)
 
 
-def outcomes(episodes: Sequence[Episode], tries: int) -> dict[str, float]:
-    """Mean reward of an episode (sum over tries), and shares solved by each try."""
+def outcomes(episodes: Sequence[Episode], tries: int, faults: Sequence[str]) -> dict[str, float]:
+    """What an update's episodes came to.
+
+    Args:
+        episodes: of the update, of all processes.
+        tries: most tries of an episode.
+        faults: kinds that the task's verifier names.
+
+    Returns:
+        `reward_mean` and `reward_std` (population) of an episode's reward, a sum over its tries;
+        `solved_by_try_1` ..., shares of episodes; `fault_{kind}`, shares of all replies.
+    """
+    totals = [sum(episode.rewards) for episode in episodes]
+    counts = Counter(fault for episode in episodes for fault in episode.faults)
     return {
-        "reward_mean": sum(sum(episode.rewards) for episode in episodes) / len(episodes),
+        "reward_mean": sum(totals) / len(totals),
+        "reward_std": pstdev(totals),
         **{
             f"solved_by_try_{number}": sum(
                 episode.solved and len(episode.rewards) <= number for episode in episodes
@@ -213,4 +233,40 @@ def outcomes(episodes: Sequence[Episode], tries: int) -> dict[str, float]:
             / len(episodes)
             for number in range(1, tries + 1)
         },
+        **{f"fault_{kind}": counts[kind] / counts.total() for kind in faults},
     }
+
+
+def paid_faults(episodes: Sequence[Episode]) -> set[str]:
+    """The faults for which a reply earned more than 0."""
+    return {
+        fault
+        for episode in episodes
+        for fault, reward in zip(episode.faults, episode.rewards, strict=True)
+        if fault != "none" and reward > 0
+    }
+
+
+def warnings_of(metrics: Sequence[Mapping[str, float]], paid: Collection[str]) -> list[str]:
+    """A line for each paid fault whose share has just risen, for the first time.
+
+    It has risen when its mean over the last updates exceeds that over the first ones; how many and
+    by how much, WINDOW and RISE say. What has risen so has grown in the last update, and so is
+    among the faults paid in it.
+
+    Args:
+        metrics: `outcomes` of every update so far.
+        paid: `paid_faults` of the last update.
+    """
+    lines = []
+    for kind in sorted(paid):
+        shares = [row[f"fault_{kind}"] for row in metrics]
+        means = [fmean(shares[end - WINDOW : end]) for end in range(WINDOW, len(shares) + 1)]
+        risen = [mean - means[0] > RISE for mean in means]
+        if sum(risen) == 1 and risen[-1]:
+            lines.append(
+                f"warning: replies with the fault {kind!r}, which earns more than 0, have risen "
+                f"from {means[0]:.1%} to {means[-1]:.1%} (means of {WINDOW} updates): the policy "
+                "may learn to earn without solving"
+            )
+    return lines

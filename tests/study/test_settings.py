@@ -259,6 +259,9 @@ def test_playing_takes_the_rules_of_all_problems_that_are_mixed():
     assert set(found.play_settings("practice")["rules"]) == {"tens"}
     assert set(found.play_settings("turned")["rules"]) == {"faces"}
     assert set(found.play_settings("both")["rules"]) == {"tens", "faces"}
+    # What a reply earns is for jobs that ask: SFT does not.
+    assert found.play_settings("practice")["partial_reward"] == -1
+    assert "partial_reward" not in found.play_settings("practice", rewards=False)
 
 
 def test_yaml_may_read_the_key_on_as_true():

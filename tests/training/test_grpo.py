@@ -222,6 +222,31 @@ def test_it_learns(start, tmp_path):
     assert metrics["solved_by_try_1"].iloc[-3:].mean() > 0.8
 
 
+def test_a_fault_that_pays_is_logged_and_warned_of_once(start, tmp_path, monkeypatch, capfd):
+    def verify(self, problem, reply):
+        if reply.split()[:1] == ["b"]:
+            return Verdict(False, 1.0, "paid", "again", False)
+        return Verdict(False, -1.0, "other", "again", False)
+
+    monkeypatch.setattr(Echo, "verify", verify)
+    monkeypatch.setattr(Echo, "faults", ("other", "paid"))
+    settings = {
+        "updates": 14,
+        "episodes": 32,
+        "minibatch_size": 32,
+        "epochs": 4,
+        "learning_rate": 1e-2,
+        "freeze_embeddings": False,
+    }
+    metrics = train(start, tmp_path, settings, problems=PROBLEMS[:1]).metrics
+    assert metrics["fault_paid"].iloc[-1] > metrics["fault_paid"].iloc[0] + 0.2
+    assert (metrics["fault_paid"] + metrics["fault_other"]).to_numpy() == pytest.approx(1)
+    # One try: an episode's reward is 1 or -1.
+    share = metrics["fault_paid"]
+    assert metrics["reward_std"].to_numpy() == pytest.approx(2 * (share * (1 - share)) ** 0.5)
+    assert capfd.readouterr().out.count("warning: replies with the fault 'paid'") == 1
+
+
 def test_tables_and_checkpoints(start, run):
     metrics = run.metrics
     assert list(metrics["update"]) == [1, 2, 3, 4]

@@ -228,6 +228,11 @@ ROWS = [
         {"make_problems": 2, "check_problems": 1} | EVALUATIONS | {"recover": 6},
         "task: {hands: {test: 90}}",
     ),
+    Row(
+        "what an unfinished formula earns",
+        PPO | AFTER_PPO | EVALUATIONS | {"evaluate": 11, "measure_drift": 3, "recover": 6},
+        "task: {partial_reward: 1.0}",
+    ),
     Row("target", EVERYTHING, "task: {target: 20}"),
     Row(
         "a rule that nothing plays",

@@ -72,9 +72,9 @@ def splits_as_json(splits):
     return json.dumps([split.model_dump(include=kept) for split in splits])
 
 
-def playing(*data):
+def playing(*data, rewards=True):
     """What playing problems of these splits or data takes from the task, as JSON."""
-    return json.dumps(STUDY.play_settings(*data))
+    return json.dumps(STUDY.play_settings(*data, rewards=rewards))
 
 
 def code(*scripts):

@@ -74,7 +74,7 @@ rule check_problems:
         **needs(),
     params:
         **code("scripts/check_problems.py", *TASK),
-        settings=playing(*STUDY.split_names),
+        settings=playing(*STUDY.split_names, rewards=False),
     shell:
         logged(
             "python scripts/check_problems.py --settings {params.settings:q} --problems {input}"
@@ -123,7 +123,7 @@ def deriving(name, data):
     return {
         **generating(f"scripts/{script}.py"),
         "settings": asked.model_dump_json(exclude=exclude),
-        "task": playing(data.on),
+        "task": playing(data.on, rewards=False),
         "max_reply_tokens": STUDY.task.max_reply_tokens,
         "checkpoint": STUDY.asked[name],
         "dtype": STUDY.model.dtype,

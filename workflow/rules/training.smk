@@ -27,7 +27,7 @@ def train_parameters(stage):
         "max_reply_tokens": STUDY.task.max_reply_tokens if record.plays else 0,
     }
     if record.learns_from == "problems":
-        found["task"] = playing(stage.data)
+        found["task"] = playing(stage.data, rewards=record.plays)
     if record.learns_from == "skills":
         found["skills"] = as_json(STUDY.task.skills)
     if record.launched:

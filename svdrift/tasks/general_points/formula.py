@@ -1,11 +1,11 @@
 """Formulas written by a model: tokens, grammar and exact value. Nothing is ever executed.
 
-    sum     = product (("+" | "-") product)*
+    sum     = ["+" | "-"] product (("+" | "-") product)*
     product = atom (("*" | "/") atom)*
     atom    = number | "(" sum ")"
 
-Numbers are plain digits; there are no signs, decimals or powers. Length and depth are bounded,
-so that parsing any text takes bounded time.
+Numbers are plain digits; there are no decimals or powers, and a sign stands at the beginning or
+after a parenthesis only. Length and depth are bounded, so that parsing any text takes bounded time.
 """
 
 import re
@@ -75,7 +75,9 @@ class _Parser:
         return token
 
     def sum(self, depth: int) -> Fraction:
+        opposite = self.next in ("+", "-") and self._take() == "-"
         value = self._product(depth)
+        value = -value if opposite else value
         while self.next in ("+", "-"):
             negative = self._take() == "-"
             operand = self._product(depth)

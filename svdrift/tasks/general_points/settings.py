@@ -94,6 +94,8 @@ class HandsSettings(DecksSettings):
 class PlaySettings(TaskPart):
     """What posing and verifying dealt hands takes."""
 
+    REWARDS = frozenset({"partial_reward"})
+
     name: str = Field(
         "general_points",
         description="The task: `general_points` is the 24-point card game. The name of another "
@@ -107,6 +109,13 @@ class PlaySettings(TaskPart):
     rules: dict[str, tuple[Face, Face, Face]] = Field(
         default_factory=lambda: {"tens": (10, 10, 10), "faces": (11, 12, 13)},
         description="Rules by name: the values of J, Q and K.",
+    )
+    partial_reward: float = Field(
+        -1.0,
+        allow_inf_nan=False,
+        description="Reward of an unfinished formula that begins a solution; by default that of a "
+        "wrong value. The published 1 is exploitable: with several tries, replies that are left "
+        "unfinished earn more than solving at once (docs/deviations.md).",
     )
 
     @model_validator(mode="after")
@@ -224,6 +233,7 @@ class Settings(PlaySettings, TaskSettings):
             name=self.name,
             prompt_style=self.prompt_style,
             rules={rule: self.rules[rule] for rule in rules},
+            partial_reward=self.partial_reward,
         )
 
     def deal(self, split: str) -> DealSettings:

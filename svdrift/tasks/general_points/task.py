@@ -116,7 +116,7 @@ class Task:
 
     def verify(self, problem: Hand, reply: str) -> Verdict:
         """Judge any text; see `svdrift.tasks.general_points.verifier`."""
-        return verifier.verify(problem, reply, self._style)
+        return verifier.verify(problem, reply, self._style, self._settings.partial_reward)
 
 
 def spoilt_formulas(hand: Hand, formula: str) -> list[str]:

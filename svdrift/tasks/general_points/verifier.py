@@ -1,15 +1,12 @@
 """Judges a reply: lenient about its form, strict about its mathematics.
 
-A reply is read as a JSON-like object with the fields `number` and `formula` (with any quotes,
-trailing commas, text or fences around it; the last object counts), or else as `numbers : formula`.
-The formula may be an equation; then its right side must be the target itself, otherwise its value
-counts as wrong.
+docs/verifier.md lists the forms that are accepted and those that are not. The formula may be an
+equation; then its other side must be the target itself, otherwise its value counts as wrong.
 
 Whether the reply is a *solution* depends on its formula alone. Whether the hand was *translated*
 depends on its list of numbers alone: it must give the cards' values in the order of the deal.
 """
 
-import re
 from bisect import bisect
 from collections import Counter
 from collections.abc import Sequence
@@ -18,11 +15,11 @@ from fractions import Fraction
 
 from svdrift.tasks.base import Verdict
 from svdrift.tasks.general_points import prompts
+from svdrift.tasks.general_points.forms import numeral, sides
 from svdrift.tasks.general_points.formula import FormulaError, evaluate, numbers_in, tokenise
 from svdrift.tasks.general_points.game import Hand, join
+from svdrift.tasks.general_points.reading import MAX_REPLY_CHARACTERS, read_reply
 from svdrift.tasks.general_points.solver import solutions
-
-MAX_REPLY_CHARACTERS = 4096
 
 SOLVED_REWARD = 5.0
 FAULT_REWARDS = {
@@ -30,15 +27,11 @@ FAULT_REWARDS = {
     "overused": -2.0,  # ... a number of the hand more often than it occurs there
     "unused": -2.0,  # ... a number of the hand less often than it occurs there
     "wrong_value": -1.0,  # right numbers, but not the target
-    "partial": 1.0,  # unfinished, but the beginning of a solution: a small reward
     "illegal_formula": -3.0,  # not a formula, or division by zero
     "unreadable": -3.0,  # no formula in the reply
 }
-"""Reward for each fault (arXiv 2508.16546); faults of the three number kinds add up."""
-
-_FORMULA = re.compile(r"""\bformula["']?\s*:[\s"'`]*([^"'`}\n]*)""", re.IGNORECASE)
-_NUMBERS = re.compile(r"""\bnumbers?["']?\s*:\s*\[([^\]]*)""", re.IGNORECASE)
-_NUMBER = re.compile(r"[0-9]{1,4}")
+"""Reward for each fault (arXiv 2508.16546); faults of the three number kinds add up. That for
+`partial`, the unfinished beginning of a solution, is a setting."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +43,11 @@ class Fault:
     reason: str
 
 
-def verify(hand: Hand, reply: str, style: prompts.Style) -> Verdict:
+def verify(hand: Hand, reply: str, style: prompts.Style, partial_reward: float) -> Verdict:
     """Judge any text as a reply to the hand, with feedback in the given style.
 
-    The reward is SOLVED_REWARD, or the sum of FAULT_REWARDS over the faults; the verdict names the
-    first fault. Takes milliseconds at most.
+    The reward is SOLVED_REWARD, or the sum of FAULT_REWARDS (and `partial_reward`) over the
+    faults; the verdict names the first fault. Takes milliseconds at most.
     """
     numbers, formula = read_reply(reply)
     faults, tokens = find_faults(hand.numbers, hand.target, formula)
@@ -66,20 +59,9 @@ def verify(hand: Hand, reply: str, style: prompts.Style) -> Verdict:
     else:
         matched = join(tokens[: _matching_tokens(hand.numbers, hand.target, tokens)])
         feedback = prompts.paper_feedback([fault.reason for fault in faults], matched)
-    reward = sum(FAULT_REWARDS[fault.kind] for fault in faults)
+    rewards = FAULT_REWARDS | {"partial": partial_reward}
+    reward = sum(rewards[fault.kind] for fault in faults)
     return Verdict(False, reward, faults[0].kind, feedback, translated)
-
-
-def read_reply(text: str) -> tuple[tuple[int, ...] | None, str | None]:
-    """The numbers and the formula in the reply; None for each that is missing."""
-    if len(text) > MAX_REPLY_CHARACTERS:
-        return None, None
-    formulas, lists = _FORMULA.findall(text), _NUMBERS.findall(text)
-    if formulas or lists:
-        numbers = _read_numbers(lists[-1].replace(",", " ")) if lists else None
-        return numbers, formulas[-1].strip(" ,") if formulas else None
-    head, colon, tail = text.rpartition(":")
-    return (_read_numbers(head), tail) if colon else (_read_numbers(text), None)
 
 
 def find_faults(
@@ -89,17 +71,17 @@ def find_faults(
 
     There are no tokens if the formula is missing or contains illegal characters.
     """
-    if formula is None or not formula.strip():
+    left, *right = sides(formula or "")
+    if not left and not right:
         reason = (
             f"no formula was found in your reply (of {MAX_REPLY_CHARACTERS} characters at most)"
         )
         return [Fault("unreadable", None, reason)], []
-    left, *right = formula.split("=")
     tokens: list[str] = []
     try:
         tokens = tokenise(left)
         value = evaluate(tokens)
-        stated = [evaluate(tokenise(side)) for side in right]
+        stated = [_stated(side) for side in right]
         if len(right) > 1:
             raise FormulaError("malformed", "it has several '='")
     except FormulaError as error:
@@ -111,7 +93,7 @@ def find_faults(
         return faults, tokens
     if value != target:
         return [Fault("wrong_value", value, f"your formula equals {value}, not {target}")], tokens
-    if right and right[0].strip() != str(target):
+    if right and numeral(right[0]) != target:
         reason = f"your formula equals {target}, but you state something else"
         return [Fault("wrong_value", stated[0], reason)], tokens
     return [], tokens
@@ -134,10 +116,9 @@ def number_faults(used: Sequence[int], wanted: Sequence[int]) -> list[Fault]:
     ]
 
 
-def _read_numbers(text: str) -> tuple[int, ...] | None:
-    words = [word.strip("\"'") for word in text.split()]
-    legal = all(_NUMBER.fullmatch(word) for word in words)
-    return tuple(map(int, words)) if words and legal else None
+def _stated(side: str) -> Fraction:
+    number = numeral(side)
+    return evaluate(tokenise(side)) if number is None else Fraction(number)
 
 
 def _matching_tokens(numbers: Sequence[int], target: int, tokens: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -34,9 +35,18 @@ from svdrift.training.grpo.settings import Settings
 from svdrift.training.likelihood import k3
 from svdrift.training.parameters import freeze
 from svdrift.training.policy import evaluate_replies
-from svdrift.training.rollout import Episode, as_tensors, outcomes, play_episodes
+from svdrift.training.rollout import (
+    Episode,
+    as_tensors,
+    outcomes,
+    paid_faults,
+    play_episodes,
+    warnings_of,
+)
 from svdrift.training.run import Run, Trained, folder
 from svdrift.training.trainer import Keep, ShowProgress, common_arguments, quiet
+
+OWN = "own/"  # before the names of what we measure, since TRL has a `reward_std` too
 
 # TRL's name of what it logs for each update -> ours.
 LOGGED = {
@@ -103,9 +113,10 @@ def train_grpo(
     """Train the causal language model in the folder `start` on `problems` by GRPO.
 
     `metrics` has for each `update` (from 1)
-    - of the policy that played, as in PPO: `reward_mean`, `solved_by_try_1` ..., `kl_to_start`
-      and `entropy` (these two as means over processes); and `flat_group_share`, of groups in
-      which all rewards are equal, so that nothing is learned from them;
+    - of the policy that played, as in PPO: `reward_mean`, `reward_std`, `solved_by_try_1` ...,
+      `fault_...`, `kl_to_start` and `entropy` (these two as means over processes); and
+      `flat_group_share`, of groups in which all rewards are equal, so that nothing is learned
+      from them;
     - of the training on these episodes, as TRL logs it: `loss` and `clip_share` (of reply tokens
       where the clip stops the gradient) as means over its steps, `grad_norm` (before clipping)
       and `learning_rate` of its last step.
@@ -186,6 +197,7 @@ class _Game:
         self.generate = generate
         self.episodes: list[Episode] = []
         self.measured: dict[str, float] = {}
+        self.logged: list[dict[str, float]] = []  # of TRL's state, which a snapshot keeps
 
     def play(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """Play this process's episodes of an update, on the problems at the places `prompts`.
@@ -193,6 +205,7 @@ class _Game:
         Returns:
             Tokens of prompts and of all that follows; `env_mask` is 1 for what the policy sampled.
         """
+        self.logged = trainer.state.log_history
         update = trainer.state.global_step // self.settings.steps_per_update + 1
         place = trainer.accelerator.process_index * len(prompts)
         shape = (self.settings.episodes, self.max_new_tokens)
@@ -222,9 +235,15 @@ class _Game:
         self, *, log_metric: Callable[[str, float], None], **_: object
     ) -> list[float | None]:
         """Sum over tries of the rewards of the episodes just played."""
-        measured = outcomes(self.episodes, self.settings.tries) | self.measured
-        for name, value in measured.items():
-            log_metric(name, value)
+        state = PartialState()
+        every = gather_object(self.episodes) if state.num_processes > 1 else self.episodes
+        measured = outcomes(every, self.settings.tries, self.task.faults)
+        for name, value in (measured | self.measured).items():
+            log_metric(OWN + name, value)
+        if state.is_main_process:
+            earlier = filter(None, map(_own, self.logged))
+            for line in warnings_of([*earlier, measured], paid_faults(every)):
+                print(line, flush=True)
         return [sum(episode.rewards) for episode in self.episodes]
 
     @torch.no_grad()
@@ -284,15 +303,20 @@ def _deal(problems: int, settings: Settings, seed: int) -> Dataset:
 
 
 def _metrics(log_history: list[dict[str, float]], settings: Settings) -> pd.DataFrame:
-    solved = [f"solved_by_try_{number}" for number in range(1, settings.tries + 1)]
-    own = {name: name for name in ("reward_mean", *solved, "kl_to_start", "entropy")}
     return pd.DataFrame(
         [
             {
                 "update": int(entry["step"]) // settings.steps_per_update,
-                **{ours: entry[name] for name, ours in (own | LOGGED).items()},
+                **_own(entry),
+                **{ours: entry[name] for name, ours in LOGGED.items()},
             }
             for entry in log_history
-            if "reward_mean" in entry
+            if _own(entry)
         ]
     )
+
+
+def _own(entry: Mapping[str, float]) -> dict[str, float]:
+    """What we measured of an update; nothing in the entry that TRL adds at the end."""
+    own = {name: value for name, value in entry.items() if name.startswith(OWN)}
+    return {name.removeprefix(OWN): value for name, value in own.items()}

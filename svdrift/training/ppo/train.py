@@ -39,7 +39,14 @@ from svdrift.training.ppo.gradients import Behaviour, accumulate_gradients, eval
 from svdrift.training.ppo.network import ActorCritic
 from svdrift.training.ppo.settings import Settings
 from svdrift.training.ppo.snapshot import load_snapshot, save_snapshot
-from svdrift.training.rollout import Rollouts, as_tensors, outcomes, play_episodes
+from svdrift.training.rollout import (
+    Rollouts,
+    as_tensors,
+    outcomes,
+    paid_faults,
+    play_episodes,
+    warnings_of,
+)
 from svdrift.training.run import Run, Trained, folder
 
 HISTOGRAM_BIN = 0.25  # width of a bin of advantages, in units of the verifier's reward
@@ -108,9 +115,10 @@ def train_ppo(
     """Train the causal language model in the folder `start` on `problems` by PPO.
 
     `metrics` has for each `update` (from 1)
-    - of the policy that played: `reward_mean` (an episode's sum over tries, unscaled),
-      `solved_by_try_1` ... (shares of episodes), `kl_to_start` and `entropy` (nats per reply
-      token; the KL is the k3 estimate), `explained_variance` of its values;
+    - of the policy that played: `reward_mean` and `reward_std` (of an episode's sum over tries,
+      unscaled), `solved_by_try_1` ... (shares of episodes), `fault_...` (shares of replies, by
+      kind), `kl_to_start` and `entropy` (nats per reply token; the KL is the k3 estimate),
+      `explained_variance` of its values;
     - of the training on these episodes, as means over minibatches: `policy_loss`, `value_loss`,
       `ratio_mean`, `clip_share` (of actions), `grad_norm` (before clipping); and `ratio_max`,
       `learning_rate`.
@@ -226,12 +234,15 @@ def train_ppo(
             tables["metrics"].append(
                 {
                     "update": update,
-                    **outcomes(episodes, settings.tries),
+                    **outcomes(episodes, settings.tries, task.faults),
                     **_of_behaviour(behaviour, returns, rollouts),
                     **_over_steps(steps),
                     "learning_rate": learning_rate,
                 }
             )
+            if accelerator.is_main_process:
+                for line in warnings_of(tables["metrics"], paid_faults(episodes)):
+                    print(line, flush=True)
             tables["advantages"] += [
                 {"update": update, "bin_low": low, "bin_high": high, "count": count}
                 for low, high, count in ppo_math.histogram(

@@ -3,6 +3,7 @@ import operator
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -94,6 +95,9 @@ def python_value(node: ast.AST) -> Fraction | None:
         if left is None or right is None:
             return None
         return OPERATORS[PYTHON_OPERATORS[type(node.op)]](left, right)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        operand = python_value(node.operand)
+        return -operand if isinstance(node.op, ast.USub) and operand is not None else operand
     return None
 
 
@@ -103,6 +107,8 @@ def test_any_tokens_are_read_as_python_reads_them(tokens: list[str]) -> None:
         expected = python_value(ast.parse(" ".join(tokens), mode="eval"))
     except (SyntaxError, ZeroDivisionError):
         expected = None
+    if any(a in "+-*/" and b in "+-" for a, b in pairwise(tokens)):
+        expected = None  # a sign after an operator, which Python reads and we do not
     try:
         value = evaluate(tokens)
     except FormulaError:
@@ -117,7 +123,9 @@ def test_any_tokens_are_read_as_python_reads_them(tokens: list[str]) -> None:
         ("1 +", "malformed"),
         ("(1 + 2", "malformed"),
         ("1 2", "malformed"),
-        ("-1", "malformed"),
+        ("--1", "malformed"),
+        ("2 * -1", "malformed"),
+        ("(1 + - 2)", "malformed"),
         ("2 ** 3", "malformed"),
         ("2 // 3", "malformed"),
         ("2.5", "illegal_characters"),

@@ -63,7 +63,7 @@ def test_last_replies_are_right_and_earlier_ones_wrong(examples: list[list[str]]
             assert last == f"{stated} : {canonical_solution(numbers, target)}"
             hand = Hand(tuple(map(str, numbers)), (11, 12, 13), target)
             if len(replies) > 1 and max(numbers) <= 10 and 1 not in numbers:  # numbers are ranks
-                verdict = verify(hand, replies[0], "compact")
+                verdict = verify(hand, replies[0], "compact", -1.0)
                 assert replies[1] == verdict.feedback.replace(prompts.ANSWER, prompts.SOLVE)
         else:
             rule = (int(words[1]), int(words[3]), int(words[5]))

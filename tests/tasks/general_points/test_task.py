@@ -40,7 +40,7 @@ def test_demonstrations_are_prompts_and_gold(game: Task, hands: dict[str, pd.Dat
 
 
 def test_verdicts_name_known_faults(game: Task, hands: dict[str, pd.DataFrame]) -> None:
-    assert set(game.faults) == set(verifier.FAULT_REWARDS)
+    assert set(game.faults) == {*verifier.FAULT_REWARDS, "partial"}
     problem = game.read(hands["id_test"])[0]
     assert game.verify(problem, "").fault in game.faults
 

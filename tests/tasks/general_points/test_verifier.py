@@ -4,9 +4,12 @@ import pytest
 
 from svdrift.tasks.general_points import prompts
 from svdrift.tasks.general_points.game import Hand
-from svdrift.tasks.general_points.verifier import read_reply, verify
+from svdrift.tasks.general_points.reading import read_reply
+from svdrift.tasks.general_points.settings import PlaySettings
+from svdrift.tasks.general_points.verifier import verify
 
 HAND = Hand(("3", "J", "5", "A"), (10, 10, 10), 24)  # ( 3 * 5 ) + ( 10 - 1 )
+UNFINISHED = PlaySettings().partial_reward
 STYLES: tuple[prompts.Style, ...] = ("compact", "paper")
 
 CASES = [  # formula, fault, reward, words of the compact feedback, part of the paper feedback
@@ -19,8 +22,8 @@ CASES = [  # formula, fault, reward, words of the compact feedback, part of the 
     ("( 3 * 5 ) + ( 10 - 1 ) * 1", "overused", -2, "overused 1", "too often the numbers [1]"),
     ("( 3 * 5 ) + 10", "unused", -2, "unused 1", "does not use the numbers [1]"),
     ("3 * 3 * 11", "wrong_number", -6, "wrong_number 11", "[11] and"),
-    ("( 3 * 5 ) + ( 10 -", "partial", 1, "partial nothing", "part '( 3 * 5 ) + ( 10 -'"),
-    ("( 3", "partial", 1, "partial nothing", "part '( 3'"),
+    ("( 3 * 5 ) + ( 10 -", "partial", -1, "partial nothing", "part '( 3 * 5 ) + ( 10 -'"),
+    ("( 3", "partial", -1, "partial nothing", "part '( 3'"),
     ("(", "illegal_formula", -3, "illegal_formula nothing", "not finished"),
     ("( 3 + + 5", "illegal_formula", -3, "illegal_formula nothing", "where a number"),
     ("( 3 * 5 ) + ( J - 1 )", "illegal_formula", -3, "illegal_formula nothing", "characters: J"),
@@ -37,7 +40,7 @@ def test_faults_rewards_and_feedback(
     text = f"3 10 5 1 : {formula}"
     if style == "paper":
         text = f'{{"cards": ["3", "J"], "number": [3, 10, 5, 1], "formula": "{formula}"}}'
-    verdict = verify(HAND, text, style)
+    verdict = verify(HAND, text, style, UNFINISHED)
     assert (verdict.fault, verdict.reward, verdict.solved) == (fault, reward, fault == "none")
     assert verdict.translated
     if verdict.solved:
@@ -48,23 +51,6 @@ def test_faults_rewards_and_feedback(
     else:
         assert verdict.feedback.startswith("You failed this trial because")
         assert paper in verdict.feedback
-
-
-@pytest.mark.parametrize(
-    ("equation", "fault"),
-    [
-        ("(3*5)+(10-1)=24", "none"),
-        ("(3*5)+(10-1) = 24", "none"),
-        ("(3*5)+(10-1)=23", "wrong_value"),
-        ("(3*5)+(10-1)=12*2", "wrong_value"),  # equal, but not the target itself
-        ("(3*5)+(10+1)=24", "wrong_value"),
-        ("(3*5)+(10-1)=24=24", "illegal_formula"),
-        ("(3*5)+(10-1)=", "illegal_formula"),
-        ("(3*5)+(10-=24", "illegal_formula"),
-    ],
-)
-def test_equations(equation: str, fault: str) -> None:
-    assert verify(HAND, f'{{"formula": "{equation}"}}', "paper").fault == fault
 
 
 @pytest.mark.parametrize(
@@ -79,7 +65,7 @@ def test_equations(equation: str, fault: str) -> None:
     ],
 )
 def test_lenient_reading(text: str) -> None:
-    verdict = verify(HAND, text, "paper")
+    verdict = verify(HAND, text, "paper", UNFINISHED)
     assert verdict.solved
     assert verdict.translated
 
@@ -89,13 +75,13 @@ def test_lenient_reading(text: str) -> None:
     [("3 10 5 1", True), ("3 5 10 1", False), ("3 11 5 1", False), ("3 10 5", False), ("", False)],
 )
 def test_translation_is_judged_apart_from_the_formula(numbers: str, translated: bool) -> None:
-    verdict = verify(HAND, f"{numbers} : ( 3 * 5 ) + ( 10 - 1 )", "compact")
+    verdict = verify(HAND, f"{numbers} : ( 3 * 5 ) + ( 10 - 1 )", "compact", UNFINISHED)
     assert verdict.solved
     assert verdict.translated is translated
 
 
 def test_numbers_without_a_formula() -> None:
-    verdict = verify(HAND, "3 10 5 1", "compact")
+    verdict = verify(HAND, "3 10 5 1", "compact", UNFINISHED)
     assert (verdict.fault, verdict.translated) == ("unreadable", True)
 
 
@@ -117,6 +103,15 @@ def test_what_is_not_stated_is_none() -> None:
         "formula :" + " " * 4_000,
         "3 10 5 1 : " + "9" * 4_000,
         "1/" * 100 + "0",
+        "3 10 5 1 : " + "\\frac{" * 600,
+        "3 10 5 1 : " + "\\frac{1}{" * 200 + "2" + "}" * 200,
+        "formula: 1+1" + "x" * 10 + "formula: 1+" * 350,
+        '"formula": "' + "{" * 2_000 + "}" * 2_000,
+        "<answer>" * 500,
+        "\\boxed{" * 500,
+        "3 10 5 1 : " + "3 x" * 1_300,
+        "3 10 5 1 : " + "**" * 2_000,
+        "3 10 5 1 : " + "\\u0033" * 600,
         "3 10 5 1 : 3 = " + "9" * 4_000,
         "\x00\ud800",
     ],
@@ -124,7 +119,7 @@ def test_what_is_not_stated_is_none() -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_hostile_replies_are_rejected_quickly(text: str, style: prompts.Style) -> None:
     started = time.perf_counter()
-    verdict = verify(HAND, text, style)
+    verdict = verify(HAND, text, style, UNFINISHED)
     assert time.perf_counter() - started < 20  # not exponential
     assert not verdict.solved
     assert len(verdict.feedback) < 2_000
