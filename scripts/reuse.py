@@ -6,16 +6,12 @@ The command's output, exit status and signals pass through unchanged.
 
 import argparse
 import os
-import signal
-import subprocess
 from pathlib import Path
-from types import FrameType
 
 from svdrift.checkpoints import ANCHOR, resolve
+from svdrift.forkserver import call
 from svdrift.scripting import run
 from svdrift.store import key_of, produce
-
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main() -> None:
@@ -58,19 +54,6 @@ def main() -> None:
         lambda line: print(line, flush=True),
     )
     raise SystemExit(status)
-
-
-def call(command: list[str]) -> int:
-    """Run a command and return its exit status; as a shell does, 128 + the signal that ended it."""
-    child = subprocess.Popen(command)
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
-
-    for number in PASSED_ON:
-        signal.signal(number, pass_on)
-    status = child.wait()
-    return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":

@@ -11,8 +11,15 @@ trap : TERM INT # the command gets these signals itself; its last words are wait
   if ((attempt > 1)); then
     echo "attempt $attempt, with $megabytes MB of memory and $minutes minutes"
   fi
-  # shellcheck disable=SC2086 # SVDRIFT_WITHIN (slurm/site.yaml) is a program and its options
-  ${SVDRIFT_WITHIN:-} "$@"
+  if test -n "${SVDRIFT_WITHIN:-}"; then # (slurm/site.yaml) a program and its options
+    unset SVDRIFT_FORKSERVER             # which would run programs outside of it
+    # shellcheck disable=SC2086
+    $SVDRIFT_WITHIN "$@"
+  elif test -n "${SVDRIFT_FORKSERVER:-}"; then
+    python -m svdrift.forkserver call "$@"
+  else
+    "$@"
+  fi
   status=$?
   if ((status > 128)); then
     echo "error: ended by signal $((status - 128)) ($(kill -l $((status - 128)))) on attempt $attempt," \

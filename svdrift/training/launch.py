@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from svdrift import forkserver
 from svdrift.compute import ComputeSettings
 from svdrift.errors import UserError
 
@@ -64,6 +65,8 @@ def on_this_node(
     command += ["--num_cpu_threads_per_process", str(max(1, threads // each))]
     if compute.processes == 1:
         command.append("--quiet")  # of accelerate's own traceback after the script's
+        if forkserver.VARIABLE in environment:
+            command += ["--no_python", "python", "-m", "svdrift.forkserver", "call", "python"]
     if compute.nodes > 1:
         port = FIRST_PORT + int(_slurm("SLURM_JOB_ID", compute, environment)) % PORTS
         command += ["--num_machines", str(compute.nodes)]

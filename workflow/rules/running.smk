@@ -1,7 +1,9 @@
 """What the process that runs the workflow does for itself."""
 
+import tempfile
 from pathlib import Path
 
+from svdrift import forkserver
 from svdrift.running import hold
 
 HELD = []  # open as long as this process lives
@@ -15,3 +17,7 @@ onstart:
     # limit: cores bound them.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+        # Of fewer jobs the imports that it saves are not worth its own.
+        if sum(not job.is_norun for job in workflow.dag.needrun_jobs()) >= 8:
+            folder = Path(tempfile.mkdtemp(prefix="svdrift-"))
+            HELD.append(forkserver.start(folder))
