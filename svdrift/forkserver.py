@@ -184,8 +184,8 @@ def _fork(listening: socket.socket, children: dict[int, Any], events: Any) -> No
         listening.close()
         for other in [connection, *children.values()]:
             other.close()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
+        for standard, stream in enumerate(streams):
+            os.dup2(stream, standard)
             os.close(stream)
         status = _run(request)
     except BaseException:
@@ -216,7 +216,7 @@ def _run(request: dict[str, Any]) -> int:
             print(end.code, file=sys.stderr)
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is an exception
+        sys.excepthook(*sys.exc_info())
         status = 1
     atexit._run_exitfuncs()
     sys.stdout.flush()
