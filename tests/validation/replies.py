@@ -14,6 +14,7 @@ import re
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from random import Random
 from statistics import median
@@ -48,15 +49,23 @@ def run(count: int, seed: int) -> dict[str, float]:
         `count`, `disagreements`, `crashes`, `slowest_ms`, `median_us`, and the shares `solved` (by
         the verifier) and `judged` (on which the oracle had an opinion).
     """
-    outcomes = [judge(hand, reply) for hand, reply in replies(count, Random(seed))]
+    counts: Counter[str] = Counter()
+    seconds = []
+    for hand, reply in replies(count, Random(seed)):
+        outcome = judge(hand, reply)
+        seconds.append(outcome.seconds)
+        counts["disagreements"] += disagrees(outcome)
+        counts["crashes"] += bool(outcome.crash)
+        counts["solved"] += outcome.solved
+        counts["judged"] += outcome.expected is not None
     return {
-        "count": len(outcomes),
-        "disagreements": sum(map(disagrees, outcomes)),
-        "crashes": sum(bool(outcome.crash) for outcome in outcomes),
-        "slowest_ms": round(1e3 * max(outcome.seconds for outcome in outcomes), 3),
-        "median_us": round(1e6 * median(outcome.seconds for outcome in outcomes), 1),
-        "solved": sum(outcome.solved for outcome in outcomes) / len(outcomes),
-        "judged": sum(outcome.expected is not None for outcome in outcomes) / len(outcomes),
+        "count": len(seconds),
+        "disagreements": counts["disagreements"],
+        "crashes": counts["crashes"],
+        "slowest_ms": round(1e3 * max(seconds), 1),
+        "median_us": round(1e6 * median(seconds), 1),
+        "solved": counts["solved"] / len(seconds),
+        "judged": counts["judged"] / len(seconds),
     }
 
 
@@ -168,10 +177,12 @@ def holds_a_solution(hand: Hand, reply: str) -> bool:
 # The replies
 
 
-def replies(count: int, random: Random) -> list[tuple[Hand, str]]:
+def replies(count: int, random: Random) -> Iterator[tuple[Hand, str]]:
     """Right replies to some hands, each changed in no to five places."""
     hands = [solvable_hand(random) for _ in range(HANDS)]
-    return [(hand, wrong_or_right(hand, random)) for hand in random.choices(hands, k=count)]
+    for _ in range(count):
+        hand = random.choice(hands)
+        yield hand, wrong_or_right(hand, random)
 
 
 def solvable_hand(random: Random) -> Hand:

@@ -1,12 +1,20 @@
 """Other ways to write a formula or an equation, turned into the plain one that `formula` parses.
 
-What is accepted and what is refused, and why, is one table: docs/verifier.md. Every function takes
-time in proportion to the text.
+What is accepted and what is refused, and why, is one table: docs/verifier.md.
 """
 
 import re
 
-from svdrift.tasks.general_points.formula import FormulaError, evaluate, numbers_in, tokenise
+from svdrift.tasks.general_points.formula import (
+    MAX_CHARACTERS,
+    FormulaError,
+    evaluate,
+    numbers_in,
+    tokenise,
+)
+
+MAX_WRITTEN = 4 * MAX_CHARACTERS
+"""Longest text, with all that formats it, that is looked at: this bounds the time."""
 
 _WRITTEN_AS = {  # plain character -> others for it; not NFKC, which would turn 3 squared into 32
     "*": "\u00d7\u2715\u2716\u2a09\u2217\u22c5\u00b7\u2219\u2022",  # crosses, asterisk, dots
@@ -54,6 +62,8 @@ def fold(text: str) -> str:
 
 def sides(text: str) -> list[str]:
     """The sides of an equation in plain form, the formula first; one side if it is a formula."""
+    if len(text) > MAX_WRITTEN:
+        return [text]  # which is too long for a formula
     found = re.split("==?", _plain(text))
     if len(found) == 2 and numeral(found[0]) is not None and numeral(found[1]) is None:
         found.reverse()  # "24 = 3 * 8"

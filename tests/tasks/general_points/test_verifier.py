@@ -120,6 +120,6 @@ def test_what_is_not_stated_is_none() -> None:
 def test_hostile_replies_are_rejected_quickly(text: str, style: prompts.Style) -> None:
     started = time.perf_counter()
     verdict = verify(HAND, text, style, UNFINISHED)
-    assert time.perf_counter() - started < 20  # not exponential
+    assert time.perf_counter() - started < 2  # milliseconds, and what the machine adds
     assert not verdict.solved
     assert len(verdict.feedback) < 2_000
