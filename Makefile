@@ -15,7 +15,7 @@ RUN_TIME := $(VENV)/.run-time
 DEV := $(VENV)/.dev
 
 CONFIG := $(if $(STUDY),--configfile $(STUDY))
-REPORT := results/$(if $(STUDY),$(basename $(notdir $(STUDY))),default)/report.html
+REPORT = results/$$(svdrift stages $(STUDY) | sed -n '1s/,.*//p')/report.html# by the study's name
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -31,8 +31,7 @@ help: ## Show this list
 
 study: $(RUN_TIME) ## Run the default study, or another: make study STUDY=experiments/smoke.yaml
 	snakemake --cores all $(CONFIG)
-	snakemake $(CONFIG) --report $(REPORT)
-	@echo "Report:  $(REPORT)"
+	report=$(REPORT) && snakemake $(CONFIG) --report $$report && echo "Report:  $$report"
 
 status: $(RUN_TIME) ## What is done, what would run and why: make status [STUDY=experiments/smoke.yaml]
 	@python -m svdrift.cli status $(STUDY)

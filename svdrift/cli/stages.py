@@ -15,7 +15,7 @@ from pathlib import Path
 from svdrift.checkpoints import Checkpoint
 from svdrift.cli.text import duration, last_time
 from svdrift.study.data import Filter, Mixture, Replies
-from svdrift.study.overlays import read_config
+from svdrift.study.overlays import DEFAULT, read_config, require_name
 from svdrift.study.settings import Settings, read_settings
 from svdrift.study.stages import Stage
 
@@ -40,7 +40,9 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         UserError: the study is not valid.
     """
-    settings = read_settings(read_config(args.study))
+    config = read_config(args.study)
+    require_name(config, [args.study] if args.study else [], DEFAULT)
+    settings = read_settings(config)
     seeds = ", ".join(map(str, settings.seeds))
     print(f"{settings.study}, seed{'s' * (len(settings.seeds) > 1)} {seeds}\n")
     print("\n".join(tree(settings, costs(settings))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import yaml
 
 from svdrift.errors import UserError
 
+DEFAULT = Path("config.yaml")
 
-def read_config(overlay: Path | None, base: Path = Path("config.yaml")) -> dict[str, Any]:
+
+def read_config(overlay: Path | None, base: Path = DEFAULT) -> dict[str, Any]:
     """The configuration of a study: the default study, with an overlay laid over it.
 
     Raises:
@@ -19,6 +21,27 @@ def read_config(overlay: Path | None, base: Path = Path("config.yaml")) -> dict[
     """
     config = read_yaml(base)
     return config if overlay is None else laid_over(config, read_yaml(overlay))
+
+
+def require_name(config: Mapping[str, Any], overlays: Iterable[Path], base: Path) -> None:
+    """Refuse overlays that leave the study its name, since results would mix with those of `base`.
+
+    Args:
+        config: `base` with everything laid over it.
+        overlays: the files laid over it; `base` itself may be among them.
+        base: the default study.
+
+    Raises:
+        UserError: naming the line to add.
+    """
+    others = [file for file in overlays if file.resolve() != base.resolve()]
+    taken = read_yaml(base).get("study")
+    if others and config.get("study") == taken:
+        last = others[-1]
+        raise UserError(
+            f"{last}: no key `study`, so its results would mix with those of study {taken!r} "
+            f"(add a line such as `study: {last.stem}`)"
+        )
 
 
 def laid_over(config: Any, overlay: Mapping[str, Any]) -> dict[str, Any]:

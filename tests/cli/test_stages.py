@@ -91,6 +91,6 @@ def test_a_study_for_gpus_is_budgeted(monkeypatch, capsys):
 
 
 def test_a_wrong_study_is_refused_in_one_line(folder, monkeypatch, capsys):
-    (folder / "wrong.yaml").write_text("stages: {sft: {stepps: 3}}")
+    (folder / "wrong.yaml").write_text("study: wrong\nstages: {sft: {stepps: 3}}")
     assert run(monkeypatch, "stages", "wrong.yaml") == 2
     assert "unknown key 'stages.sft.stepps', did you mean 'steps'?" in capsys.readouterr().err

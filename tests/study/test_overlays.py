@@ -6,7 +6,7 @@ import pytest
 from snakemake.utils import update_config
 
 from svdrift.errors import UserError
-from svdrift.study.overlays import laid_over, read_config
+from svdrift.study.overlays import laid_over, read_config, require_name
 
 CONFIG = {"study": "a", "stages": {"sft": {"steps": 4, "keep": [1, 2]}, "ppo": {"on": "x"}}}
 
@@ -35,6 +35,20 @@ def test_files_are_read(tmp_path):
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     base = tmp_path / "config.yaml"
     assert read_config(None, base) == read_config(tmp_path / "empty.yaml", base)
+
+
+def test_an_overlay_must_name_a_study_of_its_own(tmp_path):
+    base, over, other = (tmp_path / f"{name}.yaml" for name in ("base", "over", "other"))
+    base.write_text("study: a\n")
+    over.write_text("seeds: [1]\n")
+    other.write_text("study: b\n")
+    message = r"over.yaml: no key `study`, .* study 'a' \(add a line such as `study: over`\)"
+    for overlays in ([over], [base, over]):
+        with pytest.raises(UserError, match=message):
+            require_name({"study": "a", "seeds": [1]}, overlays, base)
+    require_name({"study": "a"}, [], base)
+    require_name({"study": "a"}, [base], base)
+    require_name({"study": "b", "seeds": [1]}, [other, over], base)
 
 
 @pytest.mark.parametrize(

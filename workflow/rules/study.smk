@@ -13,11 +13,13 @@ from svdrift import plugins
 from svdrift.checkpoints import ANCHOR, Checkpoint
 from svdrift.errors import UserError
 from svdrift.models.backend import MODULES, require_installed, versions
+from svdrift.study.overlays import DEFAULT, require_name
 from svdrift.study.settings import read_settings
 from svdrift.tracking import code_digest, software
 from svdrift.training.launch import require_software
 
 try:
+    require_name(config, map(Path, workflow.overwrite_configfiles), DEFAULT)
     STUDY = read_settings(config)
     require_software(STUDY.compute)
     require_installed(STUDY.generation)
