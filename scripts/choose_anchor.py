@@ -15,11 +15,15 @@ def main() -> None:
     parser.add_argument(
         "--accuracy", type=Path, nargs="+", required=True, help="of the path, in its order"
     )
+    parser.add_argument(
+        "--named", action="store_true", help="the study has named it: there is one to choose from"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the choice (JSON)")
     args = parser.parse_args()
 
     table = pd.concat([pd.read_parquet(path) for path in args.accuracy], ignore_index=True)
-    args.out.write_text(json.dumps(choose(table), indent=2) + "\n")
+    how = "named in advance" if args.named else "on selection problems of its own seed"
+    args.out.write_text(json.dumps(choose(table) | {"chosen": how}, indent=2) + "\n")
 
 
 def choose(accuracy: pd.DataFrame) -> dict[str, object]:

@@ -31,11 +31,13 @@ class Story(Section):
     """Roles by checkpoint ids.
 
     `path` is the line of checkpoints along which ability comes and goes: its start and what its
-    stage keeps. `rl` starts from some of them, each control from some of RL's starts.
+    stage keeps. `rl` starts from some of them, each control from some of RL's starts. `peak` is
+    the one of them that the study names in advance as the peak of OOD ability, if it does.
     """
 
     path: tuple[str, ...]
     path_label: str
+    peak: str | None = None
     rl: Role | None = None
     controls: tuple[Role, ...] = ()
     moderate: str | None = None
@@ -50,6 +52,11 @@ class Story(Section):
     def last(self) -> str:
         """Where the path ends."""
         return self.path[-1]
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The checkpoints of which a seed's OOD peak is chosen on selection problems."""
+        return self.path if self.peak is None else (self.peak,)
 
     @property
     def starts(self) -> tuple[str, ...]:

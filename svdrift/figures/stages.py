@@ -26,7 +26,7 @@ def draw(
 
     Args:
         accuracy: the accuracy table with `seed`.
-        anchors: `seed`, `checkpoint`: each seed's OOD peak, chosen on the selection split.
+        anchors: `seed`, `checkpoint`: each seed's OOD peak.
         published: `accuracy_by_stage`.
         story: its moderate start, RL's result from there and the controls' ones.
     """
@@ -50,8 +50,9 @@ def draw(
     shown = pd.concat(picked, ignore_index=True)
     table = summary(shown, ["shift", "bar"])
     chosen = ", ".join(dict.fromkeys(anchors["checkpoint"]))
+    how = "chosen on the selection split" if story.peak is None else "named in advance"
     note = (
-        f"{labels.sample(shown)}. Peak, chosen on the selection split: {chosen}; moderate: step "
+        f"{labels.sample(shown)}. Peak, {how}: {chosen}; moderate: step "
         f"{start_step(story, story.moderate)}. {labels.intervals(shown, 'Whiskers')}"
         f"{labels.singles(shown, 'dots')}. {labels.PUBLISHED}."
     )

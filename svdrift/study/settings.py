@@ -357,8 +357,8 @@ class Settings(Section):
 
     def candidates(self, *names: str) -> tuple[str, ...]:
         """Checkpoints that names may stand for, each once; the anchor is chosen on the way."""
-        path = self.resolved_story.path
-        found = (path if name == ANCHOR else (name,) for name in names)
+        anchors = self.resolved_story.candidates
+        found = (anchors if name == ANCHOR else (name,) for name in names)
         return tuple(dict.fromkeys(name for group in found for name in group))
 
     @property

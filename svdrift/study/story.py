@@ -19,6 +19,12 @@ class StorySettings(Section):
     path: str = Field(
         description="The stage along which OOD ability comes and goes; the anchor is chosen on it."
     )
+    peak: str | None = Field(
+        None,
+        description="The checkpoint of the path that is taken as its OOD peak in every seed, named "
+        "in advance; none to choose it for each seed on selection problems. The anchor of spectra "
+        "and repairs, and what losses are counted from.",
+    )
     rl: str | None = Field(
         None, description="The stage of reinforcement learning that starts from the path."
     )
@@ -62,6 +68,7 @@ def resolve_story(settings: StorySettings, graph: Graph) -> Story:
     return Story(
         path=tuple(map(str, line)),
         path_label=path.label,
+        peak=_peak(settings, graph, line),
         rl=None if rl is None else _role(rl, line),
         controls=tuple(_role(control, line) for control in controls),
         moderate=_moderate(settings, rl, graph, line),
@@ -95,6 +102,18 @@ def _role(stage: Stage, line: Sequence[Checkpoint]) -> Role:
         results={start: ids[-1] for start, ids in kept.items()},
         kept=kept,
     )
+
+
+def _peak(settings: StorySettings, graph: Graph, line: Sequence[Checkpoint]) -> str | None:
+    if settings.peak is None:
+        return None
+    peak = graph.resolve("story.peak", settings.peak)
+    if peak not in line[:-1]:
+        raise UserError(
+            f"story.peak: {peak} is not a checkpoint of the path before its end (allowed: "
+            f"{', '.join(map(str, line[:-1]))})"
+        )
+    return str(peak)
 
 
 def _moderate(

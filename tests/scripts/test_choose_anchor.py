@@ -43,4 +43,5 @@ def test_the_best_on_ood_selection_is_chosen_and_the_first_of_equals(
     assert choice["accuracy"] == max(selected) / 10
     assert choice["split"] == "ood_selection"
     assert choice["n"] == 10
+    assert choice["chosen"] == "on selection problems of its own seed"
     assert {"stage", "step", "start"} < set(choice)

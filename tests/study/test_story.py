@@ -48,6 +48,18 @@ def test_the_moderate_start_is_the_middle_one_and_of_two_the_lower(starts, moder
     assert story({"ppo": {**PPO, "from": starts}}).moderate == moderate
 
 
+def test_a_peak_may_be_named():
+    assert story().candidates == story().path
+    named = story(peak="sft@8")
+    assert (named.peak, named.candidates) == ("sft-8", ("sft-8",))
+
+
+@pytest.mark.parametrize("peak", ["sft@end", "ppo@end of sft@4"])
+def test_a_peak_lies_on_the_path_before_its_end(peak):
+    with pytest.raises(UserError, match=r"story.peak: .* \(allowed: base, sft-4, sft-8\)"):
+        story(peak=peak)
+
+
 def test_a_story_without_rl():
     found = story({"ppo": None, "more": None}, rl=None, controls=[])
     assert (found.rl, found.controls, found.moderate) == (None, (), None)

@@ -46,11 +46,11 @@ rule evaluate:
 
 
 rule choose_anchor:
-    """Choose the OOD peak of the path on selection problems; what follows reads the choice."""
+    """Choose the OOD peak of the path, if none is named; what follows reads the choice."""
     input:
         expand(
             SEED + "/evaluation/{checkpoint}/accuracy.parquet",
-            checkpoint=STORY.path,
+            checkpoint=STORY.candidates,
             allow_missing=True,
         ),
     output:
@@ -64,8 +64,9 @@ rule choose_anchor:
         **needs(),
     params:
         **code("scripts/choose_anchor.py"),
+        named="" if STORY.peak is None else "--named",
     shell:
-        logged("python scripts/choose_anchor.py --accuracy {input} --out {output}")
+        logged("python scripts/choose_anchor.py --accuracy {input} {params.named} --out {output}")
 
 
 rule compare_checkpoints:

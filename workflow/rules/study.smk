@@ -139,7 +139,7 @@ def decomposed(wildcards, *names):
     chosen = ANCHOR in names
     return {
         "checkpoints": models_and_factors([name for name in names if name != ANCHOR]),
-        "candidates": models_and_factors(STORY.path if chosen else []),
+        "candidates": models_and_factors(STORY.candidates if chosen else []),
         "choice": [f"{folder}/selection/anchor.json"] if chosen else [],
     }
 
