@@ -64,10 +64,10 @@ CASES = cases()
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.case} {case.text[:40]!r}")
 def test_verdict(case: Case) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     verdict = verify(case.hand, case.reply, "paper", -1.0)
     assert (verdict.fault, verdict.solved) == (case.fault, case.fault == "none")
-    assert time.perf_counter() - started < 5  # a hang
+    assert time.process_time() - started < 5  # a hang
 
 
 def test_the_corpus_is_large_and_has_every_collected_case() -> None:

@@ -118,8 +118,8 @@ def test_what_is_not_stated_is_none() -> None:
 )
 @pytest.mark.parametrize("style", STYLES)
 def test_hostile_replies_are_rejected_quickly(text: str, style: prompts.Style) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     verdict = verify(HAND, text, style, UNFINISHED)
-    assert time.perf_counter() - started < 2  # milliseconds, and what the machine adds
+    assert time.process_time() - started < 2  # seconds of the processor; milliseconds are measured
     assert not verdict.solved
     assert len(verdict.feedback) < 2_000
