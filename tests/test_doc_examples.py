@@ -67,6 +67,7 @@ def test_the_readme_shows_the_default_study():
     assert shown.graph.checkpoints == default.graph.checkpoints
     assert [stage.settings for stage in shown.graph] == [stage.settings for stage in default.graph]
     assert shown.story == default.story
+    assert shown.task == default.task
 
 
 def test_the_method_trains(examples):

@@ -20,7 +20,7 @@ TWO = {
 }
 NO_RL = {
     "stages": {"ppo": None, "continued": None, "wide": None},
-    "story": {"rl": None, "controls": [], "moderate": None},
+    "story": {"peak": None, "rl": None, "controls": [], "moderate": None},
 }
 
 

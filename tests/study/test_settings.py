@@ -164,8 +164,14 @@ SMALL = {
         "ppo": {"from": ["sft@4", "sft@16"], "keep": []},
         "wide": {"from": "sft@4"},
     },
-    "story": {"moderate": "sft@4"},
+    "story": {"peak": None, "moderate": "sft@4"},
 }
+
+
+def test_a_named_peak_is_the_only_candidate_for_the_anchor():
+    chosen, named = study(SMALL), study(SMALL | {"story": {"peak": "sft@4", "moderate": "sft@4"}})
+    assert chosen.candidates("anchor", "sft-16") == ("base", "sft-4", "sft-16")
+    assert named.candidates("anchor", "sft-16") == ("sft-4", "sft-16")
 
 
 def test_standard_pairs_repairs_and_comparisons():
@@ -193,7 +199,7 @@ def test_standard_pairs_repairs_and_comparisons():
 
 
 def test_a_moderate_start_that_is_the_last_checkpoint_is_repaired_once():
-    late = study(SMALL | {"story": {"moderate": "sft@16"}})
+    late = study(SMALL | {"story": {"peak": None, "moderate": "sft@16"}})
     assert list(late.repairs) == ["last-with-anchor", "sft-16.ppo-60-with-sft-16"]
 
 
