@@ -54,7 +54,7 @@ class PassRate(Section):
 
 
 class Filter(Section):
-    """Problems that a checkpoint solves neither too rarely nor too often."""
+    """Problems that a checkpoint solves neither too rarely nor too often: `on` and `pass_rate`."""
 
     kind: Literal["filter"] = "filter"
     on: str = Field(description="The split, or named data, that is filtered.")
@@ -78,7 +78,10 @@ class Mixture(Section):
 
 
 class Variant(Section):
-    """The problems of a split under another rule or target: what can vary is the task's own."""
+    """The problems of a split under another rule or target, such as `{on: practice, target: 20}`.
+
+    Beside `on` stand settings of the task; each task says which of them can vary.
+    """
 
     kind: Literal["variant"] = "variant"
     on: str = Field(description="The split whose problems vary.")

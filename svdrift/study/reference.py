@@ -18,14 +18,13 @@ from svdrift.training.method import ROOM, load_settings
 
 SCHEMA, PAGE = Path("workflow/schemas/config.schema.json"), Path("docs/configuration.md")
 TASK = "general_points"
-FORMS: dict[
-    type[Section], str
-] = {  # of what a stage learns from -> the keys that are not the configuration's
-    Replies: "kind",
-    Filter: "kind",
-    PassRate: "",
-    Mixture: "kind",
-    Variant: "kind",
+FORMS: dict[type[Section], tuple[str, ...]] = {
+    # Of what a stage learns from -> the keys that are not the configuration's.
+    Replies: ("kind",),
+    Filter: ("kind",),
+    PassRate: (),
+    Mixture: ("kind",),
+    Variant: ("kind", "changes"),
 }
 
 
@@ -36,7 +35,8 @@ def reference_page() -> str:
         "",
         "Written by `make docs` from the settings of each room; do not edit. `config.yaml` is the "
         "default study. Other studies are overlays (`experiments/`): an overlay names only what "
-        "differs, down to a single key of a single stage, and `null` removes a stage.",
+        "differs, down to a single key of a single stage, and `null` removes a stage. Mappings are "
+        "merged key by key; a list or a plain value replaces the one below it.",
     ]
     for path, section in _sections(Settings, ""):
         lines += _table(f"`{path}`" if path else "Top level", section)
@@ -100,12 +100,12 @@ def schema() -> dict[str, Any]:
 
 
 def _table(
-    title: str, section: type[Section], note: str = "", hidden: str = "", level: int = 2
+    title: str, section: type[Section], note: str = "", hidden: tuple[str, ...] = (), level: int = 2
 ) -> list[str]:
     fields = {
         field.alias or name: field
         for name, field in section.model_fields.items()
-        if name != hidden and not _is_section(field.annotation)
+        if name not in hidden and not _is_section(field.annotation)
     }
     text = " ".join([" ".join((section.__doc__ or "").split()), note]).strip()
     lines = ["", f"{'#' * level} {title}", "", text]
