@@ -5,7 +5,7 @@ from pathlib import Path
 
 from svdrift.scripting import run, settings_argument
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
-from svdrift.spectra.drift import drift_rows, value_change_rows
+from svdrift.spectra.drift import drift_tables, value_change_rows
 from svdrift.spectra.settings import SpectraSettings
 
 
@@ -20,6 +20,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the nulls (default: 0)")
     parser.add_argument("--drift", type=Path, required=True, help="out: measures (parquet)")
     parser.add_argument(
+        "--nulls", type=Path, required=True, help="out: the same of each draw of a null (parquet)"
+    )
+    parser.add_argument(
         "--value-changes", type=Path, required=True, help="out: one row a singular value (parquet)"
     )
     args = parser.parse_args()
@@ -27,17 +30,19 @@ def main() -> None:
     (before, first), (after, second) = (
         open_checkpoint(args, name) for name in (args.before, args.after)
     )
-    drift = drift_rows(
+    drift, nulls = drift_tables(
         first,
         second,
         shares=args.settings.shares,
         windows=args.settings.windows,
+        nulls=args.settings.nulls,
         draws=args.settings.draws,
         seed=args.seed,
         device=args.device,
     )
     changes = value_change_rows(first.factors, second.factors)
-    for table, path in ((drift, args.drift), (changes, args.value_changes)):
+    outputs = ((drift, args.drift), (nulls, args.nulls), (changes, args.value_changes))
+    for table, path in outputs:
         table.assign(pair=args.pair, before=before, after=after).to_parquet(path, index=False)
 
 

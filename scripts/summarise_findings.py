@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--accuracy", type=Path, required=True, help="of all checkpoints")
     parser.add_argument("--comparisons", type=Path, help="of compare_checkpoints.py")
     parser.add_argument("--drift", type=Path, help="of measure_drift.py")
+    parser.add_argument("--nulls", type=Path, help="of the same, with --drift")
     parser.add_argument("--recovery-effect", type=Path, help="of measure_recovery.py")
     parser.add_argument(
         "--story", type=Story.model_validate_json, required=True, help="the study's story (JSON)"
@@ -34,7 +35,7 @@ def main() -> None:
     comparisons = pd.read_parquet(args.comparisons) if args.comparisons else None
     found += claims.rl_effect(comparisons, contrasts, story)
     if args.drift:
-        found += rotation(pd.read_parquet(args.drift))
+        found += rotation(pd.read_parquet(args.drift), pd.read_parquet(args.nulls))
     if args.recovery_effect:
         found += claims.recovery(pd.read_parquet(args.recovery_effect), contrasts, story)
     found += claims.strength(accuracy, comparisons, story)

@@ -10,15 +10,14 @@ from pathlib import Path, PurePath
 import pandas as pd
 from jinja2 import Template
 
-from svdrift.checkpoints import ANCHOR, LAST
 from svdrift.findings.finding import read_findings
 from svdrift.findings.page import markdown
+from svdrift.findings.rotation import FORGOT
 from svdrift.scripting import run, write_provenance
+from svdrift.spectra.excess import NULL_NAMES
 
-FORGOT = f"{ANCHOR}-to-{LAST}"  # the pair of checkpoints between which the path forgets
 MEASURES = ("value_change", "mean_angle", "window_angle")
 FINDINGS = "1. Findings"
-NULLS = ["observed", "isotropic", "minus_isotropic", "minus_isotropic_low", "minus_isotropic_high"]
 
 
 def main() -> None:
@@ -71,7 +70,11 @@ def evidence(table: pd.DataFrame) -> pd.DataFrame:
     if "pair" not in table:
         return table
     rows = table[(table["pair"] == FORGOT) & table["measure"].isin(MEASURES)]
-    return rows[["seed", "layer", "module", "measure", "side", "region", "start", "stop", *NULLS]]
+    columns = ["seed", "layer", "module", "measure", "side", "region", "start", "stop", "observed"]
+    for null in NULL_NAMES:
+        if null in rows:
+            columns += [null, *(f"minus_{null}{end}" for end in ("", "_low", "_high"))]
+    return rows[columns]
 
 
 def anchor(heading: str) -> str:

@@ -121,15 +121,16 @@ def data_s(shape: Shape, settings: Settings, name: str, m: Machine) -> float:
 
 
 def drift_s(shape: Shape, settings: Settings, m: Machine) -> float:
-    """GPU seconds of a pair: each draw decomposes a matrix, and angles are spectra of blocks."""
+    """GPU seconds of a pair: draws of nulls decompose each matrix, angles are spectra of blocks."""
     spectra = settings.spectra
+    drawn = len(spectra.nulls) * spectra.draws
     flops = 0.0
     for matrix in shape.moving:
         rank = min(matrix)
         blocks = [round(share * rank) for share in spectra.shares]
         angles = sum(2 * 2 * values_flops((k, k)) for k in blocks)  # left, right; top, bottom
-        flops += spectra.draws * svd_flops(matrix) + values_flops(matrix)
-        flops += (1 + spectra.draws) * angles
+        flops += drawn * svd_flops(matrix) + values_flops(matrix)
+        flops += (1 + drawn) * angles
     for matrix in set(shape.matrices):  # unrelated matrices of each shape
         flops += spectra.draws * 2 * values_flops(matrix)
     return flops / m.svd_flops

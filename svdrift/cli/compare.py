@@ -1,7 +1,7 @@
 """Which layers and kinds of module turned between two checkpoints, and by more than noise?
 
-Reads both folders (safetensors alone) one pair of matrices at a time. Each angle stands beside that
-of isotropic noise of the update's size: where singular values lie close together any change turns
+Reads both folders (safetensors alone) one pair of matrices at a time. Each angle stands beside
+those of noise of the update's size: where singular values lie close together any change turns
 their vectors far, so an angle alone says nothing. Columns: docs/command-line.md.
 """
 
@@ -25,11 +25,12 @@ from svdrift.spectra.comparison import (
     grouped,
     in_words,
     matrix_changes,
+    nulls_in,
+    on_average,
     percent,
-    signed_degrees,
 )
 from svdrift.spectra.decomposition import Decomposed
-from svdrift.spectra.drift import drift_rows
+from svdrift.spectra.drift import drift_tables
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
 from svdrift.spectra.settings import SpectraSettings
@@ -38,12 +39,22 @@ from svdrift.story import Story
 
 DEFAULTS = SpectraSettings()
 INSIDE = tuple(module for module in DEFAULT_PATTERNS if module not in (EMBEDDING, HEAD))
+NULLS = ("isotropic", "inputs_kept")  # fewer, and fewer draws, than a study: each takes minutes
+DRAWS = 5
+HEADINGS = {
+    "isotropic": "isotropic",
+    "inputs_kept": "inputs kept",
+    "signs_randomised": "signs",
+    "spectrum_kept": "spectrum kept",
+    "norms_kept": "norms kept",
+}
 LEGEND = """
-angle: mean principal angle of the leading directions, left and right; noise: the same after
-isotropic noise of the update's size; unrelated: between random matrices; excess: angle - noise;
-more, less: matrices beyond the noise's 95 % interval on both sides (chance alone may put 1 in 40
-there); values: relative change of the singular values, and the same by noise; update: its norm
-relative to the anchor's. Rows of several matrices hold means over those that moved."""
+moved: matrices that changed, of how many; update: its norm relative to the anchor's; angle: mean
+principal angle of the leading directions, left and right; then the same under noise: isotropic (of
+the update's size), inputs kept (its right singular vectors and values); +/-: matrices above and
+below that noise's 95 % interval (noise itself: up to 1 in 20 above, 1 in 100 below); values:
+relative change of the singular values, and the same by isotropic noise. Rows of several matrices
+hold means over those that moved."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +79,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--draws",
         type=int,
-        default=DEFAULTS.draws,
+        default=DRAWS,
         help="random draws per null, at least 2; each costs one more decomposition of every "
         "matrix (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--nulls",
+        nargs="+",
+        default=NULLS,
+        metavar="NULL",
+        help=f"how the update is drawn anew, isotropic among them (default: {' '.join(NULLS)}; "
+        f"all: {' '.join(HEADINGS)})",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the nulls (default: 0)")
     device_argument(parser)
@@ -102,23 +121,28 @@ def main(args: argparse.Namespace) -> int:
     anchor = open_on_demand(args.anchor, **options, on_first_read=reading.tick)
     target = open_on_demand(args.target, **options)
     reading.start([m.name for m in anchor.weights.matrices], "matrices compared")
-    drift = drift_rows(
+    drift, nulls = drift_tables(
         anchor,
         target,
         shares=[args.ranks],
         windows=1,
+        nulls=args.nulls,
         draws=args.draws,
         seed=args.seed,
         device=args.device,
     )
     reading.finish()
-    groups = grouped(changes := matrix_changes(drift))
+    groups = grouped(changes := matrix_changes(drift, nulls))
+    average = on_average(drift, nulls)
     spectra = {"anchor": matrix_rows(anchor), "target": matrix_rows(target)}
     random = pd.concat(table[table["looks_random"]].assign(checkpoint=name)
                        for name, table in spectra.items())  # fmt: skip
-    words = in_words(groups, args.ranks) + warnings(random)
+    words = in_words(groups, average, args.ranks) + warnings(random)
     if args.json:
-        print(json.dumps(_report(args, anchor, target, changes, groups, random, words), indent=2))
+        report = _report(args, anchor, target, random, words)
+        tables = {"groups": groups, "on_average": average, "matrices": changes}
+        report |= {name: _records(table) for name, table in tables.items()}
+        print(json.dumps(report, indent=2))
     else:
         print(f"{table_text(groups)}\n{LEGEND}\n\n" + "\n".join(words))
         print(f"Not compared: {len(_left_out(target))} other tensors (--json names them).")
@@ -129,22 +153,19 @@ def main(args: argparse.Namespace) -> int:
 
 def table_text(groups: pd.DataFrame) -> str:
     """Format `grouped` for a terminal; the rows of all matrices come last."""
-    heading = ("", "n", "moved", "angle", "noise", "unrelated", "excess", "more", "less")
-    lines: list[tuple[str, ...]] = [(*heading, "values", "by noise", "update")]
+    nulls = nulls_in(groups)
+    heading = ["", "moved", "update", "angle"]
+    heading += [text for null in nulls for text in (HEADINGS[null], "+/-")]
+    lines: list[tuple[str, ...]] = [(*heading, "values", "by noise")]
     for by, rows in groups.groupby("by", sort=False):
         if by != "module":
             lines.append(("",) * len(lines[0]))
-        lines += [
-            (
-                str(row["group"]),
-                *(str(row[name]) for name in ("matrices", "moved")),
-                *(degrees(row[name]) for name in ("angle", "noise", "unrelated")),
-                signed_degrees(row["excess"]),
-                *(str(row[name]) for name in ("more", "less")),
-                *(percent(row[name]) for name in ("value_change", "value_noise", "update")),
-            )
-            for _, row in rows.iterrows()
-        ]
+        for _, row in rows.iterrows():
+            cells = [str(row["group"]), f"{row['moved']}/{row['matrices']}", percent(row["update"])]
+            cells.append(degrees(row["angle"]))
+            for null in nulls:
+                cells += [degrees(row[null]), f"{row[f'more_{null}']}/{row[f'less_{null}']}"]
+            lines.append((*cells, percent(row["value_change"]), percent(row["value_noise"])))
     return aligned(lines)
 
 
@@ -170,17 +191,13 @@ def _report(
     args: argparse.Namespace,
     anchor: Decomposed,
     target: Decomposed,
-    changes: pd.DataFrame,
-    groups: pd.DataFrame,
     random: pd.DataFrame,
     words: list[str],
 ) -> dict[str, Any]:
     return {
         "anchor": {"folder": str(args.anchor), "weights_sha256": anchor.factors.content_hash},
         "target": {"folder": str(args.target), "weights_sha256": target.factors.content_hash},
-        "settings": {"ranks": args.ranks, "draws": args.draws, "seed": args.seed},
-        "groups": _records(groups),
-        "matrices": _records(changes),
+        "settings": {name: getattr(args, name) for name in ("ranks", "nulls", "draws", "seed")},
         "looks_random": _records(random[["checkpoint", "layer", "module"]]),
         "not_compared": _left_out(target),
         "summary": words,

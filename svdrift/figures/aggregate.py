@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from svdrift.checkpoints import ANCHOR, LAST, Checkpoint
+from svdrift.spectra.excess import excess
 from svdrift.story import Role, Story
 
 SHARE = (0.0, 1.0)
@@ -153,19 +154,24 @@ def spectral_pairs(rows: pd.DataFrame, story: Story) -> list[str]:
     return [pair for pair in dict.fromkeys(known) if pair in set(rows["pair"])]
 
 
-def beside_nulls(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Long form of drift: `series` (observed, isotropic, random, minus_isotropic) and `value`.
+def beside_nulls(rows: pd.DataFrame, nulls: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Long form of drift: `series`, `value` and, of `minus_isotropic` alone, `low` and `high`.
 
-    Means over layers within each seed, then a `summary`; `minus_isotropic` alone has `low` and
-    `high`, whose errors are independent between matrices (each has its own draws of the null).
+    Series: observed, isotropic, inputs_kept (if drawn), random, minus_isotropic. Means over layers
+    within each seed, then a `summary`. The interval is over draws of the mean.
+
+    Args:
+        rows: rows of drift.
+        nulls: draws of the nulls.
+        by: columns of `rows` that name a place.
     """
+    names = [n for n in ("observed", "isotropic", "inputs_kept", "random") if n in rows]
     parts = [
-        rows.assign(series=name, value=rows[name])
-        for name in ("observed", "isotropic", "random", "minus_isotropic")
+        average(rows.assign(value=rows[n]), [*by, "seed"], ANY).assign(series=n) for n in names
     ]
-    parts[-1] = parts[-1].assign(low=rows["minus_isotropic_low"], high=rows["minus_isotropic_high"])
-    keys = ["series", *by]
-    return summary(average(pd.concat(parts), [*keys, "seed"], ANY), keys, ANY)
+    minus = excess(rows, nulls, "isotropic", [*by, "seed"]).rename(columns={"difference": "value"})
+    parts.append(minus.drop(columns=["observed", "null"]).assign(series="minus_isotropic"))
+    return summary(pd.concat(parts), ["series", *by], ANY)
 
 
 def order(values: pd.Series, known: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from svdrift.checkpoints import BASE, Checkpoint
 from svdrift.figures import style
 from svdrift.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
+from svdrift.spectra.excess import NULL_NAMES
 from svdrift.story import Role, Story
 
 # Kinds of intervention in the order of the papers; others follow by name.
@@ -41,12 +42,8 @@ SIDE_OPTIONS: dict[str, dict[str, Any]] = {  # where both coincide, both are see
     "left": {"lw": 1.8, "ms": 3.4},
     "right": {"lw": 0.9, "ms": 1.8},
 }
-NULL_LABELS = {
-    "observed": "observed",
-    "isotropic": "isotropic noise of the update's size",
-    "random": "two unrelated matrices",
-}
-NULL_LINES = {"observed": "-", "isotropic": "--", "random": ":"}
+NULL_LABELS = {"observed": "observed", **NULL_NAMES, "random": "two unrelated matrices"}
+NULL_LINES = {"observed": "-", "isotropic": "--", "inputs_kept": "-.", "random": ":"}
 END_LABELS = {"target": "target, before the repair", "anchor": "anchor"}
 END_LINES = {"target": ":", "anchor": "--"}
 END_MARKERS = {"target": "P", "anchor": "*"}
@@ -204,7 +201,7 @@ def looks_random(table: pd.DataFrame, checkpoints: Iterable[str]) -> str:
 
 
 def rotation_lines(axes: Axes, table: pd.DataFrame, x: str, side: str) -> None:
-    """One side of `aggregate.beside_nulls`: the observed angles, and means of both nulls."""
+    """One side of `aggregate.beside_nulls`: the observed angles, and means of the nulls."""
     colour = SIDE_COLOURS[side]
     for series, line in NULL_LINES.items():
         part = table[table["series"] == series].drop(columns=["low", "high"])
@@ -216,16 +213,17 @@ def rotation_lines(axes: Axes, table: pd.DataFrame, x: str, side: str) -> None:
             axes.plot(mean[x], mean["value"], line, color=colour, lw=1.0)
 
 
-def nulls_legend(figure: Figure) -> None:
-    """What the colours (sides) and lines (observed, nulls) of a figure of rotation mean."""
+def nulls_legend(figure: Figure, table: pd.DataFrame) -> None:
+    """What colours (sides) and lines (observed, nulls) mean in a figure of `beside_nulls`."""
     first = figure.axes[0]
     for side in SIDE_LABELS:
         first.plot([], [], color=SIDE_COLOURS[side], lw=2, label=SIDE_LABELS[side])
-    for series, name in NULL_LABELS.items():
-        marker = "o" if series == "observed" else None
-        line = NULL_LINES[series]
-        first.plot([], [], color=GREY, marker=marker, linestyle=line, lw=1.2, label=name)
-    style.legend(figure, [first], columns=5)
+    for series, line in NULL_LINES.items():
+        if (table["series"] == series).any():
+            marker = "o" if series == "observed" else None
+            name = NULL_LABELS[series]
+            first.plot([], [], color=GREY, marker=marker, linestyle=line, lw=1.2, label=name)
+    style.legend(figure, [first], columns=3)
 
 
 def end_lines(axes: Axes, table: pd.DataFrame) -> None:

@@ -13,23 +13,26 @@ from svdrift.story import Story
 
 
 @style.styled
-def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Drawing:
-    """Angle of each window of the spectrum, by module; below it minus the isotropic null.
+def draw(
+    drift: pd.DataFrame, nulls: pd.DataFrame, matrices: pd.DataFrame, story: Story
+) -> style.Drawing:
+    """Angle of each window of the spectrum, by module, beside nulls; below, minus isotropic noise.
 
     Args:
-        drift: `drift_rows` with `pair`, `seed`, `before`, `after`.
+        drift: of `drift_tables`, with `pair`, `seed`, `before`, `after`.
+        nulls: of the same, with `pair`, `seed`.
         matrices: `matrix_rows` with `checkpoint`, `seed`.
         story: names the pair that is shown where the anchor is the last checkpoint.
     """
     rows = moved(drift)
     rows = rows[(rows["pair"] == main_pair(rows, story)) & (rows["measure"] == "window_angle")]
     rows = rows.assign(position=(rows["start"] + rows["stop"]) / 2)
-    table = beside_nulls(rows, ["side", "module", "position"])
+    table = beside_nulls(rows, nulls, ["side", "module", "position"])
     modules = order(rows["module"], labels.MODULES)
     ends = rows.loc[rows["start"] == 0, "stop"].min(), rows.loc[rows["stop"] == 1, "start"].max()
     note = (
         f"{labels.matrices(rows)}. Means over layers{labels.singles(rows)}. Bands: 95 % intervals "
-        "over draws of the noise. Shaded: head and tail (first and last window). Where "
+        "over draws of the isotropic noise. Shaded: head and tail (first and last window). Where "
         "neighbouring singular values are nearly equal, any change turns a window far."
     )
     figure, axes = style.panels(
@@ -62,7 +65,7 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
     below[0].set_ylabel("observed minus\nisotropic noise")
     for panel in (above[0], below[0]):
         panel.yaxis.set_major_formatter(FuncFormatter(lambda degrees, _: f"{degrees:g}°"))
-    labels.nulls_legend(figure)
+    labels.nulls_legend(figure, table)
     return style.Drawing(figure, table)
 
 

@@ -13,13 +13,16 @@ from svdrift.story import Story
 
 
 @style.styled
-def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Drawing:
-    """Mean principal angle of the top-k subspaces against k, by module, beside both nulls.
+def draw(
+    drift: pd.DataFrame, nulls: pd.DataFrame, matrices: pd.DataFrame, story: Story
+) -> style.Drawing:
+    """Mean principal angle of the top-k subspaces against k, by module, beside nulls.
 
     Rows: anchor to last, and the whole path.
 
     Args:
-        drift: `drift_rows` with `pair`, `seed`, `before`, `after`.
+        drift: of `drift_tables`, with `pair`, `seed`, `before`, `after`.
+        nulls: of the same, with `pair`, `seed`.
         matrices: `matrix_rows` with `checkpoint`, `seed`.
         story: names the pair that is shown where the anchor is the last checkpoint.
     """
@@ -29,7 +32,7 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
         rows["pair"].isin(pairs) & (rows["measure"] == "mean_angle") & (rows["region"] == "top")
     ]
     by = ["pair", "side", "module", "stop"]
-    table = beside_nulls(rows, by)
+    table = beside_nulls(rows, nulls, by)
     layers = summary(rows.assign(value=rows["observed"]), [*by, "layer"], ANY)
     layers = layers[layers["seed"] == "mean"]
     modules = order(rows["module"], labels.MODULES)
@@ -37,7 +40,8 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
     note = (
         f"{labels.matrices(rows)}. Bold: means over layers{seeds}; bands: from the lowest "
         f"to the highest layer{labels.singles(rows)}. Logarithmic axis; 90° is "
-        "orthogonal. Below its dashed line an update has turned these directions less than noise."
+        "orthogonal. Below its dashed line an update has turned these directions less than "
+        "isotropic noise."
     )
     figure, axes = style.panels(
         len(pairs),
@@ -62,7 +66,7 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
     axes[0].set_xlim(0, 1.05 * rows["stop"].max())
     axes[0].xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
     axes[0].xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
-    labels.nulls_legend(figure)
+    labels.nulls_legend(figure, table)
     return style.Drawing(figure, table)
 
 

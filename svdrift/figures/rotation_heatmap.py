@@ -1,4 +1,4 @@
-"""Where in the model did training turn directions more, or less, than noise of its size?"""
+"""Where in the model did training turn directions more, or less, than isotropic noise?"""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOST_WITH_NUMBERS = 8  # layers; cells of deeper models are too flat for digits
 
 @style.styled
 def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Drawing:
-    """Layer by module: rotation of the leading share and energy off the diagonal, minus null.
+    """Layer by module: rotation of the leading share, and energy off the diagonal, minus noise.
 
     Args:
-        drift: `drift_rows` with `pair`, `seed`, `before`, `after`.
+        drift: of `drift_tables`, with `pair`, `seed`, `before`, `after`.
         matrices: `matrix_rows` with `checkpoint`, `seed`.
         story: names the pair that is shown where the anchor is the last checkpoint.
     """
@@ -39,10 +39,10 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
     }
     rotation = f"Rotation of top {least.min():.0%}"
     parts = {
-        f"{rotation} (U)\nminus noise": _take(angles[angles["side"] == "left"], **null),
-        f"{rotation} (V)\nminus noise": _take(angles[angles["side"] == "right"], **null),
+        f"{rotation} (U)\nminus isotropic noise": _take(angles[angles["side"] == "left"], **null),
+        f"{rotation} (V)\nminus isotropic noise": _take(angles[angles["side"] == "right"], **null),
         OBSERVED: _take(energy, value="observed"),
-        "Energy off the diagonal\nminus noise": _take(energy, **null),
+        "Energy off the diagonal\nminus isotropic noise": _take(energy, **null),
     }
     table = pd.concat([part.assign(panel=name) for name, part in parts.items()])
     table = summary(table, ["panel", "layer", "module"], ANY)

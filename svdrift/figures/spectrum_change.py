@@ -29,7 +29,7 @@ def draw(
 
     Args:
         value_changes: `value_change_rows` with `pair`, `seed`, `before`, `after`.
-        drift: `drift_rows` with `pair`, `seed`; of it what moved, and the measure `value_change`.
+        drift: of `drift_tables`, with `pair`, `seed`; of it what moved, and `value_change`.
         spectrum: `spectrum_rows` with `checkpoint`, `seed`; of it `law`, at the checkpoint before.
         matrices: `matrix_rows` with `checkpoint`, `seed`.
         story: names the pair that is shown where the anchor is the last checkpoint.

@@ -1,11 +1,13 @@
 """Angles and distances between subspaces, and what an update does in a basis. Pure functions.
 
-Bases are matrices with orthonormal columns. Angles are in radians; tables give degrees.
+Bases are matrices with orthonormal columns. Angles are in radians; tables give degrees. Where a
+shape begins with `...`, several matrices may be stacked in front, such as the draws of a null.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +45,7 @@ def principal_angles(first: Tensor, second: Tensor) -> Tensor:
 
 
 def angles_from_cosines(cross: Tensor) -> Tensor:
-    """Principal angles from the block A^T B alone, shape (k, k); several times cheaper.
+    """Principal angles from the block A^T B alone, shape (..., k, k); several times cheaper.
 
     Accurate to 1e-7 radians for bases that are orthonormal in float64.
     """
@@ -51,21 +53,24 @@ def angles_from_cosines(cross: Tensor) -> Tensor:
 
 
 def chordal_distance(cross: Tensor) -> Tensor:
-    """Chordal (projection-Frobenius) distance between k-dimensional subspaces from A^T B (k, k).
+    """Chordal (projection-Frobenius) distance of two subspaces of k dimensions, of shape (...).
 
     sqrt(sum of sin²) = ||A A^T - B B^T||_F / sqrt(2), from 0 to sqrt(k) (Edelman, Arias & Smith
     1998, section 4.3). Needs no decomposition: the cosines' squares sum to ||A^T B||_F².
+
+    Args:
+        cross: A^T B, shape (..., k, k).
     """
-    return (cross.shape[0] - cross.square().sum()).clamp(min=0).sqrt()
+    return (cross.shape[-1] - cross.square().sum((-2, -1))).clamp(min=0).sqrt()
 
 
 def best_alignment(cross: Tensor) -> Tensor:
-    """Best alignment max_j |u_i . u'_j| of each column u_i, from U^T U' (r, r'); shape (r,).
+    """Best alignment max_j |u_i . u'_j| of each u_i, from U^T U' (..., r, r'); shape (..., r).
 
     Near-equal singular values mix their vectors freely, which lowers it without any meaning:
     compare with the nulls.
     """
-    return cross.abs().amax(dim=1)
+    return cross.abs().amax(dim=-1)
 
 
 def signed_projection(update: Tensor, onto: Tensor) -> tuple[float, float]:
@@ -82,27 +87,35 @@ def signed_projection(update: Tensor, onto: Tensor) -> tuple[float, float]:
     )
 
 
-def update_core(update: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Write an update in the base's singular basis: C = U^T D V, shape (r, r).
+class Projected(NamedTuple):
+    """An update D, shape (..., m, n), seen from the thin singular basis U, V of the base."""
+
+    left: Tensor  # U^T D, shape (..., r, n)
+    right: Tensor  # D V, shape (..., m, r)
+    core: Tensor  # U^T D V, shape (..., r, r)
+    energy: Tensor  # ||D||_F², shape (...)
+
+
+def project(update: Tensor, left: Tensor, right: Tensor) -> Projected:
+    """See an update from the base's singular basis.
 
     Args:
-        update: D, shape (m, n).
+        update: D, shape (..., m, n).
         left: U, shape (m, r).
         right: V, shape (n, r).
     """
-    return left.T @ update @ right
+    seen = left.T @ update
+    return Projected(seen, update @ right, seen @ right, _energy(update))
 
 
-def energy_shares(core: Tensor, energy: float) -> dict[str, float]:
-    """Split an update's energy ||D||_F² (`energy`) over the base's singular basis.
+def energy_shares(update: Projected) -> dict[str, Tensor]:
+    """Split an update's energy over the base's singular basis; each of shape (...), NaN without.
 
-    On the diagonal of C (changes of singular values), off it inside C (rotations within the
-    basis), and outside the thin basis (possible in matrices that are not square). They sum to 1.
+    On the diagonal of U^T D V (changes of singular values), off it (rotations within the basis),
+    and outside the thin basis (possible in matrices that are not square). They sum to 1.
     """
-    if energy == 0:
-        return dict.fromkeys(("energy_diagonal", "energy_off_diagonal", "energy_outside"), math.nan)
-    inside = core.square().sum().item() / energy
-    diagonal = core.diagonal().square().sum().item() / energy
+    inside = _energy(update.core) / update.energy
+    diagonal = update.core.diagonal(dim1=-2, dim2=-1).square().sum(-1) / update.energy
     return {
         "energy_diagonal": diagonal,
         "energy_off_diagonal": inside - diagonal,
@@ -110,6 +123,19 @@ def energy_shares(core: Tensor, energy: float) -> dict[str, float]:
     }
 
 
-def energy_outside_top(core: Tensor, energy: float, k: int) -> float:
-    """Share of an update's energy outside the span of the base's top k: 1 - ||C_kk||² / ||D||²."""
-    return 1 - core[:k, :k].square().sum().item() / energy if energy else math.nan
+def energy_in_top(update: Projected, k: int) -> dict[str, Tensor]:
+    """Shares of an update's energy in the span of the base's top k, by side; of shape (...).
+
+    ||U_k^T D||², ||D V_k||² and, on both sides, ||U_k^T D V_k||², over ||D||². Without direction
+    they are k/m, k/n and k²/(m n).
+    """
+    parts = {
+        "left": update.left[..., :k, :],
+        "right": update.right[..., :k],
+        "both": update.core[..., :k, :k],
+    }
+    return {side: _energy(part) / update.energy for side, part in parts.items()}
+
+
+def _energy(matrices: Tensor) -> Tensor:
+    return matrices.square().sum((-2, -1))

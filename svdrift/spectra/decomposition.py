@@ -91,6 +91,29 @@ def decompose(
     return Factors(*(factor.to("cpu", torch.float32).contiguous() for factor in (U, S, Vh)))
 
 
+def decompose_stack(matrices: Tensor) -> Factors:
+    """Decompose matrices of one shape to the last digit, such as the draws of a null.
+
+    Small ones in one call and float64 throughout; each larger one as `decompose` does it. Signs of
+    singular vectors are LAPACK's.
+
+    Args:
+        matrices: shape (d, m, n), float64.
+
+    Returns:
+        Float64 factors of shapes (d, m, r), (d, r) and (d, r, n), on the device of `matrices`.
+    """
+    _, rows, columns = matrices.shape
+    if rows * columns > DOUBLE_UP_TO:
+        device = matrices.device
+        each = [decompose(matrix, device).to(device).double() for matrix in matrices]
+        return Factors(*(torch.stack(parts) for parts in zip(*each, strict=True)))
+    if rows < columns:
+        U, S, Vh = torch.linalg.svd(matrices.mT, full_matrices=False)
+        return Factors(Vh.mT, S, U.mT)
+    return Factors(*torch.linalg.svd(matrices, full_matrices=False))
+
+
 def _thin_svd(
     matrix: Tensor, device: torch.device | str, ranks: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,14 +1,15 @@
 """Tables of what moved between two checkpoints. One tidy row per number.
 
-Angles are in degrees. Columns of `drift_rows`: see `svdrift.spectra.regions`. The caller adds the
-columns that name the checkpoints.
+Angles are in degrees. The caller adds the columns that name the checkpoints.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -17,27 +18,34 @@ from torch import Tensor
 from svdrift.spectra.angles import (
     best_alignment,
     chordal_distance,
-    energy_outside_top,
+    energy_in_top,
     energy_shares,
-    update_core,
+    project,
 )
 from svdrift.spectra.decomposition import (
     Decomposed,
     Factors,
     FactorSource,
-    decompose,
+    decompose_stack,
     require_same_matrices,
 )
-from svdrift.spectra.nulls import generator, isotropic_update, unrelated_pair
+from svdrift.spectra.matrices import Matrix
+from svdrift.spectra.nulls import draw
 from svdrift.spectra.regions import (
     Measured,
     Region,
+    Values,
     angles_of,
     check,
+    check_nulls,
     compared,
     counts,
     crosses,
     gaps,
+    place_of,
+    stacks,
+    unrelated,
+    values_of,
 )
 from svdrift.spectra.tables import per_rank, with_nullable_layer
 
@@ -63,17 +71,25 @@ def value_change_rows(anchor: FactorSource, target: FactorSource) -> pd.DataFram
     return with_nullable_layer(pd.concat(tables, ignore_index=True))
 
 
-def drift_rows(
+class Drift(NamedTuple):
+    """What moved, and what updates that were drawn anew would have moved."""
+
+    drift: pd.DataFrame  # a row a number: columns of `svdrift.spectra.regions`
+    nulls: pd.DataFrame  # a row a number and draw: the same up to `k`, `draw`, a column a null
+
+
+def drift_tables(
     anchor: Decomposed,
     target: Decomposed,
     *,
     shares: Sequence[float],
     windows: int,
+    nulls: Sequence[str],
     draws: int,
     seed: int,
     device: torch.device | str = "cpu",
-) -> pd.DataFrame:
-    """Measure what moved from anchor to target, beside both nulls. Columns: see `regions`.
+) -> Drift:
+    """Measure what moved from anchor to target, beside nulls.
 
     Measures:
     - `mean_angle`, `max_angle` (degrees) and `chordal` (0 to sqrt k) between the top-k and between
@@ -83,102 +99,116 @@ def drift_rows(
       their best alignment with any vector of the target;
     - `value_change`: ||s_target - s_anchor|| / ||s_anchor||; `update_norm`: the update's Frobenius
       norm over the anchor's;
-    - `energy_diagonal`, `energy_off_diagonal`, `energy_outside` (sum 1) and `energy_outside_top`
-      (per share): where the update's energy lies in the anchor's singular basis.
+    - `energy_diagonal`, `energy_off_diagonal` and `energy_outside` (sum 1): where the update's
+      energy lies in the anchor's singular basis; `energy_top`: its share in the span of the top
+      k, left, right and both. Over its mean under the isotropic null it is a multiple of the share
+      that it would have if it lay evenly.
 
     Args:
         anchor: the checkpoint before.
         target: the checkpoint after.
         shares: ranks as shares of the full rank, for top and bottom.
         windows: number of windows along the spectrum (fewer in matrices of lower rank).
-        draws: draws per null, at least 2; the isotropic null costs one decomposition of each
-            matrix per draw.
+        nulls: names of `svdrift.spectra.nulls.NULLS`, `isotropic` among them; each costs one
+            decomposition of every matrix per draw.
+        draws: draws per null, at least 2.
         seed: of the nulls.
         device: where all but the drawing of random numbers is computed.
 
     Raises:
-        UserError: different architectures, or impossible shares, windows or draws.
+        UserError: different architectures, or impossible shares, windows, nulls or draws.
     """
     require_same_matrices(anchor, target)
     check(shares, windows, draws)
-    unrelated: dict[tuple[int, int], list[Measured]] = {}
-    tables = []
+    check_nulls(nulls)
+    rotation = partial(_rotation, shares=shares, windows=windows)
+    random: dict[tuple[int, int], Values] = {}
+    rows, drawn = [], []
     for key, matrix in anchor.factors.matrices.items():
-        if matrix.shape not in unrelated:
-            pairs = (
-                unrelated_pair(matrix.shape, generator(seed, matrix.shape, draw), device)
-                for draw in range(draws)
-            )
-            unrelated[matrix.shape] = [_rotation(*pair, shares, windows) for pair in pairs]
+        if matrix.shape not in random:
+            random[matrix.shape] = unrelated(matrix.shape, draws, seed, device, rotation)
         before = anchor.factors.read(key).to(device).double()
         weight = anchor.weight(key).to(device).double()
         update = target.weight(key).to(device).double() - weight
         after = target.factors.read(key).to(device).double()
-        observed = _everything(before, after, update, shares, windows)
-        isotropic = []
-        for draw in range(draws):
-            if update.any():
-                noise = isotropic_update(update, generator(seed, *key, draw))
-                after = decompose(weight + noise, device).to(device).double()
-            else:  # frozen: no change of this size is no change
-                noise, after = update, before
-            isotropic.append(_everything(before, after, noise, shares, windows))
+        measured = values_of([rotation(before, after) | _energies(before, update, shares)])
+        found = {}
+        for null in nulls:
+            parts = []
+            for numbers in stacks(draws, matrix.shape):
+                if update.any():
+                    noise = torch.stack(
+                        [draw(null, update, before, seed, key, number) for number in numbers]
+                    )
+                    after = decompose_stack(weight + noise)
+                else:  # frozen: no change of this size is no change
+                    noise = torch.zeros_like(update).expand(len(numbers), -1, -1)
+                    after = Factors(*(part.expand(len(numbers), *part.shape) for part in before))
+                parts.append(rotation(before, after) | _energies(before, noise, shares))
+            found[null] = values_of(parts)
+        observed = {region: value for region, (value,) in measured.items()}
         spectral = torch.linalg.matrix_norm(update, 2).item()
-        tables += compared(
-            matrix, observed, unrelated[matrix.shape], isotropic, gaps(before.S, spectral)
-        )
-    return with_nullable_layer(pd.DataFrame(tables))
+        gap = gaps(before.S, spectral)
+        rows += compared(matrix, observed, {"random": random[matrix.shape], **found}, gap)
+        drawn += _draws(matrix, found, draws)
+    return Drift(*(with_nullable_layer(pd.DataFrame(table)) for table in (rows, drawn)))
+
+
+def _draws(matrix: Matrix, nulls: dict[str, Values], draws: int) -> list[dict[str, object]]:
+    """Rows of one matrix: what every draw of each null gives for a region."""
+    return [
+        place_of(matrix, region)
+        | {"draw": number}
+        | {null: values[region][number] for null, values in nulls.items()}
+        for region in next(iter(nulls.values()))
+        for number in range(draws)
+    ]
 
 
 # --------------------------------------------------------------------------------------
-# The measures of one pair of matrices; the same functions measure the draws of the nulls
+# The measures of one pair of matrices; the same functions measure stacks of draws of the nulls
 
 
 def _rotation(before: Factors, after: Factors, shares: Sequence[float], windows: int) -> Measured:
-    rank = len(before.S)
+    rank = after.S.shape[-1]
     measured: Measured = {
-        Region("value_change", "both", "all", 0, rank): _ratio(after.S - before.S, before.S)
+        Region("value_change", "both", "all", 0, rank): _ratio(
+            (after.S - before.S).norm(dim=-1), before.S
+        )
     }
     edges = [round(i * rank / min(windows, rank)) for i in range(min(windows, rank) + 1)]
     for side, cross in crosses(before, after).items():
         for k in counts(shares, rank):
             for region, begin, end in (("top", 0, k), ("bottom", rank - k, rank)):
-                block = cross[begin:end, begin:end]
+                block = cross[..., begin:end, begin:end]
                 measured |= angles_of(block, side, region, begin, end)
-                chordal = chordal_distance(block).item()
-                measured[Region("chordal", side, region, begin, end)] = chordal
+                measured[Region("chordal", side, region, begin, end)] = chordal_distance(block)
         alignment = best_alignment(cross)
         for begin, end in pairwise(edges):
-            chordal = chordal_distance(cross[begin:end, begin:end]).item()
-            sine = min(chordal / math.sqrt(end - begin), 1.0)
-            angle = math.degrees(math.asin(sine))
+            chordal = chordal_distance(cross[..., begin:end, begin:end])
+            angle = torch.asin((chordal / math.sqrt(end - begin)).clamp(max=1)).rad2deg()
             measured[Region("window_angle", side, "window", begin, end)] = angle
-            mean = alignment[begin:end].mean().item()
+            mean = alignment[..., begin:end].mean(-1)
             measured[Region("best_alignment", side, "window", begin, end)] = mean
     return measured
 
 
 def _energies(before: Factors, update: Tensor, shares: Sequence[float]) -> Measured:
     rank = len(before.S)
-    core = update_core(update, before.U, before.Vh.T)
-    energy = update.square().sum().item()
+    seen = project(update, before.U, before.Vh.T)
     measured = {
-        Region(name, "both", "all", 0, rank): value
-        for name, value in energy_shares(core, energy).items()
+        Region(name, "both", "all", 0, rank): value for name, value in energy_shares(seen).items()
     }
     for k in counts(shares, rank):
-        outside = energy_outside_top(core, energy, k)
-        measured[Region("energy_outside_top", "both", "top", 0, k)] = outside
-    measured[Region("update_norm", "both", "all", 0, rank)] = _ratio(update, before.S)
+        for side, share in energy_in_top(seen, k).items():
+            measured[Region("energy_top", side, "top", 0, k)] = share
+    norm = _ratio(seen.energy.sqrt(), before.S)
+    measured[Region("update_norm", "both", "all", 0, rank)] = norm
     return measured
 
 
-def _everything(
-    before: Factors, after: Factors, update: Tensor, shares: Sequence[float], windows: int
-) -> Measured:
-    return _rotation(before, after, shares, windows) | _energies(before, update, shares)
-
-
-def _ratio(change: Tensor, base: Tensor) -> float:
-    norm = base.norm().item()
-    return change.norm().item() / norm if norm else math.nan
+def _ratio(norm: Tensor, values: Tensor) -> Tensor:
+    """A norm over that of the singular values of the matrix before; NaN if these are zero."""
+    whole = values.norm(dim=-1)
+    ratio: Tensor = (norm / whole).where(whole > 0, math.nan)
+    return ratio

@@ -1,14 +1,16 @@
-"""Three nulls to compare every measurement with: what meaningless matrices would show.
+"""Nulls to compare every measurement with: what meaningless matrices would show.
 
 (a) A freshly initialised matrix has the singular values of the Marchenko-Pastur law. (b) Two
-unrelated random matrices have nearly equal values and unrelated vectors. (c) A directionless
-(isotropic Gaussian) update of the same norm rotates as much as size alone explains.
+unrelated random matrices have nearly equal values and unrelated vectors. (c) Updates drawn anew,
+which keep something of the real one: its norm alone (`isotropic`), its singular values, the norms
+of its rows and columns, its inputs, or where its energy lies (`signs_randomised`).
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -19,11 +21,13 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from svdrift.spectra.decomposition import Factors
+from svdrift.spectra.matrices import Key
 
 FloatArray = npt.NDArray[np.float64]
 
 DISTANCE_FLOOR = 0.01
 EDGE_DEVIATIONS = 5.0
+NORMS_TOLERANCE = 1e-6  # relative, of squared norms, so of norms half of it
 
 
 def largest_random_distance(rank: int) -> float:
@@ -177,16 +181,120 @@ def unrelated_pair(
     return eye, drawn
 
 
-def isotropic_update(update: Tensor, rng: torch.Generator) -> Tensor:
-    """Null (c): a Gaussian matrix without direction, of the shape and Frobenius norm of `update`.
+# --------------------------------------------------------------------------------------
+# Nulls of an update
+#
+# Drawing is cheap. What costs is the decomposition of anchor + draw that follows, one per draw and
+# matrix: 2 ms for 96 × 96 or 256 × 96 on one core; for 4096 × 14336, by extrapolation, some 200
+# core-seconds. For large models use a GPU, take few nulls and draws, and measure few pairs.
 
-    Drawing is cheap. What costs is the decomposition of anchor + update that follows, one per
-    draw and matrix: 5 ms for 336 × 128 on one core; for 4096 × 14336, by extrapolation, some 200
-    core-seconds. For large models use a GPU, take two draws, and measure few pairs.
-    """
+
+def isotropic(update: Tensor, rng: torch.Generator) -> Tensor:
+    """Without direction: a Gaussian matrix of the update's shape and Frobenius norm."""
     gaussian = torch.randn(update.shape, generator=rng, dtype=torch.float64)
     scale: float = update.norm().item() / gaussian.norm().item()
     return gaussian.mul_(scale).to(update.device)
+
+
+def inputs_kept(update: Tensor, rng: torch.Generator) -> Tensor:
+    """Real inputs, outputs without direction: R D with a Haar-random rotation R of the rows.
+
+    A gradient of y = W x is a sum of outer products of an error in y and an input x, so the row
+    space of an update, D^T D and with it the singular values and right singular vectors, is what
+    its inputs were like. These stay; the left singular vectors are Haar distributed. For m > n
+    the triangular factor of D = Q T stands for D, since R Q is a Haar-random basis whatever Q is.
+    """
+    rows, columns = update.shape
+    kept = torch.linalg.qr(update, mode="r").R if rows > columns else update
+    return random_basis(rows, len(kept), rng, update.device) @ kept
+
+
+def spectrum_kept(update: Tensor, rng: torch.Generator) -> Tensor:
+    """The update's singular values with Haar-random vectors: both sides turned at random.
+
+    R D R' with independent Haar-random rotations has the singular values of D, and vectors that
+    are independent of them and of each other.
+    """
+    return inputs_kept(inputs_kept(update, rng).T, rng).T
+
+
+def norms_kept(update: Tensor, rng: torch.Generator) -> Tensor:
+    """A Gaussian matrix whose rows and columns have the norms of the update's, to 1e-6 of each.
+
+    The squares of its entries are scaled by rows and by columns in turn until both sums fit. For
+    positive matrices this converges, since both kinds of sums have one total (Sinkhorn 1967,
+    Diagonal equivalence to matrices with prescribed row and column sums). Zero rows and columns
+    stay zero.
+    """
+    gaussian = torch.randn(update.shape, generator=rng, dtype=torch.float64).to(update.device)
+    squares, wanted = gaussian.square(), update.square()
+    rows, columns = wanted.sum(1), wanted.sum(0)
+    right = torch.ones_like(columns)
+    while True:
+        left = rows / (squares @ right)
+        right = columns / (squares.T @ left)  # from here on the columns fit
+        off = left * (squares @ right) - rows
+        if bool((off.abs() <= NORMS_TOLERANCE * rows).all()):
+            return gaussian * left.sqrt()[:, None] * right.sqrt()
+
+
+def signs_randomised(update: Tensor, before: Factors, rng: torch.Generator) -> Tensor:
+    """The update's energy where it lies, without coherence: U (S ∘ U^T D V) V^T, random signs S.
+
+    In the singular basis of the matrix before, every entry keeps its size, so each pair of
+    directions gets as much energy as it had; whatever entries do together is lost. An observed
+    angle no larger than this one is due to where the energy lies alone.
+
+    Outside the thin basis (m > n: the null space of W^T, which has no basis of its own) each
+    column D v_j keeps its norm and gets a random direction of that space.
+
+    Args:
+        update: D, shape (m, n).
+        before: all factors of the matrix W before, in float64.
+        rng: of the signs.
+    """
+    rows, columns = update.shape
+    if rows < columns:
+        return signs_randomised(update.T, Factors(before.Vh.T, before.S, before.U.T), rng).T
+    U, V = before.U, before.Vh.T
+    seen = update @ V
+    core = U.T @ seen
+    signs = 2.0 * torch.randint(2, core.shape, generator=rng, dtype=torch.float64) - 1
+    drawn: Tensor = U @ (core * signs.to(core.device))
+    if rows > columns:
+        gaussian = torch.randn(update.shape, generator=rng, dtype=torch.float64).to(U.device)
+        outside, gaussian = seen - U @ core, gaussian - U @ (U.T @ gaussian)
+        drawn += gaussian * (outside.norm(dim=0) / gaussian.norm(dim=0))
+    return drawn @ V.T
+
+
+NULLS: dict[str, Callable[[Tensor, Factors, torch.Generator], Tensor]] = {
+    "isotropic": lambda update, _, rng: isotropic(update, rng),
+    "spectrum_kept": lambda update, _, rng: spectrum_kept(update, rng),
+    "norms_kept": lambda update, _, rng: norms_kept(update, rng),
+    "inputs_kept": lambda update, _, rng: inputs_kept(update, rng),
+    "signs_randomised": signs_randomised,
+}
+"""How an update is drawn anew: from itself, the factors of the matrix before, and a generator."""
+
+
+def draw(null: str, update: Tensor, before: Factors, seed: int, key: Key, number: int) -> Tensor:
+    """One draw of a null of a matrix's update, the same whatever else is drawn.
+
+    Args:
+        null: which one.
+        update: D, shape (m, n), float64.
+        before: factors of the matrix before.
+        seed: of the study.
+        key: of the matrix.
+        number: of the draw.
+    """
+    own = () if null == "isotropic" else (null,)
+    return NULLS[null](update, before, generator(seed, *own, *key, number))
+
+
+# --------------------------------------------------------------------------------------
+# An observation beside draws of its null
 
 
 @cache

@@ -9,15 +9,17 @@ Both have these columns, after those of `svdrift.spectra.tables.label`:
 - `gap`: singular value gap at the region's edges (the smaller one) over the spectral norm of the
   update. Below about 1 the update may mix vectors across the edge (Wedin 1972), so the subspace is
   ill-defined and only the comparison with the nulls means anything;
-- `observed`; `random`, `minus_random`, `minus_random_low`, `minus_random_high`: null (b);
-  `isotropic`, `minus_isotropic`, `..._low`, `..._high`: null (c), see `svdrift.spectra.nulls`,
-  with 95 % intervals. Empty where a null does not apply.
+- `observed`; then for each null the mean of its draws, observed minus that, and the 95 % interval
+  of this: `random`, `minus_random`, `minus_random_low`, `minus_random_high` for null (b) of
+  `svdrift.spectra.nulls`, and in drift the same of every null (c) by its name, `isotropic`,
+  `minus_isotropic`, ... Empty where a null does not apply. An interval is about one row: rows of
+  one matrix are not independent, see `svdrift.spectra.excess` for means.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,9 +27,9 @@ from torch import Tensor
 
 from svdrift.errors import UserError
 from svdrift.spectra.angles import angles_from_cosines, rank_count
-from svdrift.spectra.decomposition import Factors
+from svdrift.spectra.decomposition import DOUBLE_UP_TO, Factors
 from svdrift.spectra.matrices import Matrix
-from svdrift.spectra.nulls import Excess, minus_null
+from svdrift.spectra.nulls import NULLS, Excess, generator, minus_null, unrelated_pair
 from svdrift.spectra.tables import label
 
 
@@ -41,7 +43,11 @@ class Region(NamedTuple):
     end: int
 
 
-Measured = dict[Region, float]
+Measured = dict[Region, Tensor]
+"""Numbers, of shape () or, where several matrices are stacked, (d,)."""
+
+Values = dict[Region, list[float]]
+"""The same as plain numbers, one a draw."""
 
 
 # --------------------------------------------------------------------------------------
@@ -49,16 +55,19 @@ Measured = dict[Region, float]
 
 
 def crosses(before: Factors, after: Factors) -> dict[str, Tensor]:
-    """Cosines between the singular vectors of two matrices, by side: U^T U' and V^T V'."""
-    return {"left": before.U.T @ after.U, "right": before.Vh @ after.Vh.T}
+    """Cosines between the singular vectors of two matrices, by side: U^T U' and V^T V'.
+
+    One or both may be stacks of matrices.
+    """
+    return {"left": before.U.mT @ after.U, "right": before.Vh @ after.Vh.mT}
 
 
 def angles_of(cross: Tensor, side: str, region: str, begin: int, end: int) -> Measured:
     """Mean and largest principal angle of a region, in degrees, from its block of cosines."""
     angles = torch.rad2deg(angles_from_cosines(cross))
     return {
-        Region("mean_angle", side, region, begin, end): angles.mean().item(),
-        Region("max_angle", side, region, begin, end): angles.max().item(),
+        Region("mean_angle", side, region, begin, end): angles.mean(-1),
+        Region("max_angle", side, region, begin, end): angles.amax(-1),
     }
 
 
@@ -66,8 +75,8 @@ def top_angles(before: Factors, after: Factors, shares: Sequence[float]) -> Meas
     """Principal angles between the top-k subspaces of two matrices, on both sides."""
     measured: Measured = {}
     for side, cross in crosses(before, after).items():
-        for k in counts(shares, len(cross)):
-            measured |= angles_of(cross[:k, :k], side, "top", 0, k)
+        for k in counts(shares, cross.shape[-1]):
+            measured |= angles_of(cross[..., :k, :k], side, "top", 0, k)
     return measured
 
 
@@ -90,6 +99,18 @@ def check(shares: Sequence[float], windows: int, draws: int) -> None:
         raise UserError(f"draws: an interval needs at least 2, not {draws}")
 
 
+def check_nulls(nulls: Sequence[str]) -> None:
+    """Refuse names that are no null of an update.
+
+    Raises:
+        UserError: an unknown name, one given twice, or `isotropic` left out.
+    """
+    if unknown := [name for name in nulls if name not in NULLS]:
+        raise UserError(f"nulls: {unknown[0]!r} is not known (allowed: {', '.join(NULLS)})")
+    if "isotropic" not in nulls or len(set(nulls)) < len(nulls):
+        raise UserError(f"nulls: isotropic and others, each once, not {' '.join(nulls)}")
+
+
 def gaps(values: Tensor, spectral: float) -> Callable[[Region], float]:
     """Make the function that gives the column `gap` of a region.
 
@@ -106,11 +127,45 @@ def gaps(values: Tensor, spectral: float) -> Callable[[Region], float]:
     return gap
 
 
+def values_of(measured: Sequence[Measured]) -> Values:
+    """Plain numbers, those of several stacks one after another; one transfer from a device each."""
+    values: Values = {}
+    for part in measured:
+        stacked = torch.stack([number.reshape(-1) for number in part.values()]).tolist()
+        for region, numbers in zip(part, stacked, strict=True):
+            values.setdefault(region, []).extend(numbers)
+    return values
+
+
+def stacks(draws: int, shape: tuple[int, int]) -> Iterator[range]:
+    """Divide draws into those that are computed together: as many as one large matrix takes."""
+    size = max(1, DOUBLE_UP_TO // (shape[0] * shape[1]))
+    return (range(first, min(first + size, draws)) for first in range(0, draws, size))
+
+
+def unrelated(
+    shape: tuple[int, int],
+    draws: int,
+    seed: int,
+    device: torch.device | str,
+    measure: Callable[[Factors, Factors], Measured],
+) -> Values:
+    """Null (b): what is measured between unrelated random matrices of a shape."""
+    measured = []
+    for numbers in stacks(draws, shape):
+        pairs = [unrelated_pair(shape, generator(seed, shape, draw), device) for draw in numbers]
+        one, other = (
+            Factors(*(torch.stack(parts) for parts in zip(*factors, strict=True)))
+            for factors in zip(*pairs, strict=True)
+        )
+        measured.append(measure(one, other))
+    return values_of(measured)
+
+
 def compared(
     matrix: Matrix,
-    observed: Measured,
-    random: Iterable[Measured],
-    isotropic: Iterable[Measured],
+    observed: Mapping[Region, float],
+    nulls: Mapping[str, Values],
     gap: Callable[[Region], float],
 ) -> list[dict[str, object]]:
     """Rows of one matrix: every number observed, beside its nulls.
@@ -118,18 +173,15 @@ def compared(
     Args:
         matrix: the matrix.
         observed: numbers by region.
-        random: the same of each draw of null (b); a region that a draw lacks has no such null.
-        isotropic: the same of each draw of null (c); none for a table without it.
+        nulls: the draws of each null by its name; a region that one lacks has no such null.
         gap: the column `gap` of a region.
     """
-    random, isotropic = list(random), list(isotropic)
     return [
         row_of(
             matrix,
             region,
             value,
-            minus_null(value, [draw[region] for draw in random if region in draw]),
-            minus_null(value, [draw[region] for draw in isotropic]),
+            {name: minus_null(value, drawn.get(region, [])) for name, drawn in nulls.items()},
             gap(region),
         )
         for region, value in observed.items()
@@ -137,9 +189,20 @@ def compared(
 
 
 def row_of(
-    matrix: Matrix, region: Region, value: float, random: Excess, isotropic: Excess, gap: float
+    matrix: Matrix, region: Region, value: float, nulls: Mapping[str, Excess], gap: float
 ) -> dict[str, object]:
-    """One row: the region, the number observed, and its excess over both nulls."""
+    """One row: the region, the number observed, and its excess over each null."""
+    row = {**place_of(matrix, region), "gap": gap, "observed": value}
+    for name, excess in nulls.items():
+        row[name] = excess.null
+        row[f"minus_{name}"] = excess.difference
+        row[f"minus_{name}_low"] = excess.low
+        row[f"minus_{name}_high"] = excess.high
+    return row
+
+
+def place_of(matrix: Matrix, region: Region) -> dict[str, object]:
+    """The columns that say what a row's number was measured on."""
     return {
         **label(matrix),
         "measure": region.measure,
@@ -148,17 +211,4 @@ def row_of(
         "start": region.begin / matrix.rank,
         "stop": region.end / matrix.rank,
         "k": region.end - region.begin,
-        "gap": gap,
-        "observed": value,
-        **_null_columns("random", random),
-        **_null_columns("isotropic", isotropic),
-    }
-
-
-def _null_columns(name: str, excess: Excess) -> dict[str, float]:
-    return {
-        name: excess.null,
-        f"minus_{name}": excess.difference,
-        f"minus_{name}_low": excess.low,
-        f"minus_{name}_high": excess.high,
     }

@@ -16,6 +16,10 @@ CHECKPOINTS = (
 )
 
 
+Null = Literal["isotropic", "inputs_kept", "signs_randomised", "spectrum_kept", "norms_kept"]
+"""How an update is drawn anew: the functions of these names in `svdrift.spectra.nulls`."""
+
+
 class SpectraSettings(Section):
     """Which weight matrices are decomposed, and what is measured between checkpoints."""
 
@@ -35,7 +39,16 @@ class SpectraSettings(Section):
         description="Sizes of top and bottom subspaces as shares of the full rank.",
     )
     windows: int = Field(10, gt=0, description="Windows along each spectrum.")
-    draws: int = Field(5, ge=2, description="Random draws per null, for its interval.")
+    nulls: tuple[Null, ...] = Field(
+        ("isotropic", "inputs_kept", "signs_randomised"),
+        description="How updates are drawn anew, to compare with. `isotropic`: Gaussian noise of "
+        "the update's norm, always needed; `inputs_kept`: with its inputs (right singular vectors "
+        "and values), outputs random; `signs_randomised`: its energy where it lies in the "
+        "singular basis before, signs random; `spectrum_kept`: with its singular values; "
+        "`norms_kept`: with the norms of its rows and columns. Each costs a decomposition of "
+        "every matrix per draw.",
+    )
+    draws: int = Field(10, ge=2, description="Random draws per null, for its interval.")
 
     @model_validator(mode="after")
     def _readable_patterns(self) -> Self:
@@ -50,6 +63,12 @@ class SpectraSettings(Section):
                 raise ValueError(f"patterns.{module}: {pattern!r}: {error}") from None
             if pattern.count("{layer}") > 1:
                 raise ValueError(f"patterns.{module}: {pattern!r} holds {{layer}} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _isotropic_once(self) -> Self:
+        if "isotropic" not in self.nulls or len(set(self.nulls)) < len(self.nulls):
+            raise ValueError(f"nulls: isotropic and others, each once: {list(self.nulls)}")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import torch
@@ -15,8 +16,17 @@ from torch import Tensor
 from svdrift.spectra.angles import signed_projection
 from svdrift.spectra.decomposition import Decomposed, decompose, require_same_matrices
 from svdrift.spectra.matrices import Matrix
-from svdrift.spectra.nulls import Excess, generator, unrelated_pair
-from svdrift.spectra.regions import Measured, Region, check, compared, row_of, top_angles
+from svdrift.spectra.nulls import Excess
+from svdrift.spectra.regions import (
+    Region,
+    Values,
+    check,
+    compared,
+    row_of,
+    top_angles,
+    unrelated,
+    values_of,
+)
 from svdrift.spectra.tables import with_nullable_layer
 
 
@@ -54,25 +64,24 @@ def update_rows(
     require_same_matrices(base, first)
     require_same_matrices(first, second)
     check(shares, 1, draws)
-    unrelated: dict[tuple[int, int], list[Measured]] = {}
+    random: dict[tuple[int, int], Values] = {}
     tables = []
     for key, matrix in base.factors.matrices.items():
-        if matrix.shape not in unrelated:
-            pairs = [
-                unrelated_pair(matrix.shape, generator(seed, matrix.shape, draw), device)
-                for draw in range(draws)
-            ]
-            unrelated[matrix.shape] = [top_angles(*pair, shares) for pair in pairs]
+        if matrix.shape not in random:
+            random[matrix.shape] = unrelated(
+                matrix.shape, draws, seed, device, partial(top_angles, shares=shares)
+            )
         start, middle, end = (
             checkpoint.weight(key).to(device).double() for checkpoint in (base, first, second)
         )
         one, two = middle - start, end - middle
         if one.any() and two.any():
             factors = [decompose(update, device).to(device).double() for update in (one, two)]
-            observed = top_angles(factors[0], factors[1], shares)
+            measured = values_of([top_angles(factors[0], factors[1], shares)])
+            observed = {region: value for region, (value,) in measured.items()}
         else:
-            observed = dict.fromkeys(unrelated[matrix.shape][0], math.nan)
-        tables += compared(matrix, observed, unrelated[matrix.shape], [], lambda _: math.nan)
+            observed = dict.fromkeys(random[matrix.shape], math.nan)
+        tables += compared(matrix, observed, {"random": random[matrix.shape]}, lambda _: math.nan)
         tables += _projection_rows(matrix, one, two)
     return with_nullable_layer(pd.DataFrame(tables))
 
@@ -87,7 +96,7 @@ def _projection_rows(matrix: Matrix, one: Tensor, two: Tensor) -> list[dict[str,
 
     def row(measure: str, value: float, excess: Excess) -> dict[str, object]:
         region = Region(measure, "both", "all", 0, matrix.rank)
-        return row_of(matrix, region, value, excess, nan, math.nan)
+        return row_of(matrix, region, value, {"random": excess}, math.nan)
 
     return [
         row("undone", -projection, Excess(0.0, -projection, *_around(-projection, half * ratio))),

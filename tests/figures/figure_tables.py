@@ -18,7 +18,7 @@ from svdrift.recovery.grid import expand
 from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.settings import RecoverySettings
 from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
-from svdrift.spectra.drift import drift_rows, value_change_rows
+from svdrift.spectra.drift import drift_tables, value_change_rows
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 from svdrift.spectra.tables import matrix_rows, spectrum_rows
 from svdrift.spectra.updates import update_rows
@@ -85,6 +85,7 @@ SPECTRAL_STORY = Story(
     labels={"base": "base", "sft": "SFT", "ppo": "PPO"},
 )
 HEAD_NAME = "lm_head.weight"
+NULLS = ("isotropic", "inputs_kept", "signs_randomised")
 
 
 def level(place: tuple[str, str], step: int, seed: int) -> float:
@@ -388,15 +389,17 @@ def _spectral_tables(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
         for key in sorted(set(weights) - {"model.embed_tokens.weight"}):
             noise = torch.randn(weights[key].shape, generator=rng)
             weights[key] = weights[key] + 0.02 * noise
-    names = ("drift", "value_changes", "spectrum", "matrices")
+    names = ("drift", "nulls", "value_changes", "spectrum", "matrices")
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
     sizes = {"shares": (0.2, 0.5), "draws": 2, "seed": seed}
     pairs = {"base-to-sft-4": ("base", "sft-4"), "base-to-sft-8": ("base", "sft-8")}
     for pair, (before, after) in {**pairs, "anchor-to-last": ("sft-4", "sft-8")}.items():
         one, two = opened[before], opened[after]
         labels = {"pair": pair, "before": before, "after": after}
-        drift = drift_rows(one, two, windows=4, **sizes)
-        tables["drift"].append(drift.assign(**labels))
+        for name, table in (
+            drift_tables(one, two, windows=4, nulls=NULLS, **sizes)._asdict().items()
+        ):
+            tables[name].append(table.assign(**labels))
         tables["value_changes"].append(value_change_rows(one.factors, two.factors).assign(**labels))
     tables["updates"] = [
         update_rows(opened["base"], opened[start], opened["sft-4.ppo-6"], **sizes).assign(

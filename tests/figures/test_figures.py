@@ -18,6 +18,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from scipy import stats
 
 from svdrift.figures import (
     accuracy_by_step,
@@ -92,10 +93,10 @@ FIGURES: dict[str, Callable[[int], Drawing]] = {
         **_spectral(s, "value_changes", "drift", "spectrum", "matrices"), story=SPECTRAL_STORY
     ),
     "rotation_by_rank": lambda s: rotation_by_rank.draw(
-        **_spectral(s, "drift", "matrices"), story=SPECTRAL_STORY
+        **_spectral(s, "drift", "nulls", "matrices"), story=SPECTRAL_STORY
     ),
     "rotation_by_position": lambda s: rotation_by_position.draw(
-        **_spectral(s, "drift", "matrices"), story=SPECTRAL_STORY
+        **_spectral(s, "drift", "nulls", "matrices"), story=SPECTRAL_STORY
     ),
     "rotation_heatmap": lambda s: rotation_heatmap.draw(
         **_spectral(s, "drift", "matrices"), story=SPECTRAL_STORY
@@ -282,15 +283,20 @@ def test_published_numbers() -> None:
 
 def test_means_beside_nulls() -> None:
     rows = moved(spectral_tables(2)["drift"]).query("measure == 'window_angle'")
-    table = beside_nulls(rows, ["pair", "side", "module", "start"])
+    table = beside_nulls(rows, nulls, ["pair", "side", "module", "start"])
     place = "pair == 'anchor-to-last' and side == 'left' and module == 'v' and start == 0.5"
     part = rows.query(place)
     assert len(part) == 2 * 3  # seeds, layers
-    for series in ("observed", "isotropic", "random", "minus_isotropic"):
+    for series in ("observed", "isotropic", "inputs_kept", "random", "minus_isotropic"):
         mean = table.query(f"{place} and seed == 'mean' and series == '{series}'").iloc[0]
         assert mean["value"] == pytest.approx(part[series].mean())
-    half = (part["minus_isotropic"] - part["minus_isotropic_low"]).to_numpy()
-    expected = np.sqrt(np.square(half).sum()) / len(part)
+    # Layers within a draw, then draws within a seed, then seeds.
+    draws = nulls.query(f"{place} and measure == 'window_angle'").pivot_table(
+        index="seed", columns="draw", values="isotropic"
+    )
+    factor = stats.t.isf(0.025, draws.shape[1] - 1) * np.sqrt(1 + 1 / draws.shape[1])
+    half = factor * draws.std(axis=1, ddof=1)
+    expected = np.sqrt(np.square(half).sum()) / 2
     assert mean["value"] - mean["low"] == pytest.approx(expected)
     assert mean["high"] - mean["value"] == pytest.approx(expected)
 
@@ -312,6 +318,7 @@ def test_frozen_matrices_are_left_out() -> None:
 
 def test_another_pair_where_the_anchor_is_the_last_checkpoint() -> None:
     tables = _spectral(1, "drift", "matrices")
+    nulls = spectral_tables(2)["nulls"]
     drift = tables["drift"].copy()
     numbers = ["observed", "isotropic", "minus_isotropic"]
     drift.loc[drift["pair"] == "anchor-to-last", numbers] = 0.0

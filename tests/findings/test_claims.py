@@ -155,45 +155,6 @@ def test_a_study_with_one_start_has_no_window() -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_rotation_beyond_the_null(seeds: int) -> None:
-    drift = spectral_tables(seeds)["drift"]
-    found = rotation(drift)
-    rows = drift[(drift["pair"] == "anchor-to-last") & drift["layer"].notna()]
-    values = rows[rows["measure"] == "value_change"]
-    assert found[0].estimate == pytest.approx(100 * values["observed"].mean())
-    # The update of these tables is isotropic noise itself: nothing can exceed the null clearly
-    # but by chance, and observed and noise agree.
-    top = found[2]
-    leading = rows.query("measure == 'mean_angle' and region == 'top'")
-    leading = leading[leading["stop"] < 0.3]
-    assert top.estimate == pytest.approx(leading["minus_isotropic"].mean())
-    assert top.low < top.estimate < top.high
-    assert len(top.each) == seeds
-    assert top.n == 9 * seeds
-
-
-def test_rotation_that_is_planted_is_found() -> None:
-    drift = spectral_tables(3)["drift"].copy()
-    planted = (drift["region"] == "top") & (drift["measure"] == "mean_angle")
-    columns = ["observed", "minus_isotropic", "minus_isotropic_low", "minus_isotropic_high"]
-    drift.loc[planted, columns] += 30.0
-    found = {f.statement.split(" turn")[0]: f.verdict for f in rotation(drift)}
-    assert found["Directions of the largest 20 % of singular values"] == "holds"
-
-
-def test_with_two_windows_there_is_no_middle() -> None:
-    drift = spectral_tables(1)["drift"]
-    windows = drift["measure"] == "window_angle"
-    halves = drift[~windows | (drift["start"] == 0) | (drift["stop"] == 1)]
-    assert len(rotation(halves)) == len(rotation(drift)) - 3
-
-
-def test_without_the_pair_there_is_no_rotation() -> None:
-    drift = spectral_tables(1)["drift"]
-    assert rotation(drift[drift["pair"] != "anchor-to-last"]) == []
-
-
-@pytest.mark.parametrize("seeds", [1, 3])
 def test_recovery(seeds: int) -> None:
     effect = recovery_effect_table(seeds)
     found = claims.recovery(effect, contrasts(seeds, equal_id=0.1), STORY)
@@ -287,7 +248,7 @@ def all_findings(seeds: int) -> list[Finding]:
     return [
         *claims.forgetting(own, STORY),
         *claims.rl_effect(comparison_table(seeds), own, MODERATE),
-        *rotation(spectral_tables(seeds)["drift"]),
+        *rotation(*(spectral_tables(seeds)[name] for name in ("drift", "nulls"))),
         *claims.recovery(recovery_effect_table(seeds), own, MODERATE),
         *claims.strength(accuracy_table(seeds), comparison_table(seeds), MODERATE),
     ]

@@ -12,12 +12,12 @@ from svdrift.spectra.angles import (
     angles_from_cosines,
     best_alignment,
     chordal_distance,
-    energy_outside_top,
+    energy_in_top,
     energy_shares,
     principal_angles,
+    project,
     rank_count,
     signed_projection,
-    update_core,
 )
 
 
@@ -73,7 +73,8 @@ def test_energy_of_known_updates() -> None:
     u, s, vh = torch.linalg.svd(torch.randn(9, 5, dtype=torch.float64), full_matrices=False)
 
     def shares(update: torch.Tensor) -> dict[str, float]:
-        return energy_shares(update_core(update, u, vh.T), update.square().sum().item())
+        found = energy_shares(project(update, u, vh.T))
+        return {name: share.item() for name, share in found.items()}
 
     scaled = shares((u * (0.1 * s)) @ vh)
     assert scaled["energy_diagonal"] == pytest.approx(1)
@@ -85,10 +86,43 @@ def test_energy_of_known_updates() -> None:
     outside -= u @ (u.T @ outside)
     assert shares(outside)["energy_outside"] == pytest.approx(1)
     top = torch.outer(u[:, 0], vh[1])
-    core = update_core(top, u, vh.T)
-    assert energy_outside_top(core, 1.0, 1) == pytest.approx(1)
-    assert energy_outside_top(core, 1.0, 2) == pytest.approx(0, abs=1e-12)
+    for k, expected in ((1, (1, 0, 0)), (2, (1, 1, 1))):
+        seen = energy_in_top(project(top, u, vh.T), k)
+        assert (seen["left"], seen["right"], seen["both"]) == pytest.approx(expected, abs=1e-12)
     assert math.isnan(shares(torch.zeros(9, 5, dtype=torch.float64))["energy_diagonal"])
+
+
+def test_energy_of_a_wide_update_on_each_side() -> None:
+    """Against projectors; what lies outside the thin basis counts on the other side."""
+    torch.manual_seed(1)
+    u, _, vh = torch.linalg.svd(torch.randn(4, 9, dtype=torch.float64), full_matrices=False)
+    update = torch.randn(4, 9, dtype=torch.float64)
+    found = energy_in_top(project(update, u, vh.T), 2)
+    left, right = u[:, :2] @ u[:, :2].T, vh[:2].T @ vh[:2]
+    energy = update.square().sum()
+    for side, part in (
+        ("left", left @ update),
+        ("right", update @ right),
+        ("both", left @ update @ right),
+    ):
+        assert found[side].item() == pytest.approx((part.square().sum() / energy).item())
+
+
+def test_stacks_are_measured_one_by_one() -> None:
+    torch.manual_seed(2)
+    updates = torch.randn(3, 5, 7, dtype=torch.float64)
+    bases = torch.linalg.qr(torch.randn(3, 6, 4, dtype=torch.float64)).Q
+    u, _, vh = torch.linalg.svd(torch.randn(5, 7, dtype=torch.float64), full_matrices=False)
+    cross = bases[0].T @ bases
+    stacked = [angles_from_cosines(cross), chordal_distance(cross), best_alignment(cross)]
+    together = project(updates, u, vh.T)
+    stacked += [*energy_shares(together).values(), *energy_in_top(together, 2).values()]
+    for i in range(3):
+        alone = project(updates[i], u, vh.T)
+        one = [f(cross[i]) for f in (angles_from_cosines, chordal_distance, best_alignment)]
+        one += [*energy_shares(alone).values(), *energy_in_top(alone, 2).values()]
+        for whole, part in zip(stacked, one, strict=True):
+            torch.testing.assert_close(whole[i], part)
 
 
 def test_signed_projection() -> None:

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from scipy.linalg import subspace_angles
 
 from svdrift.errors import UserError
-from svdrift.spectra.decomposition import Decomposed
-from svdrift.spectra.drift import drift_rows, value_change_rows
+from svdrift.spectra.decomposition import Decomposed, decompose
+from svdrift.spectra.drift import Drift, drift_tables, value_change_rows
+from svdrift.spectra.nulls import NULLS, draw
 from svdrift.spectra.tables import matrix_rows, spectrum_rows
 from svdrift.spectra.updates import update_rows
 from tests.spectra.synthetic import llama, moved, save
@@ -37,8 +39,14 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Three:
 
 
 @pytest.fixture(scope="module")
-def table(three: Three) -> pd.DataFrame:
-    return drift_rows(three[0], three[1], shares=SHARES, windows=WINDOWS, draws=4, seed=0)
+def tables(three: Three) -> Drift:
+    sizes = {"shares": SHARES, "windows": WINDOWS, "draws": 4}
+    return drift_tables(three[0], three[1], **sizes, nulls=tuple(NULLS), seed=0)
+
+
+@pytest.fixture(scope="module")
+def table(tables: Drift) -> pd.DataFrame:
+    return tables.drift
 
 
 def pick(table: pd.DataFrame, **where: object) -> pd.Series:
@@ -52,10 +60,54 @@ def pick(table: pd.DataFrame, **where: object) -> pd.Series:
 def test_one_row_per_number(table: pd.DataFrame) -> None:
     key = ["layer", "module", "measure", "side", "region", "start", "stop"]
     assert not table.duplicated(key).any()
-    # per matrix: 2 sides × 2 ends × 2 shares × 3, 2 sides × 4 windows × 2, 5 whole, 2 shares
-    assert len(table) == 30 * (24 + 16 + 5 + 2)
-    assert table["layer"].isna().sum() == 2 * 47
-    assert table["observed"].notna().sum() >= len(table) - 47
+    # per matrix: 2 sides × 2 ends × 2 shares × 3, 2 sides × 4 windows × 2, 5 whole, 3 sides × 2
+    assert len(table) == 30 * (24 + 16 + 5 + 6)
+    assert table["layer"].isna().sum() == 2 * 51
+    assert table["observed"].notna().sum() >= len(table) - 51
+
+
+def test_columns_of_nulls_are_those_of_their_draws(tables: Drift) -> None:
+    key = ["layer", "module", "measure", "side", "region", "start", "stop"]
+    assert not tables.nulls.duplicated([*key, "draw"]).any()
+    assert len(tables.nulls) == 4 * len(tables.drift)
+    drawn = tables.nulls.groupby(key, dropna=False, sort=False)
+    for null in NULLS:
+        assert drawn[null].mean().to_numpy() == pytest.approx(
+            tables.drift[null].to_numpy(), nan_ok=True
+        )
+        factor = stats.t.isf(0.025, 3) * np.sqrt(1 + 1 / 4)
+        half = tables.drift[f"minus_{null}_high"] - tables.drift[f"minus_{null}"]
+        assert half.to_numpy() == pytest.approx(
+            factor * drawn[null].std(ddof=1).to_numpy(), nan_ok=True, abs=1e-12
+        )
+
+
+def test_a_draw_is_decomposed_as_one_matrix_is(three: Three, tables: Drift) -> None:
+    """The stacked computation against one draw at a time, from the weights alone."""
+    for key, null in (((1, "up"), "inputs_kept"), ((2, "down"), "signs_randomised")):
+        before = decompose(three[0].weight(key)).double()
+        weight = three[0].weight(key).double()
+        update = three[1].weight(key).double() - weight
+        drawn = weight + draw(null, update, before, 0, key, 2)
+        u, _, _ = torch.linalg.svd(drawn, full_matrices=False)
+        angle = np.rad2deg(subspace_angles(before.U[:, :4], u[:, :4])).mean()
+        where = {"layer": key[0], "module": key[1], "measure": "mean_angle", "side": "left"}
+        row = pick(tables.nulls, **where, region="top", k=4, draw=2)
+        assert row[null] == pytest.approx(angle, abs=1e-5)
+
+
+def test_energy_of_noise_lies_evenly(table: pd.DataFrame) -> None:
+    rows = table[(table["measure"] == "energy_top") & (table["module"] == "up")]
+    rows = rows[rows["k"] == 4].groupby("side")["isotropic"].mean()
+    assert rows["left"] == pytest.approx(4 / 24, rel=0.2)  # 24 × 16
+    assert rows["right"] == pytest.approx(4 / 16, rel=0.2)
+    assert rows["both"] == pytest.approx(16 / (24 * 16), rel=0.3)
+
+
+def test_signs_leave_energy_where_it_lies(table: pd.DataFrame) -> None:
+    rows = table[table["measure"].str.startswith("energy") & table["observed"].notna()]
+    rows = rows[(rows["side"] == "both")]
+    assert rows["signs_randomised"].to_numpy() == pytest.approx(rows["observed"].to_numpy())
 
 
 def test_observed_angles_against_scipy_on_the_weights(three: Three, table: pd.DataFrame) -> None:
@@ -115,7 +167,7 @@ def test_update_of_the_leading_direction_exceeds_its_null(tmp_path: Path) -> Non
                 )
                 two.copy_(u * s @ vh)
     pair = save(before, tmp_path / "before"), save(after, tmp_path / "after")
-    rows = drift_rows(*pair, shares=(0.05,), windows=2, draws=6, seed=0)
+    rows, _ = drift_tables(*pair, shares=(0.05,), windows=2, nulls=["isotropic"], draws=6, seed=0)
     top = rows[(rows["measure"] == "mean_angle") & (rows["region"] == "top") & (rows["k"] == 1)]
     left, right = top[top["side"] == "left"], top[top["side"] == "right"]
     assert left["observed"].to_numpy() == pytest.approx(np.full(len(left), 10), abs=0.01)
@@ -174,16 +226,24 @@ def test_tables_of_spectra(three: Three) -> None:
     assert matrices["sigma"].to_numpy() == pytest.approx(0.2, rel=0.2)
 
 
-def test_same_seed_same_table(three: Three, table: pd.DataFrame) -> None:
-    again = drift_rows(three[0], three[1], shares=SHARES, windows=WINDOWS, draws=4, seed=0)
-    pd.testing.assert_frame_equal(table, again)
+def test_same_seed_same_draws_whatever_else_is_drawn(three: Three, table: pd.DataFrame) -> None:
+    few = ("inputs_kept", "isotropic")
+    sizes = {"shares": SHARES, "windows": WINDOWS, "draws": 4}
+    again, _ = drift_tables(three[0], three[1], **sizes, nulls=few, seed=0)
+    pd.testing.assert_frame_equal(table[sorted(again)], again[sorted(again)])
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
-    [({"shares": (0.0,)}, "shares"), ({"windows": 0}, "windows"), ({"draws": 1}, "draws")],
+    [
+        ({"shares": (0.0,)}, "shares"),
+        ({"windows": 0}, "windows"),
+        ({"draws": 1}, "draws"),
+        ({"nulls": ["isotropic", "mine"]}, "'mine' is not known .allowed: isotropic, "),
+        ({"nulls": ["inputs_kept"]}, "isotropic and others, each once"),
+    ],
 )
 def test_refuses(three: Three, wrong: dict[str, object], says: str) -> None:
-    right = {"shares": SHARES, "windows": WINDOWS, "draws": 2, "seed": 0}
+    right = {"shares": SHARES, "windows": WINDOWS, "nulls": ["isotropic"], "draws": 2, "seed": 0}
     with pytest.raises(UserError, match=says):
-        drift_rows(three[0], three[1], **{**right, **wrong})  # type: ignore[arg-type]
+        drift_tables(three[0], three[1], **{**right, **wrong})  # type: ignore[arg-type]

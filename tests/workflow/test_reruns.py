@@ -63,7 +63,7 @@ OF_LOSSES = once("collect_losses") | plots("loss_by_step")
 OF_UPDATES = once("collect_metrics", "collect_advantages") | plots("advantages")
 OF_EFFECT = once("compare_checkpoints", "plot_rl_effect") | FINDINGS
 AFTER_RECOVER = once("measure_recovery") | OF_RECOVERY | FINDINGS
-AFTER_DRIFT = once("collect_drift", "collect_value_changes") | OF_DRIFT | FINDINGS
+AFTER_DRIFT = once("collect_drift", "collect_nulls", "collect_value_changes") | OF_DRIFT | FINDINGS
 AFTER_UPDATES = once("collect_updates", "plot_rl_update")
 COLLECT_SPECTRA = once("collect_spectrum", "collect_matrices")
 AFTER_EVALUATE = (
@@ -257,6 +257,7 @@ ROWS = [
         "spectra: {shares: [0.25]}",
     ),
     Row("windows of the spectra", {"measure_drift": 6} | AFTER_DRIFT, "spectra: {windows: 3}"),
+    Row("nulls", {"measure_drift": 6} | AFTER_DRIFT, "spectra: {nulls: [isotropic]}"),
     Row(
         "draws of the nulls",
         {"measure_drift": 6, "measure_updates": 2} | AFTER_DRIFT | AFTER_UPDATES,

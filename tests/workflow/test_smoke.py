@@ -233,7 +233,7 @@ def test_spectra_belong_to_the_weights(smoke):
 
 def test_drift_is_measured_from_the_chosen_anchor(smoke):
     anchor = json.loads((smoke / "seed-0/selection/anchor.json").read_text())["checkpoint"]
-    for name in ("drift", "value_changes"):
+    for name in ("drift", "nulls", "value_changes"):
         table = pd.read_parquet(smoke / f"tables/{name}.parquet")
         pairs = table.groupby("pair")[["before", "after"]].first()
         assert list(pairs.loc["anchor-to-last"]) == [anchor, "sft-16"]

@@ -35,8 +35,8 @@ if STORY.rl:
 if STUDY.pairs:
     PLOTS |= {
         "spectrum_change": (WEIGHTS, of("drift", "matrices", "value_changes", "spectrum")),
-        "rotation_by_rank": (WEIGHTS, of("drift", "matrices")),
-        "rotation_by_position": (WEIGHTS, of("drift", "matrices")),
+        "rotation_by_rank": (WEIGHTS, of("drift", "nulls", "matrices")),
+        "rotation_by_position": (WEIGHTS, of("drift", "nulls", "matrices")),
         "rotation_heatmap": (WEIGHTS, of("drift", "matrices")),
     }
 if STUDY.update_starts:
@@ -110,7 +110,7 @@ EVIDENCE = {
     "contrasts": "contrasts",
     "accuracy": "accuracy",
     **({"comparisons": "comparisons"} if STUDY.compared and STORY.rl else {}),
-    **({"drift": "drift"} if STUDY.pairs else {}),
+    **({"drift": "drift", "nulls": "nulls"} if STUDY.pairs else {}),
     **({"recovery-effect": "recovery_effect"} if STUDY.repairs else {}),
 }
 
@@ -154,7 +154,11 @@ rule write_report:
     """The findings, then every figure with its caption, as Markdown beside PNGs."""
     input:
         findings=TABLES + "/findings.csv",
-        tables=expand(TABLES + "/{table}.parquet", table=EVIDENCE.values()),
+        # Of the nulls' draws, drift has the means.
+        tables=expand(
+            TABLES + "/{table}.parquet",
+            table=[table for table in EVIDENCE.values() if table != "nulls"],
+        ),
         figures=expand(FIGURES + "/{figure}.png", figure=PLOTS),
         captions=expand("workflow/report/{figure}.rst", figure=PLOTS),
     output:

@@ -25,6 +25,7 @@ COLLECTED = {
     "spectrum": of_checkpoints("spectra", "spectrum", DECOMPOSED),
     "matrices": of_checkpoints("spectra", "matrices", DECOMPOSED),
     "drift": expand(SEED + "/drift/{pair}/drift.parquet", seed=STUDY.seeds, pair=STUDY.pairs),
+    "nulls": expand(SEED + "/drift/{pair}/nulls.parquet", seed=STUDY.seeds, pair=STUDY.pairs),
     "value_changes": expand(
         SEED + "/drift/{pair}/value_changes.parquet", seed=STUDY.seeds, pair=STUDY.pairs
     ),

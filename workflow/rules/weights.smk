@@ -36,6 +36,7 @@ rule measure_drift:
         unpack(lambda wildcards: decomposed(wildcards, *PAIRS[wildcards.pair])),
     output:
         drift=SEED + "/drift/{pair}/drift.parquet",
+        nulls=SEED + "/drift/{pair}/nulls.parquet",
         value_changes=SEED + "/drift/{pair}/value_changes.parquet",
     log:
         LOGS + "/seed-{seed}/measure_drift/{pair}.log",
@@ -48,7 +49,7 @@ rule measure_drift:
         folder=filled(SEED),
     params:
         **code("scripts/measure_drift.py"),
-        settings=SPECTRA.model_dump_json(include={"shares", "windows", "draws"}),
+        settings=SPECTRA.model_dump_json(include={"shares", "windows", "nulls", "draws"}),
         names=lambda wildcards: PAIRS[wildcards.pair],
     shell:
         reuse(
@@ -56,7 +57,8 @@ rule measure_drift:
             + FIND_CHECKPOINTS
             + " --before {params.names[0]} --after {params.names[1]} --pair {wildcards.pair}"
             " --seed {wildcards.seed} --device {resources.device}"
-            " --drift {output.drift} --value-changes {output.value_changes}",
+            " --drift {output.drift} --nulls {output.nulls}"
+            " --value-changes {output.value_changes}",
             inputs=COMPARED,
         )
 
