@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--comparisons", type=Path, help="of compare_checkpoints.py")
     parser.add_argument("--drift", type=Path, help="of measure_drift.py")
     parser.add_argument("--nulls", type=Path, help="of the same, with --drift")
+    parser.add_argument("--signals", type=Path, help="of measure_signals.py")
     parser.add_argument("--recovery-effect", type=Path, help="of measure_recovery.py")
     parser.add_argument(
         "--story", type=Story.model_validate_json, required=True, help="the study's story (JSON)"
@@ -33,12 +34,13 @@ def main() -> None:
     contrasts, accuracy = pd.read_parquet(args.contrasts), pd.read_parquet(args.accuracy)
     found = claims.forgetting(contrasts, story)
     comparisons = pd.read_parquet(args.comparisons) if args.comparisons else None
-    found += claims.rl_effect(comparisons, contrasts, story)
+    signals = pd.read_parquet(args.signals) if args.signals else None
+    found += claims.rl_effect(comparisons, contrasts, story, signals)
     if args.drift:
         found += rotation(pd.read_parquet(args.drift), pd.read_parquet(args.nulls))
     if args.recovery_effect:
         found += claims.recovery(pd.read_parquet(args.recovery_effect), contrasts, story)
-    found += claims.strength(accuracy, comparisons, story)
+    found += claims.strength(accuracy, comparisons, story, signals)
     table = findings_table(found)
     table.to_csv(args.findings, index=False, lineterminator="\n")
     args.page.write_text(page(table, args.study), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,27 @@ def ends(story: Story) -> list[Look]:
     looks = zip(story.controls, CONTROL_COLOURS, CONTROL_MARKERS, strict=False)
     rl = [Look(story.rl, RL_COLOUR, RL_MARKER)] if story.rl else []
     return rl + [Look(*look) for look in looks]
+
+
+def silent(signals: pd.DataFrame | None, story: Story) -> dict[str, str]:
+    """RL's starts from which runs had no reward signal, and how many: `2 of 5`.
+
+    Args:
+        signals: of `svdrift.evaluation.signals`; None where RL's method logs no rewards.
+        story: its RL.
+    """
+    rl, found = rl_of(story), {}
+    for start in rl.results if signals is not None else ():
+        runs = signals[(signals["stage"] == rl.stage) & (signals["start"] == start)]
+        if mute := int((~runs["had_signal"]).sum()):
+            found[start] = f"{mute} of {len(runs)}"
+    return found
+
+
+def silence(found: Mapping[str, str]) -> str:
+    """The same as a sentence of a note."""
+    runs = ", ".join(f"{count} runs from {start}" for start, count in found.items())
+    return f" Hollow: without a reward signal in {runs}." if found else ""
 
 
 def rl_of(story: Story) -> Role:

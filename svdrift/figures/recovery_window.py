@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 
+from svdrift.checkpoints import Checkpoint
 from svdrift.figures import labels, style
 from svdrift.figures.aggregate import along, first_tries, of, results, summary
 from svdrift.story import Story
@@ -13,15 +16,21 @@ PATH = "path"
 
 
 @style.styled
-def draw(accuracy: pd.DataFrame, published: pd.DataFrame, story: Story) -> style.Drawing:
+def draw(
+    accuracy: pd.DataFrame,
+    published: pd.DataFrame,
+    story: Story,
+    signals: pd.DataFrame | None = None,
+) -> style.Drawing:
     """Accuracy of each checkpoint of the path and of every run started from it, by its step.
 
     Args:
         accuracy: the accuracy table with `seed`; of OOD and ID test.
         published: `llama_ood_by_checkpoint`.
         story: its path, RL and the controls.
+        signals: which runs of RL had a reward signal; the ends of the others are hollow.
     """
-    labels.rl_of(story)
+    silent = labels.silent(signals, story)
     places = [labels.OOD, labels.ID]
     whole = first_tries(of(accuracy, "test", "id", "ood"))
     looks = labels.ends(story)
@@ -32,7 +41,7 @@ def draw(accuracy: pd.DataFrame, published: pd.DataFrame, story: Story) -> style
     table = summary(rows, ["role", "shift", "line", "step"])
     note = (
         f"{labels.sample(rows)}. {labels.intervals(rows)}; whiskers where a line is one point"
-        f"{labels.singles(rows)}. {labels.PUBLISHED}."
+        f"{labels.singles(rows)}. {labels.PUBLISHED}.{labels.silence(silent)}"
     )
     figure, axes = style.panels(1, 3, 3.1, note=note)
     for panel, place, part in style.panels_of(table, axes, places):
@@ -40,6 +49,7 @@ def draw(accuracy: pd.DataFrame, published: pd.DataFrame, story: Story) -> style
         for i, look in enumerate(looks):
             name, width = f"then {look.role.label}", 1.0 if i else 1.7
             _line(panel, part, look.role.stage, look.colour, look.marker, name, width)
+        _hollow(panel, part, looks[0], silent)
         panel.set_title(f"This study: {labels.split(*place)}")
         style.step_axis(panel, list(table["step"]), f"{story.path_label} step of the start", 0.17)
         style.percent_axis(panel, "accuracy")
@@ -56,6 +66,14 @@ def _line(
     mean = part[part["seed"] == "mean"]
     if len(mean) == 1:  # a band of one point has no width
         style.whiskers(axes, mean, "step", colour)
+
+
+def _hollow(axes: Axes, table: pd.DataFrame, look: labels.Look, silent: Mapping[str, str]) -> None:
+    """RL's ends from starts where runs had no reward signal."""
+    steps = [Checkpoint.parse(start).step for start in silent]
+    ends = table[(table["line"] == look.role.stage) & (table["seed"] == "mean")]
+    ends = ends[ends["step"].isin(steps)]
+    axes.plot(ends["step"], ends["value"], look.marker, mfc="white", mec=look.colour, zorder=5)
 
 
 def _published(axes: Axes, published: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,9 @@ MOST_COLUMNS = 4
 
 
 @style.styled
-def draw(comparisons: pd.DataFrame, story: Story) -> style.Drawing:
+def draw(
+    comparisons: pd.DataFrame, story: Story, signals: pd.DataFrame | None = None
+) -> style.Drawing:
     """Forest plot: a row for each start, a colour for each control, a panel for each set.
 
     Panels: ID test, then OOD test and its subsets, then further shifts.
@@ -25,8 +27,9 @@ def draw(comparisons: pd.DataFrame, story: Story) -> style.Drawing:
             and against the controls from it are used. Where a comparison over seeds exists it is
             drawn with its interval and the single seeds as ticks; else the seeds with theirs.
         story: RL and its controls.
+        signals: which runs of RL had a reward signal; starts of the others have a star.
     """
-    rl = labels.rl_of(story)
+    rl, silent = labels.rl_of(story), labels.silent(signals, story)
     rows, opponents = _opponents(comparisons[comparisons["role"] == "test"], story)
     places = [
         (role, shift, str(subset))
@@ -40,6 +43,7 @@ def draw(comparisons: pd.DataFrame, story: Story) -> style.Drawing:
         "Whiskers: 95 % intervals of the paired difference, clustered by group; "
         f"{labels.seeds(rows)}{labels.singles(rows, 'ticks')}. "
         f"Right of the line {rl.label} is better. n: problems of a comparison{pooled}."
+        f"{labels.silence(silent).replace('Hollow', '*')}"
     )
     columns = min(len(places), MOST_COLUMNS)
     lines = math.ceil(len(places) / columns)
@@ -64,7 +68,8 @@ def draw(comparisons: pd.DataFrame, story: Story) -> style.Drawing:
         panel.set_title(f"{name} (n = {labels.size(style.pooled(own))})", fontsize=7)
         style.points_axis(panel, "difference (points)")
         if i % columns == 0:
-            panel.set_yticks(range(len(starts)), starts)
+            names = [f"{start} *" if start in silent else start for start in starts]
+            panel.set_yticks(range(len(starts)), names)
             panel.set_ylabel("start")
     style.legend(figure, columns=2)
     return style.Drawing(figure, pd.concat(shown, ignore_index=True))

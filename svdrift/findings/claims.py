@@ -8,14 +8,16 @@ are found is in `svdrift.findings.estimates`. The claim about the weights is in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from svdrift.checkpoints import ANCHOR, LAST
 from svdrift.evaluation.contrasts import FIT, ID, OOD
-from svdrift.findings.estimates import at, measured, rank_correlation
-from svdrift.findings.finding import Finding, Statement, held
+from svdrift.findings.estimates import at, measured, without
+from svdrift.findings.finding import Estimate, Finding, Statement, held
+from svdrift.findings.ranks import rank_correlation
 from svdrift.reference import published
 from svdrift.story import Role, Story
 
@@ -37,7 +39,11 @@ PUBLISHED_STARTS = {"short": 140, "moderate": 1100, "long": 1600}  # steps of Ll
 
 
 def forgetting(contrasts: pd.DataFrame, story: Story) -> list[Finding]:
-    """OOD falls from its peak, chosen on selection problems, to the path's end, and ID rises."""
+    """OOD falls along the path and ID rises, from a peak that a seed does not choose itself.
+
+    A maximum minus a member of the same curve is hardly ever negative, whatever training did: the
+    fall from each seed's own peak is described and not judged.
+    """
     curve = published("llama_ood_by_checkpoint")["ood_accuracy_sft"]
     llama = _llama("id_accuracy")
     falls = f"{curve.max():.1f} to {curve.iloc[-1]:.1f} % (Llama-11B)"
@@ -45,19 +51,45 @@ def forgetting(contrasts: pd.DataFrame, story: Story) -> list[Finding]:
         f"rises: {llama['sft_max_ood']:.1f} to {llama['sft_moderate']:.1f} % at step 1100 "
         "(Llama-11B)"
     )
+    peak = (
+        "the step at which the other seeds stand highest"
+        if story.peak is None
+        else f"{story.peak}, named in advance as its peak,"
+    )
+    end = f"to the end of {story.path_label}"
     statements = [
-        (OOD, 1, f"OOD accuracy falls from its peak to the end of {story.path_label}", falls),
+        (OOD, 1, f"OOD accuracy falls from {peak} {end}", falls),
         (FIT, -1, "ID accuracy on fitted problems rises meanwhile", rises),
         (ID, -1, "ID accuracy on test problems rises meanwhile", rises),
     ]
     rows = contrasts[contrasts["contrast"] == "forgetting"]
-    return held(
+    found = held(
         (
             _above_zero("forgetting", statement, theirs, "accuracy_by_step", "contrasts"),
             measured(at(rows, place), "value", sign * 100.0),
         )
         for place, sign, statement, theirs in statements
     )
+    own = replace(
+        _above_zero(
+            "forgetting",
+            f"OOD accuracy falls from each seed's own peak {end}",
+            falls,
+            "accuracy_by_step",
+            "contrasts",
+        ),
+        description=True,
+    )
+    rows = at(contrasts[contrasts["contrast"] == "own-peak"], OOD)
+    by_construction = "true by construction: the highest of a curve minus its end"
+    return found + held([(own, measured(rows, "value", detail=by_construction))])
+
+
+def _lost_from(story: Story) -> str:
+    """What the loss is counted from, for shares of it."""
+    if story.peak is not None:
+        return f"loss counted from {story.peak}, named in advance"
+    return "loss counted from each seed's own peak on selection problems"
 
 
 # --------------------------------------------------------------------------------------
@@ -65,7 +97,10 @@ def forgetting(contrasts: pd.DataFrame, story: Story) -> list[Finding]:
 
 
 def rl_effect(
-    comparisons: pd.DataFrame | None, contrasts: pd.DataFrame, story: Story
+    comparisons: pd.DataFrame | None,
+    contrasts: pd.DataFrame,
+    story: Story,
+    signals: pd.DataFrame | None = None,
 ) -> list[Finding]:
     """RL minus each control on OOD from a short, moderate and long start; the window.
 
@@ -73,6 +108,7 @@ def rl_effect(
         comparisons: of `scripts/compare_checkpoints.py`.
         contrasts: with `restored-from-...` and `window-...`.
         story: RL, its starts and its controls.
+        signals: of `scripts/measure_signals.py`: runs whose rewards taught nothing are named.
     """
     rl = story.rl
     if rl is None:
@@ -81,6 +117,7 @@ def rl_effect(
     for name, start in story.named_starts.items():
         others = {start: OWN_START}
         others |= {c.results[start]: c.label for c in story.controls if start in c.results}
+        mute = silent(signals, rl, start)
         found += held(
             (
                 _above_zero(
@@ -90,9 +127,10 @@ def rl_effect(
                     "rl_effect",
                     "comparisons",
                 ),
-                measured(_compared(comparisons, rl.results[start], other), "difference"),
+                measured(rows, "difference", detail=_without(rows, mute)),
             )
             for other, label in others.items()
+            for rows in [_compared(comparisons, rl.results[start], other)]
         )
     llama = _llama("ood_accuracy")
     back = (llama["rl"] - llama["sft_moderate"]) / (llama["sft_max_ood"] - llama["sft_moderate"])
@@ -107,25 +145,49 @@ def rl_effect(
         table="tables/contrasts.parquet",
     )
     moderate = story.moderate
+    shares = _contrast(contrasts, f"restored-from-{moderate}")
     found += held(
-        [(restored, measured(_contrast(contrasts, f"restored-from-{moderate}"), "value"))]
+        [(restored, measured(shares, "value", p=_p_at(MOST_OF_IT), detail=_lost_from(story)))]
     )
     for control in story.controls[:1]:
-        found += held(
-            (
-                _above_zero(
-                    "rl",
-                    f"{rl.label}'s lead over {control.label} is larger from the moderate start "
-                    f"than from the {name} one, OOD",
-                    "a window: steps 420 to 1200 (Llama-11B)",
-                    "recovery_window",
-                    "contrasts",
-                ),
-                measured(_contrast(contrasts, f"window-{moderate}-{other}"), "value"),
+        for name, other in story.named_starts.items():
+            rows = _contrast(contrasts, f"window-{moderate}-{other}")
+            mute = silent(signals, rl, other) | silent(signals, rl, moderate or other)
+            statement = _above_zero(
+                "rl",
+                f"{rl.label}'s lead over {control.label} is larger from the moderate start "
+                f"than from the {name} one, OOD",
+                "a window: steps 420 to 1200 (Llama-11B)",
+                "recovery_window",
+                "contrasts",
             )
-            for name, other in story.named_starts.items()
-        )
+            detail = _without(rows.rename(columns={"value": "difference"}), mute)
+            found += held([(statement, measured(rows, "value", detail=detail))])
     return found
+
+
+def silent(signals: pd.DataFrame | None, rl: Role, start: str) -> set[int]:
+    """Seeds in which RL's run from a start never had a reward signal."""
+    if signals is None:
+        return set()
+    runs = signals[(signals["stage"] == rl.stage) & (signals["start"] == start)]
+    return set(runs.loc[~runs["had_signal"], "seed"])
+
+
+def _without(rows: pd.DataFrame, mute: set[int]) -> str:
+    """What a difference is without the seeds whose RL had no signal."""
+    if not mute or rows.empty:
+        return ""
+    named = f"no reward signal in seed{'s' * (len(mute) > 1)} {', '.join(map(str, sorted(mute)))}"
+    left = without(rows, mute)
+    if left is None:
+        return named
+    return f"{named}; without {left.estimate:+.1f} points [{left.low:.1f}, {left.high:.1f}]"
+
+
+def _p_at(bound: float) -> str:
+    """The column with the p of a share of the loss being `bound`."""
+    return f"p_at_{bound:.0f}"
 
 
 def _compared(comparisons: pd.DataFrame | None, a: str, b: str) -> pd.DataFrame:
@@ -191,7 +253,13 @@ def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame, story: Story) -> lis
                 figure=f"figures/{figure}.png",
                 table="tables/recovery_effect.parquet",
             ),
-            measured(_repaired(ood, MAIN_REPAIR, name), "recovered", fit="Fieller's interval"),
+            measured(
+                _repaired(ood, MAIN_REPAIR, name),
+                "recovered",
+                fit="Fieller's interval",
+                p=_p_at(bound),
+                detail=_lost_from(story),
+            ),
         )
         for name, (statement, side, bound, theirs, figure) in shares.items()
     )
@@ -239,7 +307,10 @@ def _repaired(effect: pd.DataFrame, repair: str, intervention: str) -> pd.DataFr
 
 
 def strength(
-    accuracy: pd.DataFrame, comparisons: pd.DataFrame | None, story: Story
+    accuracy: pd.DataFrame,
+    comparisons: pd.DataFrame | None,
+    story: Story,
+    signals: pd.DataFrame | None = None,
 ) -> list[Finding]:
     """Whether starts that stand higher on OOD end higher after RL, or gain more by it.
 
@@ -247,6 +318,7 @@ def strength(
         accuracy: of all checkpoints and seeds.
         comparisons: as in `rl_effect`.
         story: RL, its starts and its controls.
+        signals: as in `rl_effect`.
     """
     rl = story.rl
     if rl is None:
@@ -287,10 +359,25 @@ def strength(
                 figure="figures/recovery_window.png",
                 table="tables/accuracy.parquet",
             ),
-            rank_correlation(before, after, f"runs of {rl.label}"),
+            _related(before, after, rl, signals),
         )
         for name, after in outcomes.items()
     )
+
+
+def _related(
+    before: pd.Series[float], after: pd.Series[float], rl: Role, signals: pd.DataFrame | None
+) -> Estimate | None:
+    """The rank correlation, and what it is without runs that had no reward signal."""
+    counted = f"runs of {rl.label}"
+    found = rank_correlation(before, after, counted)
+    mute = {(seed, start) for start in rl.results for seed in silent(signals, rl, start)}
+    if found is None or not mute:
+        return found
+    heard = rank_correlation(before[~before.index.isin(mute)], after, counted)
+    left = "too few are left" if heard is None else f"{heard.estimate:+.2f}"
+    detail = f"{found.detail}; " * bool(found.detail)
+    return replace(found, detail=f"{detail}{left} without runs that had no reward signal")
 
 
 # --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ def measured(
     column: Literal["difference", "value", "recovered"],
     scale: float = 100.0,
     fit: str = "paired difference",
+    p: str | None = None,
+    detail: str = "",
 ) -> Estimate | None:
     """From rows of each seed and, where there are several, one of all seeds without a `seed`.
 
@@ -39,6 +42,8 @@ def measured(
         column: of the quantity; its interval is `low` and `high`, or `recovered_low` and so on.
         scale: a factor.
         fit: the method of the interval, in words.
+        p: column with the p of the statement's bound, where the interval is not symmetric.
+        detail: further words.
 
     Raises:
         ValueError: two rows of a seed.
@@ -59,53 +64,45 @@ def measured(
         each=tuple(float(value) * scale for value in single[column]),
         n=int(row["n"]),
         counted="problems",
-        test=_over(len(single), f"{fit} on the same problems, clustered by group"),
+        test=over(len(single), f"{fit} on the same problems, clustered by group"),
+        detail=detail,
+        groups=int(row["groups"]),
+        freedom=_freedom(single),
+        exact_p=None if p is None else float(row[p]),
     )
 
 
-# --------------------------------------------------------------------------------------
-# Of ranks
-
-
-def rank_correlation(
-    before: pd.Series[float], after: pd.Series[float], counted: str
-) -> Estimate | None:
-    """Spearman's rank correlation over the starts of each seed; None for fewer than three starts.
-
-    Its interval is that of a mean over seeds, and never narrower than the standard error that the
-    correlation of k ranks has where nothing is related, 1 / sqrt(k - 1) (Kendall, Rank Correlation
-    Methods): few starts often agree by chance, and seeds that agree have no spread.
+def without(rows: pd.DataFrame, seeds: Collection[int]) -> Estimate | None:
+    """The difference in points over the other seeds; None if no seed is left.
 
     Args:
-        before, after: values by seed and start; a start counts where both have it.
-        counted: what a pair of values is, in the plural.
+        rows: of `measured`, with a column `difference`.
+        seeds: those to leave out.
     """
-    both = pd.concat([before.rename("before"), after.rename("after")], axis=1).dropna()
-    starts = both.groupby("seed").size()
-    if starts.empty or starts.min() < 3:
+    left = rows[rows["seed"].notna() & ~rows["seed"].isin(seeds)].sort_values("seed")
+    if left.empty:
         return None
+    quantiles = stats.t.isf(0.025, left["groups"] - 1)
     return over_seeds(
-        both.groupby("seed")[["before", "after"]].apply(_spearman),
-        (starts - 1).to_numpy() ** -0.5,
-        bounds=(-1.0, 1.0),
-        n=len(both),
-        counted=counted,
-        within="Spearman over the starts of each seed",
+        left.set_index("seed")["difference"] * 100.0,
+        ((left["high"] - left["low"]) / 2 / quantiles * 100.0).to_numpy(),
+        n=int(left["n"].sum()),
+        counted="problems",
+        within="paired difference on the same problems, clustered by group",
     )
 
 
-def _spearman(part: pd.DataFrame) -> float:
-    """Of two columns; NaN if one of them is constant."""
-    if part.nunique().min() < 2:
-        return math.nan
-    return float(stats.spearmanr(part["before"], part["after"]).statistic)
+def _freedom(single: pd.DataFrame) -> float:
+    """Degrees of freedom of an interval from rows of single seeds."""
+    return float(len(single) - 1 if len(single) > 1 else single["groups"].item() - 1)
 
 
 # --------------------------------------------------------------------------------------
 # Over seeds
 
 
-def _over(seeds: int, within: str) -> str:
+def over(seeds: int, within: str) -> str:
+    """How an interval was found, in words."""
     return f"{within}; " + (f"Student's t over {seeds} seeds" if seeds > 1 else "one seed")
 
 
@@ -117,7 +114,6 @@ def over_seeds(
     counted: str,
     within: str,
     detail: str = "",
-    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate:
     """Mean of seeds' values, with an interval from their errors and, if several, their spread."""
     found = np.asarray(values, dtype=float)
@@ -129,11 +125,12 @@ def over_seeds(
     average = float(found.mean())
     return Estimate(
         estimate=average,
-        low=max(average - half, bounds[0]) if not math.isnan(half) else math.nan,
-        high=min(average + half, bounds[1]) if not math.isnan(half) else math.nan,
+        low=average - half,
+        high=average + half,
         each=tuple(found.tolist()),
         n=n,
         counted=counted,
-        test=_over(len(found), within),
+        test=over(len(found), within),
         detail=detail,
+        freedom=float(len(found) - 1) if len(found) > 1 else math.inf,
     )

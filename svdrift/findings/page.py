@@ -17,7 +17,13 @@ PAPER = {  # number of the claim in the papers that each chapter tests
     "recovery": 3,
     "strength": 4,
 }
-VERDICTS = {"holds": "✔ holds", "fails": "✘ fails", "undecided": "? undecided"}
+VERDICTS = {
+    "holds": "✔ holds",
+    "fails": "✘ fails",
+    "undecided": "? undecided",
+    "described": "– described",
+}
+ALONE = " †"  # of a verdict that does not allow for the number of statements
 UNITS = {
     "points": " points",
     "% of the loss": " % of the loss",
@@ -35,8 +41,10 @@ NOTHING = {  # why there may be no estimate
 COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published", "Look at"]
 HOW_TO_READ = (
     "A statement holds if all of the 95 % interval lies on its side of the bound, fails if all of "
-    "it lies on the other side, and is undecided otherwise. Each interval stands for itself: with "
-    "this many statements, one or two may be decided by chance."
+    "it lies on the other side, and is undecided otherwise. What has no sampling width, or is true "
+    "by construction, is described and not judged. Each interval stands for itself, so one or two "
+    f"of this many statements may be decided by chance:{ALONE} marks a verdict that Holm's "
+    "correction for all statements of the study leaves undecided."
 )
 
 
@@ -48,8 +56,19 @@ def estimate(row: Mapping[Hashable, Any]) -> str:
     digits = 2 if row["unit"] in ("rank correlation", "%") else 1
     number = _round(row["estimate"], digits, signed) + UNITS[row["unit"]]
     if pd.isna(row["low"]):
-        return f"{number} (no interval)"
+        return f"{number} (of this model)"
     return f"{number} [{_round(row['low'], digits)}, {_round(row['high'], digits)}]"
+
+
+def judged(row: Mapping[Hashable, Any]) -> str:
+    """The verdict, with a mark where it does not allow for the number of statements."""
+    return VERDICTS[row["verdict"]] + ALONE * (row["verdict_holm"] != row["verdict"])
+
+
+def _counted(row: Mapping[Hashable, Any]) -> str:
+    """`5,000 problems in 320 groups`."""
+    groups = "" if pd.isna(row["groups"]) else f" in {row['groups']:,.0f} groups"
+    return f"{row['n']:,} {row['counted']}{groups}"
 
 
 def _round(value: float, digits: int, sign: str = "") -> str:
@@ -78,13 +97,13 @@ def markdown(findings: pd.DataFrame, link: Callable[[str], str]) -> str:
         link: where, seen from the page, a file of the study lies.
     """
     lines = [
-        "| | Claim | in the papers | holds | fails | undecided |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| | Claim | in the papers | {' | '.join(VERDICTS)} |",
+        "| --- | --- | --- |" + " --- |" * len(VERDICTS),
     ]
     for row in summary(findings).to_dict("records"):
         lines.append(
-            f"| {row['number']} | {row['text']} | claim {row['paper']} | {row['holds']} "
-            f"| {row['fails']} | {row['undecided']} |"
+            f"| {row['number']} | {row['text']} | claim {row['paper']} | "
+            f"{' | '.join(str(row[verdict]) for verdict in VERDICTS)} |"
         )
     lines += ["", HOW_TO_READ]
     for number, (claim, text) in enumerate(CLAIMS.items(), start=1):
@@ -98,7 +117,7 @@ def markdown(findings: pd.DataFrame, link: Callable[[str], str]) -> str:
             figure, table = (f"[{kind}]({link(row[kind])})" for kind in ("figure", "table"))
             cells = [
                 row["statement"],
-                f"**{VERDICTS[row['verdict']]}**",
+                f"**{judged(row)}**",
                 _estimate(row),
                 row["each"],
                 row["published"],
@@ -114,7 +133,7 @@ def compact(findings: pd.DataFrame) -> str:
     for number, (claim, text) in enumerate(CLAIMS.items(), start=1):
         lines.append(f"| **{number}. {text}** (claim {PAPER[claim]} of the papers) | | | |")
         for row in findings[findings["claim"] == claim].to_dict("records"):
-            cells = [row["statement"], VERDICTS[row["verdict"]], _estimate(row), row["published"]]
+            cells = [row["statement"], judged(row), _estimate(row), row["published"]]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -146,11 +165,11 @@ def page(findings: pd.DataFrame, study: str) -> str:
         cells = [
             [
                 html.escape(row["statement"]),
-                f'<b class="{row["verdict"]}">{VERDICTS[row["verdict"]]}</b>',
+                f'<b class="{row["verdict"]}">{judged(row)}</b>',
                 _lines(estimate(row), row["detail"]),
                 html.escape(row["each"]),
                 html.escape(row["published"]),
-                _lines(f"{row['n']:,} {row['counted']}", row["test"]),
+                _lines(_counted(row), row["test"]),
             ]
             for row in own.to_dict("records")
         ]
@@ -189,7 +208,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem;
   border-bottom: 1px solid #ddd; }
 small { color: #555; }
-.holds { color: #00664a; } .fails { color: #b03a00; } .undecided { color: #555; }
+.holds { color: #00664a; } .fails { color: #b03a00; } .undecided, .described { color: #555; }
 b { white-space: nowrap; }
 @media (max-width: 720px) {
   thead { display: none; }

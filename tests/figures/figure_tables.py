@@ -174,11 +174,12 @@ def comparison_table(seeds: int) -> pd.DataFrame:
                 base |= {"subset": subset}
                 for seed, value in enumerate(values):
                     interval = {"difference": value, "low": value - half, "high": value + half}
-                    rows.append(base | {"seed": seed, "n": n} | interval)
+                    rows.append(base | {"seed": seed, "n": n, "groups": n // 5} | interval)
                 if seeds > 1:
                     value = values.mean()
                     interval = {"difference": value, "low": value - half, "high": value + half}
-                    rows.append(base | {"seed": np.nan, "n": n * seeds} | interval)
+                    counts = {"n": n * seeds, "groups": n // 5 * seeds}
+                    rows.append(base | {"seed": np.nan} | counts | interval)
     return pd.DataFrame(rows)
 
 
@@ -348,6 +349,8 @@ def recovery_effect_table(seeds: int) -> pd.DataFrame:
         means = rows.groupby(by, sort=False)[["difference", "recovered"]].mean()
         pooled = means.assign(seed=np.nan, n=rows.groupby(by)["n"].sum()).reset_index()
         rows = pd.concat([rows, pooled], ignore_index=True)
+    rows["groups"] = rows["n"] // 5
+    rows["p_at_10"] = rows["p_at_70"] = 0.2
     for value, prefix, half in (("difference", "", 0.04), ("recovered", "recovered_", 0.15)):
         rows[f"{prefix}low"], rows[f"{prefix}high"] = rows[value] - half, rows[value] + half
     return rows

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
 
+from svdrift.checkpoints import Checkpoint
 from svdrift.figures import (
     accuracy_by_step,
     advantages,
@@ -242,6 +243,36 @@ def test_a_missing_checkpoint_is_named() -> None:
         rl_effect.draw(comparisons[comparisons["stage_b"] != "wide"], STORY)
 
 
+def test_starts_whose_rl_had_no_signal_are_marked():
+    starts = list(STORY.rl.results)
+    signals = pd.DataFrame(
+        [
+            {
+                "stage": "ppo",
+                "start": start,
+                "seed": seed,
+                "had_signal": (start, seed) != (starts[0], 1),
+            }
+            for start in starts
+            for seed in range(3)
+        ]
+    )
+    window = recovery_window.draw(accuracy_table(3), LLAMA, STORY, signals)
+    hollow = [
+        line
+        for line in window.figure.axes[0].lines
+        if line.get_markerfacecolor() == "white" and len(line.get_xdata())
+    ]
+    assert [list(line.get_xdata()) for line in hollow] == [[Checkpoint.parse(starts[0]).step]]
+    effect = rl_effect.draw(comparison_table(3), STORY, signals)
+    named = [label.get_text() for label in effect.figure.axes[0].get_yticklabels()]
+    assert named == [f"{starts[0]} *", *starts[1:]]
+    for drawing in (window, effect):
+        assert f"without a reward signal in 1 of 3 runs from {starts[0]}" in texts(
+            drawing.figure
+        ).replace("\n", " ")
+
+
 def test_every_test_split_is_shown_along_the_path() -> None:
     figure = FIGURES["accuracy_by_step"](1).figure
     names = [t.get_text() for legend in figure.legends for t in legend.get_texts()]
@@ -282,6 +313,7 @@ def test_published_numbers() -> None:
 
 
 def test_means_beside_nulls() -> None:
+    nulls = spectral_tables(2)["nulls"]
     rows = moved(spectral_tables(2)["drift"]).query("measure == 'window_angle'")
     table = beside_nulls(rows, nulls, ["pair", "side", "module", "start"])
     place = "pair == 'anchor-to-last' and side == 'left' and module == 'v' and start == 0.5"
@@ -318,7 +350,6 @@ def test_frozen_matrices_are_left_out() -> None:
 
 def test_another_pair_where_the_anchor_is_the_last_checkpoint() -> None:
     tables = _spectral(1, "drift", "matrices")
-    nulls = spectral_tables(2)["nulls"]
     drift = tables["drift"].copy()
     numbers = ["observed", "isotropic", "minus_isotropic"]
     drift.loc[drift["pair"] == "anchor-to-last", numbers] = 0.0

@@ -21,10 +21,11 @@ PLOTS = {
     "loss_by_step": (PATH, of("losses", "objectives")),
     "faults_by_step": (PATH, of("accuracy")),
 }
+SIGNALS = ["signals"] if HEARD else []
 if STORY.rl:
     PLOTS |= {
-        "recovery_window": (RL, of("accuracy", published=PUBLISHED_CURVE)),
-        "rl_effect": (RL, of("comparisons")),
+        "recovery_window": (RL, of("accuracy", *SIGNALS, published=PUBLISHED_CURVE)),
+        "rl_effect": (RL, of("comparisons", *SIGNALS)),
         "stages": (RL, of("accuracy", "anchors", published=PUBLISHED_STAGES)),
     }
     if "advantages" in COLLECTED:  # a method without a value model has none
@@ -110,6 +111,7 @@ EVIDENCE = {
     "contrasts": "contrasts",
     "accuracy": "accuracy",
     **({"comparisons": "comparisons"} if STUDY.compared and STORY.rl else {}),
+    **({"signals": "signals"} if HEARD else {}),
     **({"drift": "drift", "nulls": "nulls"} if STUDY.pairs else {}),
     **({"recovery-effect": "recovery_effect"} if STUDY.repairs else {}),
 }

@@ -57,6 +57,28 @@ for table, parts in COLLECTED.items():
             logged("python scripts/collect.py {input} --out {output}")
 
 
+HEARD = "metrics" in COLLECTED  # of runs of RL, which log their rewards
+
+
+rule measure_signals:
+    """Whether each run of RL had a signal to learn from."""
+    input:
+        TABLES + "/metrics.parquet",
+    output:
+        TABLES + "/signals.parquet",
+    log:
+        LOGS + "/measure_signals.log",
+    benchmark:
+        BENCHMARKS + "/measure_signals.tsv"
+    localrule: True
+    resources:
+        **needs(),
+    params:
+        **code("scripts/measure_signals.py"),
+    shell:
+        logged("python scripts/measure_signals.py --metrics {input} --out {output}")
+
+
 # The repair that is compared with interpolation at equal cost, and the interpolations.
 MAIN = STUDY.repairs.get("last-with-anchor")
 MERGING = "directions-top0.2"
@@ -121,6 +143,7 @@ MEASURED = {
     "recovery": bool(STUDY.repairs),
     "recovery_effect": bool(STUDY.repairs),
     "contrasts": True,
+    "signals": HEARD,
 }
 
 

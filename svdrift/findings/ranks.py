@@ -1,0 +1,148 @@
+"""Rank correlation of few points over several seeds, with the exact distribution of its null."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from svdrift.checkpoints import Checkpoint
+from svdrift.evaluation.comparisons import half_width_over_seeds
+from svdrift.findings.estimates import over
+from svdrift.findings.finding import Estimate
+
+FloatArray = npt.NDArray[np.float64]
+ENUMERATED = 7  # points of a seed whose permutations are enumerated; of more, a sample is drawn
+SAMPLE = 20_000
+DIGITS = 9  # to which correlations are told apart
+TAIL = 0.025
+
+
+def spearman(one: Sequence[float], two: Sequence[float]) -> float:
+    """Spearman's correlation; NaN if one side is constant."""
+    if min(len(set(one)), len(set(two))) < 2:
+        return math.nan
+    return float(stats.spearmanr(one, two).statistic)
+
+
+def null_of_one(one: Sequence[float], two: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+    """Distribution of Spearman's correlation when every order of `two` is as likely as any other.
+
+    Ties count as they are. Neither side may be constant.
+
+    Returns:
+        Rising values and their probabilities.
+    """
+    ranks = [stats.rankdata(side) for side in (one, two)]
+    a, b = ((rank - rank.mean()) / np.linalg.norm(rank - rank.mean()) for rank in ranks)
+    if len(a) <= ENUMERATED:
+        orders = np.array(list(permutations(range(len(a)))))
+    else:
+        rng = np.random.default_rng(0)
+        orders = rng.permuted(np.tile(np.arange(len(a)), (SAMPLE, 1)), axis=1)
+    values, counts = np.unique(np.round(b[orders] @ a, DIGITS), return_counts=True)
+    return values, counts / counts.sum()
+
+
+def null_of_mean(nulls: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+    """Distribution of the mean of independent correlations: rising values and probabilities."""
+    values, chances = nulls[0]
+    for more, theirs in nulls[1:]:
+        sums = np.round(values[:, None] + more[None, :], DIGITS).ravel()
+        values, place = np.unique(sums, return_inverse=True)
+        chances = np.bincount(place, weights=(chances[:, None] * theirs[None, :]).ravel())
+    return values / len(nulls), chances
+
+
+def two_sided(observed: float, values: FloatArray, chances: FloatArray) -> float:
+    """Twice the smaller tail, the observed value included."""
+    near = 10.0**-DIGITS
+    above = chances[values >= observed - near].sum()
+    below = chances[values <= observed + near].sum()
+    return float(min(1.0, 2 * min(above, below)))
+
+
+def not_unlikely(values: FloatArray, chances: FloatArray) -> float:
+    """The largest size of a value that the null alone reaches with more than 2.5 % in a tail.
+
+    An interval of this half-width excludes 0 only where the exact test does.
+    """
+    above = values[np.cumsum(chances[::-1])[::-1] > TAIL].max()
+    below = values[np.cumsum(chances) > TAIL].min()
+    return float(max(above, -below))
+
+
+def partial(one: Sequence[float], two: Sequence[float], given: Sequence[float]) -> float:
+    """Partial rank correlation of two sides given a third; NaN where that leaves nothing."""
+    ab, ac, bc = spearman(one, two), spearman(one, given), spearman(two, given)
+    left = (1 - ac**2) * (1 - bc**2)
+    return (ab - ac * bc) / math.sqrt(left) if left > 1e-12 else math.nan
+
+
+def rank_correlation(
+    before: pd.Series[float], after: pd.Series[float], counted: str
+) -> Estimate | None:
+    """Spearman's correlation over the starts of each seed, and its mean over seeds.
+
+    Its p is exact: under the null every order of `after` within a seed is as likely as any other,
+    independently of other seeds. Its interval is that of Student's t over seeds, and never narrower
+    than `not_unlikely`, so that it excludes 0 only where the exact test does. As `detail`: the
+    partial correlation given the step that a start comes from (from four starts on), and what is
+    left without any one start. None for fewer than three starts, or where a side is constant.
+
+    Args:
+        before, after: values by seed and start (an id); a start counts where both have it.
+        counted: what a pair of values is, in the plural.
+    """
+    both = pd.concat([before.rename("before"), after.rename("after")], axis=1).dropna()
+    seeds = [part for _, part in both.groupby(level=0)]
+    if not seeds or min(map(len, seeds)) < 3:
+        return None
+    found = [spearman(part["before"], part["after"]) for part in seeds]
+    mean, test = float(np.mean(found)), "Spearman over the starts of each seed"
+    shape = {"each": tuple(found), "n": len(both), "counted": counted}
+    if math.isnan(mean):
+        return Estimate(mean, math.nan, math.nan, test=over(len(seeds), test), **shape)
+    null = null_of_mean([null_of_one(part["before"], part["after"]) for part in seeds])
+    p, half = two_sided(mean, *null), not_unlikely(*null)
+    if len(seeds) > 1:
+        between = half_width_over_seeds(np.array(found), np.zeros(len(found)))
+        half = max(half, between)
+        if between > 0:
+            quantile = stats.t.isf(TAIL, len(found) - 1)
+            p = max(p, float(2 * stats.t.sf(abs(mean) / between * quantile, len(found) - 1)))
+    drawn = "" if max(map(len, seeds)) <= ENUMERATED else f" ({SAMPLE:,} of them, drawn)"
+    return Estimate(
+        mean,
+        max(mean - half, -1.0),
+        min(mean + half, 1.0),
+        test=over(len(seeds), f"{test}, exact by permutations{drawn}"),
+        detail=_detail(seeds),
+        exact_p=p,
+        **shape,
+    )
+
+
+def _detail(seeds: Sequence[pd.DataFrame]) -> str:
+    words = []
+    steps = [[Checkpoint.parse(start).step for _, start in part.index] for part in seeds]
+    if min(map(len, seeds)) >= 4:
+        given = [
+            partial(part["before"], part["after"], step)
+            for part, step in zip(seeds, steps, strict=True)
+        ]
+        if not all(map(math.isnan, given)):
+            words.append(f"{np.nanmean(given):+.2f} given the step of the start")
+        starts = list(dict.fromkeys(start for part in seeds for _, start in part.index))
+        left = [
+            np.mean([spearman(p["before"], p["after"]) for p in kept])
+            for start in starts
+            for kept in [[part[part.index.get_level_values(1) != start] for part in seeds]]
+        ]
+        words.append(f"{np.nanmin(left):+.2f} to {np.nanmax(left):+.2f} without any one start")
+    return "; ".join(words)
