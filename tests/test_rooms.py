@@ -13,7 +13,17 @@ PACKAGE = ROOT / "svdrift"
 FLOORS = [
     {"__init__", "errors"},
     {"section"},
-    {"checkpoints", "compute", "plugins", "running", "scripting", "site", "story", "tracking"},
+    {
+        "checkpoints",
+        "compute",
+        "forkserver",
+        "plugins",
+        "running",
+        "scripting",
+        "site",
+        "story",
+        "tracking",
+    },
     {"reference", "store", "tables"},
     {"models", "tasks"},
     {"training", "spectra"},
