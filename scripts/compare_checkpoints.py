@@ -38,8 +38,8 @@ def main() -> None:
 def compare(episodes: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """One row per pair, split and subset of problems: of each seed, and over all seeds.
 
-    Rows over all seeds, where there are several, have no `seed`. `start` is the checkpoint that
-    a's stage started from.
+    Rows over all seeds, where there are several, have no `seed`, and in `n` (problems) and `groups`
+    sums over seeds. `start` is the checkpoint that a's stage started from.
 
     Raises:
         UserError: a checkpoint of a pair has no episodes.

@@ -162,8 +162,9 @@ def page(names: Sequence[str], differences: pd.DataFrame) -> str:
             f"({', '.join(map(str, seeds))}), together where there are several. "
             "All seeds one by one: `difference.csv`. [0.0, 0.0]: both solved the same problems.",
             "",
-            f"| checkpoint | split | n | {names[0]} | {study} | difference [95 %] | |",
-            "|---|---|---|---|---|---|---|",
+            f"| checkpoint | split | problems | groups | {names[0]} | {study} "
+            "| difference [95 %] | |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         shown = rows[rows["seed"].isna()] if rows["seed"].isna().any() else rows
         lines += [table_row(row) for row in shown.to_dict("records")]
@@ -177,7 +178,8 @@ def table_row(row: dict[Hashable, Any]) -> str:
     )
     return (
         f"| {row['checkpoint']} | {labels.split(row['role'], row['shift'])} | {row['n']:,} "
-        f"| {reference:.1f} % | {value:.1f} % | {difference:+.1f} [{low:.1f}, {high:.1f}] "
+        f"| {row['groups']:,} | {reference:.1f} % | {value:.1f} % "
+        f"| {difference:+.1f} [{low:.1f}, {high:.1f}] "
         f"| {'paired' if row['paired'] else 'not paired: other problems'} |"
     )
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.evaluation.contrasts import (
+    NAMED,
     PLACES,
+    SAME_SEED,
+    SELECTION,
     Played,
     Study,
     equal_id,
@@ -40,10 +43,12 @@ def main() -> None:
     anchors = pd.read_parquet(args.anchors).set_index("seed")["checkpoint"]
     story: Story = args.story
     study = by_seed(episodes, anchors, story.last)
-    tables = [forgetting(study)]
+    tables = [forgetting(study, story.path, story.peak)]
+    # The anchor is what the shares of a loss and the way of interpolation refer to.
+    anchor = SAME_SEED if story.peak is None else NAMED
     if story.rl is not None and story.moderate is not None:
         moderate, results = story.moderate, story.rl.results
-        tables.append(restored(study, moderate, results[moderate]))
+        tables.append(restored(study, moderate, results[moderate]).assign(reference=anchor))
         # The first control is the matched one that RL's gain is measured against.
         control = story.controls[0].results if story.controls else {}
         if moderate in control:
@@ -54,7 +59,7 @@ def main() -> None:
             ]
     if args.intervention:
         path = {float(weight): name for weight, name in (item.split("=", 1) for item in args.path)}
-        tables.append(equal_id(study, args.intervention, path))
+        tables.append(equal_id(study, args.intervention, path).assign(reference=anchor))
     pd.concat(tables, ignore_index=True).to_parquet(args.out, index=False)
 
 
@@ -70,7 +75,7 @@ def by_seed(episodes: pd.DataFrame, anchors: pd.Series, last: str) -> Study:
             {
                 (str(name), (str(role), str(shift))): part
                 for (name, role, shift), part in own.groupby(["checkpoint", "role", "shift"])
-                if (role, shift) in PLACES
+                if (role, shift) in (*PLACES, SELECTION)
             },
         )
         for seed, own in ((int(seed), first[first["seed"] == seed]) for seed in anchors.index)

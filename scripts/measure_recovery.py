@@ -12,9 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.evaluation.comparisons import (
+    Triple,
+    gains_and_losses,
     paired_difference,
     paired_difference_over_seeds,
-    recovered_share,
+    share_over_clusters,
+    share_p,
 )
 from svdrift.scripting import run
 from svdrift.tables import join_tables
@@ -23,6 +26,7 @@ REPAIR = ["repair", "target", "anchor"]  # the last two are ids, and may differ 
 LABELS = [*REPAIR, "intervention", "kind"]  # of variants
 PLACE = ["checkpoint", "stage", "step", "start"]  # of checkpoints
 SPLIT = ["split", "role", "shift"]
+BOUNDS = (10, 70)  # % of a loss: next to nothing, and what was published for directions
 
 
 def main() -> None:
@@ -65,8 +69,9 @@ def measure_effects(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.Dat
 
     `difference` is the variant minus its target, paired on the same problems; `recovered` the share
     of the target's loss against the anchor that it makes up for (`recovered_share`, empty where
-    there is no clear loss). First tries only. Rows over all seeds, where there are several, have
-    no `seed`.
+    there is no clear loss); `p_at_10` and `p_at_70` are p-values that this share is 10 or 70 %
+    (`share_p`). First tries only. Rows over all seeds, where there are several, have no `seed`,
+    and in `n` (problems) and `groups` sums over seeds.
     """
     checkpoints = checkpoints[checkpoints["try_number"] == 1]
     own = {key: part for key, part in checkpoints.groupby(["seed", "checkpoint", "split"])}
@@ -97,12 +102,14 @@ def measure_effects(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _recovered(triples: list[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]) -> dict[str, float]:
-    share = recovered_share(triples)
+def _recovered(triples: list[Triple]) -> dict[str, float]:
+    clusters = gains_and_losses(triples)
+    share = share_over_clusters(clusters)
     return {
         "recovered": share.recovered,
         "recovered_low": share.low,
         "recovered_high": share.high,
+        **{f"p_at_{bound}": share_p(clusters, bound / 100) for bound in BOUNDS},
     }
 
 

@@ -97,15 +97,18 @@ def problems_of(episodes: pd.DataFrame) -> pd.DataFrame:
     `translated` of the first try, `solved_first_try`, `solved_within_tries`. Raises `ValueError`
     if a try is recorded twice or a problem has no first try.
     """
-    if episodes.duplicated([*PROBLEM, "try_number"]).any():
+    problem = episodes.groupby(PROBLEM, sort=False, dropna=False).ngroup().to_numpy()
+    number = episodes["try_number"].to_numpy()
+    if pd.DataFrame({"problem": problem, "try": number}).duplicated().any():
         raise ValueError("the episode table has one try of a problem more than once")
-    first = episodes[episodes["try_number"] == 1]
-    within = episodes.groupby(PROBLEM)["solved"].any().rename("solved_within_tries").reset_index()
-    if len(first) != len(within):
+    first, solved = number == 1, np.zeros(len(set(problem)), dtype=bool)
+    if first.sum() != len(solved):
         raise ValueError("the episode table has problems without a first try")
+    solved[problem[episodes["solved"].to_numpy(dtype=bool)]] = True
     columns = [*PROBLEM, "group", "subsets", "fault", "translated", "solved"]
-    problems = first[columns].rename(columns={"solved": "solved_first_try"})
-    return problems.merge(within, on=PROBLEM, validate="one_to_one")
+    problems: pd.DataFrame = episodes.loc[first, columns].reset_index(drop=True)
+    problems = problems.rename(columns={"solved": "solved_first_try"})
+    return problems.assign(solved_within_tries=solved[problem[first]])
 
 
 def by_subset(problems: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,19 +20,48 @@ from svdrift.evaluation.accuracy import Floats, by_subset, problems_of
 Solved = Literal["solved_first_try", "solved_within_tries"]
 
 
-def cluster_bootstrap_error(
-    sums: Floats, sizes: Floats, resamples: int, rng: np.random.Generator
-) -> float:
-    """Standard error of the ratio sum(sums) / sum(sizes), by resampling clusters.
+def ratio_covariance(sums: Floats, sizes: Floats) -> Floats:
+    """Covariance of the ratios sums.sum(axis=0) / sizes.sum(), over clusters; linearised.
 
-    `sums` and `sizes`: shape (clusters,), the total and the number of observations of each
-    cluster; at least two clusters.
+    That of a ratio of totals in survey sampling (Cochran 1977, ch. 6), which is the cluster-robust
+    covariance CR1 of a regression on a constant (Liang and Zeger 1986) with the factor
+    clusters / (clusters - 1).
+
+    Args:
+        sums: totals of each cluster, shape (clusters, ratios); at least two clusters.
+        sizes: observations of each cluster, shape (clusters,).
+
+    Returns:
+        Shape (ratios, ratios).
     """
-    clusters = len(sums)
-    weights = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
-    draws = (weights @ sums) / (weights @ sizes)
-    # A bootstrap's spread is short by (clusters - 1) / clusters.
-    return float(draws.std(ddof=1) * np.sqrt(clusters / (clusters - 1)))
+    clusters, total = len(sizes), sizes.sum()
+    residuals = sums - np.outer(sizes, sums.sum(axis=0) / total)
+    covariance: Floats = residuals.T @ residuals * (clusters / (clusters - 1)) / total**2
+    return covariance
+
+
+def ratio_error(sums: Floats, sizes: Floats) -> float:
+    """Standard error of the ratio sums.sum() / sizes.sum() (`ratio_covariance`); shape (clusters,).
+
+    Without seeds or draws, and what a bootstrap of clusters tends to.
+    """
+    return math.sqrt(ratio_covariance(sums[:, None], sizes).item())
+
+
+def half_width(error: float, freedom: float) -> float:
+    """Half-width of a 95 % interval: Student's t with so many degrees of freedom, or infinite."""
+    return float(stats.t.isf(0.025, freedom)) * error
+
+
+def p_value(difference: float, error: float, freedom: float) -> float:
+    """Two-sided p, by Student's t, that a difference is 0.
+
+    It is below 0.05 where, and only where, difference +- `half_width` excludes 0. It is 1 where
+    the difference is exactly 0, also without an error.
+    """
+    if difference == 0:
+        return 1.0
+    return float(2 * stats.t.sf(abs(difference) / error, freedom)) if error else 0.0
 
 
 def half_width_over_seeds(differences: Floats, errors: Floats) -> float:
@@ -41,19 +70,29 @@ def half_width_over_seeds(differences: Floats, errors: Floats) -> float:
     Student's t over the seeds' differences, and never narrower than what their standard errors
     over problems alone would give, which a few seeds that agree by luck would otherwise undercut.
     """
+    return max(half_width(*pair) for pair in _errors_over_seeds(differences, errors))
+
+
+def p_over_seeds(differences: Floats, errors: Floats) -> float:
+    """Two-sided p that the mean over seeds is 0: the larger one, as in `half_width_over_seeds`."""
+    mean = float(np.mean(differences))
+    return max(p_value(mean, *pair) for pair in _errors_over_seeds(differences, errors))
+
+
+def _errors_over_seeds(differences: Floats, errors: Floats) -> list[tuple[float, float]]:
+    """Standard errors of the mean, between and within seeds, with their degrees of freedom."""
     seeds = len(differences)
     between = float(np.std(differences, ddof=1) / np.sqrt(seeds))
     within = float(np.sqrt(np.square(errors).sum())) / seeds
-    return max(_t(seeds - 1) * between, float(stats.norm.isf(0.025)) * within)
+    return [(between, seeds - 1), (within, math.inf)]
 
 
 @dataclass(frozen=True)
 class PairedDifference:
     """Solved share of checkpoint a minus that of b, on the same problems.
 
-    `low` and `high` are 95 %. `only_a` and `only_b` count the problems that one checkpoint alone
-    solved. `p_mcnemar` is exact but takes problems as independent; `p_clustered` flips the signs of
-    whole groups' differences, and is the one to quote where groups repeat.
+    `n` counts problems, `groups` their groups. `low` and `high` are 95 %, `p` (two-sided) is that
+    the difference is 0. `only_a` and `only_b` count the problems that one checkpoint alone solved.
     """
 
     n: int
@@ -63,75 +102,60 @@ class PairedDifference:
     difference: float
     low: float
     high: float
+    p: float
     only_a: int
     only_b: int
-    p_mcnemar: float
-    p_clustered: float
 
 
 @dataclass(frozen=True)
 class SeedsDifference:
-    """Mean over seeds of the paired difference a minus b; `low` and `high` are 95 %."""
+    """Mean over seeds of the paired difference a minus b; `low` and `high` are 95 %.
+
+    `n` and `groups` are sums over seeds, `p` (two-sided) is that the mean difference is 0.
+    """
 
     seeds: int
     n: int
+    groups: int
     value_a: float
     value_b: float
     difference: float
     low: float
     high: float
+    p: float
 
 
 def paired_difference(
-    a: pd.DataFrame,
-    b: pd.DataFrame,
-    measure: Solved = "solved_first_try",
-    resamples: int = 2000,
-    seed: int = 0,
+    a: pd.DataFrame, b: pd.DataFrame, measure: Solved = "solved_first_try"
 ) -> PairedDifference:
     """Compare two checkpoints on the same problems; `a` and `b` are episode tables of one each.
 
-    The interval is the difference plus or minus t (clusters - 1 degrees of freedom) bootstrap
-    standard errors, resampling groups with all their problems. Resampling problems within groups
-    as well would count the spread between problems twice (simulated coverage up to 0.985), and
-    plain percentiles are a little short (0.90 to 0.95); this covers 0.93 to 0.96.
+    Interval and p are Student's t (groups - 1 degrees of freedom) with the standard error over
+    groups (`ratio_error`); simulated coverage is 0.93 to 0.96.
 
     The effect of a method is `paired_difference(method, control)` of the two runs' ends from one
     start. Raises `ValueError` where the problems of `a` and `b` differ or there is but one group.
     """
-    pairs = _pairs(a, b, measure)
-    gain = pairs["a"] - pairs["b"]
-    sums, sizes = _by_group(gain, pairs["group"])
-    rng = np.random.default_rng(seed)
-    half = _t(len(sums) - 1) * cluster_bootstrap_error(sums, sizes, resamples, rng)
-    difference = float(gain.mean())
-    only_a, only_b = int((gain == 1).sum()), int((gain == -1).sum())
-    mcnemar = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    flips = stats.permutation_test(
-        (sums,), np.sum, permutation_type="samples", vectorized=True,
-        n_resamples=resamples, rng=rng,
-    )  # fmt: skip
+    groups, solved = _outcomes((a, b), measure)
+    gain = solved[:, 0] - solved[:, 1]
+    found = mean_over_seeds([_sum_of_one(gain, groups)])
+    value_a, value_b = solved.mean(axis=0).tolist()
     return PairedDifference(
-        n=len(pairs),
-        groups=len(sums),
-        value_a=float(pairs["a"].mean()),
-        value_b=float(pairs["b"].mean()),
-        difference=difference,
-        low=max(difference - half, -1.0),
-        high=min(difference + half, 1.0),
-        only_a=only_a,
-        only_b=only_b,
-        p_mcnemar=float(mcnemar),
-        p_clustered=float(flips.pvalue),
+        n=found.n,
+        groups=found.groups,
+        value_a=value_a,
+        value_b=value_b,
+        difference=found.value,
+        low=max(found.low, -1.0),
+        high=min(found.high, 1.0),
+        p=found.p,
+        only_a=int((gain == 1).sum()),
+        only_b=int((gain == -1).sum()),
     )
 
 
 def paired_difference_over_seeds(
-    a: pd.DataFrame,
-    b: pd.DataFrame,
-    measure: Solved = "solved_first_try",
-    resamples: int = 2000,
-    seed: int = 0,
+    a: pd.DataFrame, b: pd.DataFrame, measure: Solved = "solved_first_try"
 ) -> SeedsDifference:
     """Mean paired difference over training seeds; episode tables with a column `seed` besides.
 
@@ -147,36 +171,53 @@ def paired_difference_over_seeds(
         raise ValueError("the two episode tables hold different seeds")
     if len(seeds) < 2:
         raise ValueError("an interval over seeds needs at least two of them")
-    parts = [(a[a["seed"] == s], b[b["seed"] == s]) for s in seeds]
-    over = contrast([[(1.0, one), (-1.0, two)] for one, two in parts], measure, resamples, seed)
-    pairs = [_pairs(one, two, measure) for one, two in parts]
+    parts = [_outcomes((a[a["seed"] == s], b[b["seed"] == s]), measure) for s in seeds]
+    found = mean_over_seeds([_sum_of_one(own[:, 0] - own[:, 1], groups) for groups, own in parts])
+    value_a, value_b = np.mean([own.mean(axis=0) for _, own in parts], axis=0).tolist()
     return SeedsDifference(
-        seeds=over.seeds,
-        n=over.n,
-        value_a=float(np.mean([p["a"].mean() for p in pairs])),
-        value_b=float(np.mean([p["b"].mean() for p in pairs])),
-        difference=over.value,
-        low=max(over.low, -1.0),
-        high=min(over.high, 1.0),
+        seeds=found.seeds,
+        n=found.n,
+        groups=found.groups,
+        value_a=value_a,
+        value_b=value_b,
+        difference=found.value,
+        low=max(found.low, -1.0),
+        high=min(found.high, 1.0),
+        p=found.p,
     )
+
+
+class WeightedSum(NamedTuple):
+    """A weighted sum of checkpoints' solved shares of one seed, with its standard error.
+
+    `freedom` is that of the error: degrees of Student's t.
+    """
+
+    value: float
+    error: float
+    n: int
+    groups: int
+    freedom: int
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of checkpoints' solved shares, mean over seeds; `low` and `high` are 95 %."""
+    """A weighted sum of checkpoints' solved shares, mean over seeds; `low` and `high` are 95 %.
+
+    `n` (problems) and `groups` are sums over seeds, `p` (two-sided) is that the mean is 0.
+    """
 
     seeds: int
     n: int
+    groups: int
     value: float
     low: float
     high: float
+    p: float
 
 
 def contrast(
-    seeds: Sequence[Sequence[tuple[float, pd.DataFrame]]],
-    measure: Solved = "solved_first_try",
-    resamples: int = 2000,
-    seed: int = 0,
+    seeds: Sequence[Sequence[tuple[float, pd.DataFrame]]], measure: Solved = "solved_first_try"
 ) -> Contrast:
     """Sum of weight x solved share, from (weight, episodes of one checkpoint) terms of each seed.
 
@@ -187,23 +228,37 @@ def contrast(
     Raises:
         ValueError: the problems of one seed differ, or have but one group.
     """
-    rng = np.random.default_rng(seed)
-    values, errors, problems, clusters = [], [], 0, 0
-    for terms in seeds:
-        weights, tables = zip(*terms, strict=True)
-        groups, solved = _outcomes(tables, measure)
-        sums, sizes = _by_group(pd.Series(solved @ np.array(weights)), groups)
-        values.append(float(sums.sum() / sizes.sum()))
-        errors.append(cluster_bootstrap_error(sums, sizes, resamples, rng))
-        problems, clusters = problems + len(groups), len(sums)
-    several = len(values) > 1
-    half = (
-        half_width_over_seeds(np.array(values), np.array(errors))
-        if several
-        else _t(clusters - 1) * errors[0]
+    return mean_over_seeds([weighted_sum(terms, measure) for terms in seeds])
+
+
+def weighted_sum(
+    terms: Sequence[tuple[float, pd.DataFrame]], measure: Solved = "solved_first_try"
+) -> WeightedSum:
+    """Of the terms of one seed, as in `contrast`; one term of weight 1 is the share itself."""
+    weights, tables = zip(*terms, strict=True)
+    groups, solved = _outcomes(tables, measure)
+    return _sum_of_one(solved @ np.array(weights), groups)
+
+
+def mean_over_seeds(seeds: Sequence[WeightedSum]) -> Contrast:
+    """The mean of one or several seeds' sums, with its interval."""
+    values = np.array([one.value for one in seeds])
+    errors = np.array([one.error for one in seeds])
+    value = float(values.mean())
+    if len(seeds) == 1:
+        half = half_width(seeds[0].error, seeds[0].freedom)
+        p = p_value(value, seeds[0].error, seeds[0].freedom)
+    else:
+        half, p = half_width_over_seeds(values, errors), p_over_seeds(values, errors)
+    return Contrast(
+        seeds=len(seeds),
+        n=sum(one.n for one in seeds),
+        groups=sum(one.groups for one in seeds),
+        value=value,
+        low=value - half,
+        high=value + half,
+        p=p,
     )
-    value = float(np.mean(values))
-    return Contrast(len(values), problems, value, value - half, value + half)
 
 
 def paired_difference_table(
@@ -243,55 +298,73 @@ class RecoveredShare:
     high: float
 
 
+Triple = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]  # episodes of variant, target, anchor
+Clusters = tuple[Floats, Floats, Floats]  # gain, loss and number of problems of each group
+
+
 def recovered_share(
-    seeds: Sequence[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]],
-    measure: Solved = "solved_first_try",
-    resamples: int = 2000,
-    seed: int = 0,
+    seeds: Sequence[Triple], measure: Solved = "solved_first_try"
 ) -> RecoveredShare:
     """Share of a loss that is recovered, from the episodes of (variant, target, anchor) per seed.
 
     Raises:
         ValueError: the problems of one seed differ, or have but one group.
     """
+    return share_over_clusters(gains_and_losses(seeds, measure))
+
+
+def gains_and_losses(
+    seeds: Sequence[Triple], measure: Solved = "solved_first_try"
+) -> list[Clusters]:
+    """What the variant gained on its target, and what this lost against the anchor, by group.
+
+    Raises:
+        ValueError: the problems of one seed differ, or have but one group.
+    """
     clusters = []
-    for variant, target, anchor in seeds:
-        groups, solved = _outcomes((variant, target, anchor), measure)
-        gain, sizes = _by_group(pd.Series(solved[:, 0] - solved[:, 1]), groups)
-        loss, _ = _by_group(pd.Series(solved[:, 2] - solved[:, 1]), groups)
+    for triple in seeds:
+        groups, solved = _outcomes(triple, measure)
+        gain, sizes = _by_group(solved[:, 0] - solved[:, 1], groups)
+        loss, _ = _by_group(solved[:, 2] - solved[:, 1], groups)
         clusters.append((gain, loss, sizes))
-    return share_over_clusters(clusters, resamples, np.random.default_rng(seed))
+    return clusters
 
 
-def share_over_clusters(
-    seeds: Sequence[tuple[Floats, Floats, Floats]], resamples: int, rng: np.random.Generator
-) -> RecoveredShare:
-    """Ratio of summed gains to summed losses, from (gains, losses, sizes) of each seed's clusters.
+def share_over_clusters(seeds: Sequence[Clusters]) -> RecoveredShare:
+    """Ratio of summed gains to summed losses, from the clusters of each seed.
 
     A share r is in the interval where 0 is in the interval of gain - r * loss, as that of a paired
-    difference (one seed) or of one over seeds: Fieller's (1954) interval, with covariances from
-    resampled clusters. Simulated coverage is 0.93 to 0.99.
+    difference (one seed) or of one over seeds: Fieller's (1954) interval, with covariances over
+    clusters. Simulated coverage is 0.93 to 0.99.
     """
-    means, covariances, freedom = [], [], 0
-    for gains, losses, sizes in seeds:
-        sums, count = np.stack([gains, losses], axis=1), len(sizes)
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-        draws = (weights @ sums) / (weights @ sizes)[:, None]
-        means.append(sums.sum(axis=0) / sizes.sum())
-        covariances.append(np.cov(draws.T) * count / (count - 1))
-        freedom = count - 1
+    means = [np.array([gains.sum(), losses.sum()]) / sizes.sum() for gains, losses, sizes in seeds]
+    covariances = [
+        ratio_covariance(np.stack([gains, losses], axis=1), sizes) for gains, losses, sizes in seeds
+    ]
     mean, within = np.mean(means, axis=0), np.sum(covariances, axis=0) / len(seeds) ** 2
     if len(seeds) == 1:
-        intervals = [fieller_interval(mean, within, _t(freedom))]
+        intervals = [fieller_interval(mean, within, half_width(1.0, len(seeds[0][2]) - 1))]
     else:  # the wider one, as in `half_width_over_seeds`
         between = np.cov(np.transpose(means)) / len(seeds)
         intervals = [
-            fieller_interval(mean, within, float(stats.norm.isf(0.025))),
-            fieller_interval(mean, between, _t(len(seeds) - 1)),
+            fieller_interval(mean, within, half_width(1.0, math.inf)),
+            fieller_interval(mean, between, half_width(1.0, len(seeds) - 1)),
         ]
     low, high = np.min(intervals, axis=0)[0], np.max(intervals, axis=0)[1]
     recovered = math.nan if math.isnan(low) else float(mean[0] / mean[1])
     return RecoveredShare(recovered, float(low), float(high))
+
+
+def share_p(seeds: Sequence[Clusters], bound: float) -> float:
+    """Two-sided p that the share of a loss equals `bound`, from the clusters of each seed.
+
+    It is that of gain - bound * loss = 0, the test that `share_over_clusters` inverts, so below
+    0.05 where, and only where, the interval excludes the bound. NaN where nothing was clearly lost.
+    """
+    if math.isnan(share_over_clusters(seeds).recovered):
+        return math.nan
+    sums = [(gains - bound * losses, sizes) for gains, losses, sizes in seeds]
+    return mean_over_seeds([_of_clusters(*one) for one in sums]).p
 
 
 def fieller_interval(mean: Floats, covariance: Floats, quantile: float) -> tuple[float, float]:
@@ -316,27 +389,27 @@ def _outcomes(tables: Sequence[pd.DataFrame], measure: Solved) -> tuple[pd.Serie
         if table["checkpoint"].nunique() != 1:
             raise ValueError("each table must hold the episodes of exactly one checkpoint")
     key = ["split", "problem"]
-    problems = [problems_of(table).set_index(key).sort_index() for table in tables]
-    if not all(other.index.equals(problems[0].index) for other in problems):
+    problems = [problems_of(table).sort_values(key, ignore_index=True) for table in tables]
+    if not all(other[key].equals(problems[0][key]) for other in problems):
         raise ValueError("the checkpoints were not evaluated on the same problems")
-    groups = problems[0]["group"].reset_index(drop=True)
+    groups = problems[0]["group"]
     if groups.nunique() < 2:
-        raise ValueError("a paired comparison needs problems of at least two groups")
+        raise ValueError("a comparison needs problems of at least two groups")
     return groups, np.stack([one[measure].to_numpy(dtype=float) for one in problems], axis=1)
 
 
-def _pairs(a: pd.DataFrame, b: pd.DataFrame, measure: Solved) -> pd.DataFrame:
-    """Both checkpoints' outcome (0 or 1) on each problem: columns group, a, b."""
-    groups, solved = _outcomes((a, b), measure)
-    one, two = solved.astype(int).T
-    return pd.DataFrame({"group": groups, "a": one, "b": two})
+def _sum_of_one(outcomes: Floats, groups: pd.Series) -> WeightedSum:
+    """From the weighted outcome of each problem of one seed."""
+    return _of_clusters(*_by_group(outcomes, groups))
 
 
-def _by_group(gain: pd.Series, groups: pd.Series) -> tuple[Floats, Floats]:
-    """Sum of the problems' gains, and number of problems, of each group."""
-    grouped = gain.groupby(groups)
-    return np.asarray(grouped.sum(), dtype=float), np.asarray(grouped.size(), dtype=float)
+def _of_clusters(sums: Floats, sizes: Floats) -> WeightedSum:
+    """From the total and the number of problems of each group."""
+    value, n, groups = float(sums.sum() / sizes.sum()), int(sizes.sum()), len(sizes)
+    return WeightedSum(value, ratio_error(sums, sizes), n, groups, groups - 1)
 
 
-def _t(freedom: int) -> float:
-    return float(stats.t.isf(0.025, freedom))
+def _by_group(outcomes: Floats, groups: pd.Series) -> tuple[Floats, Floats]:
+    """Sum of the problems' outcomes, and number of problems, of each group."""
+    codes, _ = pd.factorize(groups)
+    return np.bincount(codes, outcomes).astype(float), np.bincount(codes).astype(float)

@@ -10,41 +10,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from svdrift.evaluation.accuracy import problems_of
 from svdrift.evaluation.comparisons import (
     PairedDifference,
     SeedsDifference,
     Solved,
-    cluster_bootstrap_error,
+    half_width,
     half_width_over_seeds,
+    p_over_seeds,
+    p_value,
     paired_difference,
     paired_difference_over_seeds,
+    weighted_sum,
 )
 from svdrift.story import Story
 
 
 @dataclass(frozen=True)
 class UnpairedDifference:
-    """Solved share of a minus that of b, on different problems; `low` and `high` are 95 %."""
+    """Solved share of a minus that of b, on different problems; `low` and `high` are 95 %.
+
+    `p` (two-sided) is that the difference is 0.
+    """
 
     n: int  # of a
+    groups: int  # of a
     n_b: int
     value_a: float
     value_b: float
     difference: float
     low: float
     high: float
+    p: float
     error: float  # standard error of the difference
 
 
 Difference = PairedDifference | SeedsDifference | UnpairedDifference
-FIELDS = ("n", "value_a", "value_b", "difference", "low", "high")
+FIELDS = ("n", "groups", "value_a", "value_b", "difference", "low", "high", "p")
 PLACE = ("checkpoint", "stage", "step", "start", "split", "role", "shift")
 
 Counterparts = dict[str, tuple[str, str]]  # name of a comparison -> ids in a and b
@@ -64,52 +69,31 @@ def same_problems(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 
 def unpaired_difference(
-    a: pd.DataFrame,
-    b: pd.DataFrame,
-    measure: Solved = "solved_first_try",
-    resamples: int = 2000,
-    seed: int = 0,
+    a: pd.DataFrame, b: pd.DataFrame, measure: Solved = "solved_first_try"
 ) -> UnpairedDifference:
     """Compare two checkpoints on different problems; `a` and `b` are episode tables of one each.
 
-    The standard errors of both shares, each by resampling its groups, add up as independent;
-    t has the freedom of the smaller sample. Groups that occur in both make this too wide.
+    The standard errors of both shares, each over its groups, add up as independent; t has the
+    freedom of the smaller sample. Groups that occur in both make this too wide.
 
     Raises `ValueError` where either has but one group.
     """
-    rng = np.random.default_rng(seed)
-    one, two = (_share(table, measure, resamples, rng) for table in (a, b))
+    one, two = (weighted_sum([(1.0, table)], measure) for table in (a, b))
     difference, error = one.value - two.value, math.hypot(one.error, two.error)
-    half = float(stats.t.isf(0.025, min(one.clusters, two.clusters) - 1)) * error
+    freedom = min(one.freedom, two.freedom)
+    half = half_width(error, freedom)
     return UnpairedDifference(
         n=one.n,
+        groups=one.groups,
         n_b=two.n,
         value_a=one.value,
         value_b=two.value,
         difference=difference,
         low=max(difference - half, -1.0),
         high=min(difference + half, 1.0),
+        p=p_value(difference, error, freedom),
         error=error,
     )
-
-
-class _Share(NamedTuple):
-    value: float
-    error: float
-    n: int
-    clusters: int
-
-
-def _share(
-    episodes: pd.DataFrame, measure: Solved, resamples: int, rng: np.random.Generator
-) -> _Share:
-    solved = problems_of(episodes).groupby("group")[measure]
-    sums = np.asarray(solved.sum(), dtype=float)
-    sizes = np.asarray(solved.size(), dtype=float)
-    if len(sums) < 2:
-        raise ValueError("an interval needs problems of at least two groups")
-    error = cluster_bootstrap_error(sums, sizes, resamples, rng)
-    return _Share(float(sums.sum() / sizes.sum()), error, int(sizes.sum()), len(sums))
 
 
 def counterparts(a: Sequence[str], b: Sequence[str], parts: Parts = ({}, {})) -> Counterparts:
@@ -162,7 +146,8 @@ def study_differences(
         A row for each checkpoint, split and seed, and where there are several seeds one without a
         `seed` for their mean. Columns: `checkpoint` (the id, or the part where ids differ),
         `stage`, `step`, `start` of a's, `split`, `role`, `shift`, `seed`, `paired`, `n` (problems
-        of a), `value_a`, `value_b`, `difference`, `low`, `high` (95 %).
+        of a), `groups` (theirs), `value_a`, `value_b`, `difference`, `low`, `high` (95 %), `p`
+        (two-sided, that the difference is 0). `n` and `groups` over seeds are sums.
     """
     mine, other = ({key: part for key, part in t.groupby(["checkpoint", "split"])} for t in (a, b))
     ids = [list(dict.fromkeys(table["checkpoint"])) for table in (a, b)]
@@ -200,14 +185,16 @@ def _differences(
 
 def _mean(found: Sequence[UnpairedDifference]) -> SeedsDifference:
     differences = np.array([one.difference for one in found])
-    difference = float(differences.mean())
-    half = half_width_over_seeds(differences, np.array([one.error for one in found]))
+    errors = np.array([one.error for one in found])
+    difference, half = float(differences.mean()), half_width_over_seeds(differences, errors)
     return SeedsDifference(
         seeds=len(found),
         n=sum(one.n for one in found),
+        groups=sum(one.groups for one in found),
         value_a=float(np.mean([one.value_a for one in found])),
         value_b=float(np.mean([one.value_b for one in found])),
         difference=difference,
         low=max(difference - half, -1.0),
         high=min(difference + half, 1.0),
+        p=p_over_seeds(differences, errors),
     )

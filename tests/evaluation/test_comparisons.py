@@ -1,4 +1,4 @@
-"""Paired comparisons against statsmodels and hand-worked cases; coverage by simulation."""
+"""Paired comparisons against regression and hand-worked cases; coverage by simulation."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
 
 from svdrift.evaluation.comparisons import (
-    cluster_bootstrap_error,
+    contrast,
     fieller_interval,
+    gains_and_losses,
+    half_width,
     half_width_over_seeds,
+    p_over_seeds,
+    p_value,
     paired_difference,
     paired_difference_over_seeds,
     paired_difference_table,
+    ratio_covariance,
+    ratio_error,
     recovered_share,
     share_over_clusters,
+    share_p,
 )
 from tests.evaluation.episode_tables import tries
 
@@ -38,18 +44,66 @@ def test_paired_difference_against_oracles() -> None:
     a, b = pair(np.random.default_rng(1))
     result = paired_difference(a, b.sample(frac=1, random_state=0))  # order must not matter
     x, y = a["solved"].to_numpy(), b["solved"].to_numpy()
-    table = [[(x & y).sum(), (x & ~y).sum()], [(~x & y).sum(), (~x & ~y).sum()]]
-    assert result.p_mcnemar == pytest.approx(mcnemar(table, exact=True).pvalue)
-    assert (result.only_a, result.only_b) == (table[0][1], table[1][0])
+    assert (result.only_a, result.only_b) == ((x & ~y).sum(), (~x & y).sum())
+    assert (result.value_a, result.value_b) == pytest.approx((x.mean(), y.mean()))
     assert result.difference == pytest.approx(x.mean() - y.mean())
-    assert result.n == len(a)
-    # The cluster-robust standard error of a mean, worked by hand.
-    residual = (x.astype(float) - y) - result.difference
-    sums = np.bincount(a["group"].astype(int), residual)
-    error = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(a)
-    expected = result.difference + stats.t.ppf([0.025, 0.975], len(sums) - 1) * error
-    assert (result.low, result.high) == pytest.approx(tuple(expected), abs=0.1 * error)
+    groups = a["group"].to_numpy()
+    assert (result.n, result.groups) == (len(a), len(set(groups)))
+    error = np.sqrt(robust_covariance(x.astype(float) - y, groups).item())
+    freedom = result.groups - 1
+    expected = result.difference + stats.t.ppf([0.025, 0.975], freedom) * error
+    assert (result.low, result.high) == pytest.approx(tuple(expected))
+    assert result.p == pytest.approx(2 * stats.t.cdf(-abs(result.difference) / error, freedom))
     assert result == paired_difference(a, b)
+
+
+def robust_covariance(outcomes: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Of the constants of regressions on a constant, clustered: (X'X)^-1 meat (X'X)^-1 g/(g-1)."""
+    outcomes = outcomes.reshape(len(groups), -1)
+    x = np.ones((len(groups), 1))
+    bread = np.linalg.inv(x.T @ x)
+    constants, *_ = np.linalg.lstsq(x, outcomes, rcond=None)
+    residuals = outcomes - x @ constants
+    names = np.unique(groups)
+    scores = np.concatenate([x[groups == g].T @ residuals[groups == g] for g in names])
+    return len(names) / (len(names) - 1) * bread * (scores.T @ scores) * bread
+
+
+def test_covariance_of_ratios_is_that_of_clustered_regressions() -> None:
+    rng = np.random.default_rng(12)
+    groups = rng.integers(30, size=200)
+    outcomes = rng.normal(1, 1, (200, 2)) + rng.normal(0, 1, (30, 2))[groups]
+    sums = np.stack([np.bincount(groups, one) for one in outcomes.T], axis=1)
+    sizes = np.bincount(groups).astype(float)
+    expected = robust_covariance(outcomes, groups)
+    np.testing.assert_allclose(ratio_covariance(sums, sizes), expected)
+    assert ratio_error(sums[:, 0], sizes) == pytest.approx(np.sqrt(expected[0, 0]))
+    # Independent problems: the standard error of a mean.
+    one = ratio_error(outcomes[:, 0], np.ones(200))
+    assert one == pytest.approx(stats.sem(outcomes[:, 0]))
+
+
+@pytest.mark.parametrize("freedom", [2.0, 30.0, np.inf])
+def test_p_is_below_five_percent_where_the_interval_excludes_zero(freedom: float) -> None:
+    end = half_width(0.3, freedom)
+    assert p_value(1.001 * end, 0.3, freedom) < 0.05 < p_value(0.999 * end, 0.3, freedom)
+    assert p_value(end, 0.3, freedom) == p_value(-end, 0.3, freedom) == pytest.approx(0.05)
+    assert (p_value(0.0, 0.0, freedom), p_value(0.1, 0.0, freedom)) == (1.0, 0.0)
+
+
+def test_p_over_seeds_is_below_five_percent_where_the_interval_excludes_zero() -> None:
+    rng = np.random.default_rng(13)
+    decided = set()
+    for spread in (0.1, 1.0, 5.0) * 20:
+        seeds = int(rng.integers(2, 6))
+        errors = np.full(seeds, 1.0)
+        differences = 1.5 + rng.normal(0, spread, seeds)
+        p = p_over_seeds(differences, errors)
+        excluded = abs(differences.mean()) > half_width_over_seeds(differences, errors)
+        assert (p < 0.05) == excluded
+        assert p >= stats.ttest_1samp(differences, 0).pvalue - 1e-12
+        decided.add(excluded)
+    assert decided == {True, False}
 
 
 def test_paired_difference_measures_the_wanted_tries() -> None:
@@ -83,12 +137,12 @@ def test_paired_interval_covers(clusters: int, size: float) -> None:
         won = rng.binomial(m.astype(int) - before, rng.beta(1, 9, clusters))
         gain = (won - lost).astype(float)
         t = stats.t.isf(0.025, clusters - 1)
-        half = t * cluster_bootstrap_error(gain, np.asarray(m, float), 200, rng)
+        half = t * ratio_error(gain, np.asarray(m, float))
         covered.append(abs(gain.sum() / m.sum() - (0.65 * 0.1 - 0.35 * 0.1)) <= half)
     assert 0.915 <= np.mean(covered) <= 0.98
 
 
-def test_clustered_p_value_keeps_its_level_where_mcnemar_does_not() -> None:
+def test_p_keeps_its_level_where_problems_are_clustered() -> None:
     rng = np.random.default_rng(3)
     clustered, naive = [], []
     for _ in range(40):
@@ -97,9 +151,9 @@ def test_clustered_p_value_keeps_its_level_where_mcnemar_does_not() -> None:
         groups = np.repeat(np.arange(40), 10)
         a = tries(np.repeat(sign > 0, 10), groups, "a")
         b = tries(np.repeat(sign < 0, 10), groups, "b")
-        result = paired_difference(a, b, resamples=300)
-        clustered.append(result.p_clustered < 0.05)
-        naive.append(result.p_mcnemar < 0.05)
+        clustered.append(paired_difference(a, b).p < 0.05)
+        alone = np.arange(len(a))
+        naive.append(paired_difference(a.assign(group=alone), b.assign(group=alone)).p < 0.05)
     assert np.mean(clustered) <= 0.125
     assert np.mean(naive) > 0.3
 
@@ -121,7 +175,9 @@ def test_difference_over_seeds_is_never_narrower_than_its_problems() -> None:
     one = paired_difference(a, b)
     assert over.difference == pytest.approx(one.difference)
     assert over.high - over.low == pytest.approx((one.high - one.low) / 3**0.5, rel=0.1)
-    assert (over.seeds, over.n) == (3, 3 * one.n)
+    assert (over.seeds, over.n, over.groups) == (3, 3 * one.n, 3 * one.groups)
+    assert (over.value_a, over.value_b) == pytest.approx((one.value_a, one.value_b))
+    assert over.p < one.p
 
 
 def test_difference_over_seeds_refuses_missing_seeds() -> None:
@@ -211,6 +267,29 @@ def test_fieller_interval_is_the_inverted_test() -> None:
         assert abs(contrast @ mean) == pytest.approx(1.96 * error)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_p_of_a_share_agrees_with_its_interval(seeds: int) -> None:
+    rng = np.random.default_rng(14)
+    unlike = [0.35, 0.5, 0.65][:seeds] if seeds > 1 else [0.5]
+    clusters = gains_and_losses([triple(rng, 0.4, share) for share in unlike])
+    share = share_over_clusters(clusters)
+    assert share.low < share.recovered < share.high
+    for end, inwards in ((share.low, 1), (share.high, -1)):
+        assert share_p(clusters, end) == pytest.approx(0.05)
+        assert share_p(clusters, end - 0.01 * inwards) < 0.05
+        assert share_p(clusters, end + 0.01 * inwards) > 0.05
+    assert share_p(clusters, share.recovered) == pytest.approx(1)
+
+
+def test_p_of_a_share_is_that_of_a_contrast() -> None:
+    variant, target, anchor = triple(np.random.default_rng(15), 0.4, 0.5)
+    terms = [(1.0, variant), (0.3 - 1.0, target), (-0.3, anchor)]
+    clusters = gains_and_losses([(variant, target, anchor)])
+    assert share_p(clusters, 0.3) == pytest.approx(contrast([terms]).p)
+    nothing_lost = gains_and_losses([(variant, anchor, anchor)])
+    assert np.isnan(share_p(nothing_lost, 0.3))
+
+
 @pytest.mark.parametrize(
     ("loss", "share", "seeds"), [(0.5, 0.3, 1), (0.15, 0.7, 1), (0.1, 0.2, 1), (0.3, 0.5, 3)]
 )
@@ -224,7 +303,7 @@ def test_recovered_interval_covers(loss: float, share: float, seeds: int) -> Non
         back = rng.binomial(lost, rng.beta(2 * share, 2 - 2 * share, 80))
         return back.astype(float), lost.astype(float), m.astype(float)
 
-    found = [share_over_clusters([clusters() for _ in range(seeds)], 200, rng) for _ in range(400)]
+    found = [share_over_clusters([clusters() for _ in range(seeds)]) for _ in range(400)]
     clear = [one for one in found if not np.isnan(one.low)]
     assert len(clear) > 350
     covered = np.mean([one.low <= share <= one.high for one in clear])
@@ -253,7 +332,7 @@ def test_a_hierarchical_bootstrap_over_few_seeds_is_too_narrow(
         low, high = np.quantile(hierarchical_bootstrap(gains, 200, rng), [0.025, 0.975])
         bootstrap.append(low <= 0 <= high)
         sizes = np.full(clusters, float(problems))
-        errors = [cluster_bootstrap_error(sums, sizes, 100, rng) for sums in gains.sum(axis=2)]
+        errors = [ratio_error(sums, sizes) for sums in gains.sum(axis=2)]
         values = gains.mean(axis=(1, 2))
         ours.append(abs(values.mean()) <= half_width_over_seeds(values, np.array(errors)))
     assert np.mean(ours) >= 0.93

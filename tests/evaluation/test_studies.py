@@ -77,16 +77,17 @@ def test_checkpoints_are_compared_by_id_or_else_by_part():
 
 
 def test_unpaired_interval_is_that_of_two_shares():
-    """With one problem a group the bootstrap is the binomial error of both."""
+    """With one problem a group it is the binomial error of both."""
     a, b = played(0.7, "sft-4", problems=400), played(0.4, "sft-4", seeds=(1,), problems=300)
-    found = unpaired_difference(a, b, resamples=20_000)
+    found = unpaired_difference(a, b)
     p, q = a["solved"].mean(), b["solved"].mean()
     error = np.sqrt(p * (1 - p) / 399 + q * (1 - q) / 299)
-    assert found.error == pytest.approx(error, rel=0.03)
+    assert found.error == pytest.approx(error)
     assert found.difference == pytest.approx(p - q)
     half = stats.t.isf(0.025, 299) * error
-    assert found.high - found.low == pytest.approx(2 * half, rel=0.03)
-    assert (found.n, found.n_b) == (400, 300)
+    assert found.high - found.low == pytest.approx(2 * half)
+    assert found.p == pytest.approx(2 * stats.t.sf((p - q) / error, 299))
+    assert (found.n, found.groups, found.n_b) == (400, 400, 300)
 
 
 def test_unpaired_interval_counts_a_group_once():
@@ -94,7 +95,8 @@ def test_unpaired_interval_counts_a_group_once():
     once = tries(solved, np.arange(50))
     often = tries(np.repeat(solved, 8), np.repeat(np.arange(50), 8))
     one, many = unpaired_difference(once, once), unpaired_difference(often, often)
-    assert many.error == pytest.approx(one.error, rel=0.05)  # and not a third of it
+    assert many.error == pytest.approx(one.error)  # and not a third of it
+    assert (many.n, many.groups) == (400, 50)
 
 
 def test_unpaired_needs_two_groups():
@@ -111,10 +113,11 @@ def test_studies_are_compared_where_both_have_a_checkpoint():
     assert table.loc["sft-4", ["difference", "low", "high"]].tolist() == [0, 0, 0]
     alone = paired_difference(played(0.8, "sft-4.grpo-6"), played(0.3, "sft-4.ppo-6"))
     row = table.loc["RL from sft-4"]
-    assert (row["difference"], row["low"], row["high"]) == (
+    assert (row["difference"], row["low"], row["high"], row["p"]) == (
         alone.difference,
         alone.low,
         alone.high,
+        alone.p,
     )
     assert (row["stage"], row["step"], row["start"]) == ("grpo", 6, "sft-4")
     assert (row["split"], row["role"], row["shift"]) == ("ood_test", "test", "ood")
@@ -132,7 +135,8 @@ def test_seeds_are_also_taken_together():
     singles = other[other["seed"].notna()]
     mean = other[other["seed"].isna()].iloc[0]
     assert mean["difference"] == pytest.approx(singles["difference"].mean())
-    assert mean["n"] == 180
+    assert (mean["n"], mean["groups"]) == (180, 180)
+    assert (mean["p"] < 0.05) == (mean["low"] > 0 or mean["high"] < 0)
     assert mean["high"] - mean["low"] > paired["high"].iloc[-1] - paired["low"].iloc[-1]
     assert not other["paired"].any()
 

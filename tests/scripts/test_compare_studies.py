@@ -92,7 +92,7 @@ def test_a_page_with_figures_and_paired_differences(results, monkeypatch):
     row = mean.loc[("RL from sft-4", "id_test")]
     numbers = [100 * row[name] for name in ("value_b", "value_a", "difference", "low", "high")]
     text = "{:.1f} % | {:.1f} % | {:+.1f} [{:.1f}, {:.1f}] | paired |".format(*numbers)
-    assert f"| RL from sft-4 | ID test | 80 | {text}\n" in (page / "README.md").read_text()
+    assert f"| RL from sft-4 | ID test | 80 | 40 | {text}\n" in (page / "README.md").read_text()
     for name in ("accuracy", "difference"):
         assert (page / f"{name}.png").stat().st_size > 10_000
         assert (page / f"{name}.pdf").read_bytes().startswith(b"%PDF")

@@ -50,6 +50,9 @@ def test_effects_are_paired_with_the_target():
     row = effects.loc["directions-top1"]
     assert 0 < row["low"] < 15 / 40 < row["high"]
     assert row["recovered_low"] < 0.75 < row["recovered_high"]
+    assert row["p"] < 0.05  # the interval of the difference lies above 0
+    assert (row["p_at_10"] < 0.05) == (row["recovered_low"] > 0.1)
+    assert row["p_at_70"] > 0.05
     assert (row["role"], row["shift"], row["groups"]) == ("test", "ood", 20)
     assert (row["target"], row["anchor"], row["seed"]) == ("sft-16", "sft-8", 0)
 
@@ -60,6 +63,9 @@ def test_several_seeds_are_also_taken_together():
     together = effects[effects["seed"].isna()].set_index("intervention")
     assert together.loc["directions-top1", "difference"] == 15 / 40
     assert together.loc["directions-top1", "recovered"] == pytest.approx(0.75)
+    assert together.loc["directions-top1", ["n", "groups"]].tolist() == [120, 60]
+    assert together.loc["directions-top1", "p_at_70"] > 0.05
+    assert together.loc["values-top1", "p_at_70"] < 0.05
 
 
 def test_accuracies_of_target_and_anchor_stand_beside_the_variants():
