@@ -102,8 +102,10 @@ def silent(signals: pd.DataFrame | None, story: Story) -> dict[str, str]:
         signals: of `svdrift.evaluation.signals`; None where RL's method logs no rewards.
         story: its RL.
     """
-    rl, found = rl_of(story), {}
-    for start in rl.results if signals is not None else ():
+    rl, found = rl_of(story), dict[str, str]()
+    if signals is None:
+        return found
+    for start in rl.results:
         runs = signals[(signals["stage"] == rl.stage) & (signals["start"] == start)]
         if mute := int((~runs["had_signal"]).sum()):
             found[start] = f"{mute} of {len(runs)}"

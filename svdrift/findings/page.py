@@ -62,7 +62,8 @@ def estimate(row: Mapping[Hashable, Any]) -> str:
 
 def judged(row: Mapping[Hashable, Any]) -> str:
     """The verdict, with a mark where it does not allow for the number of statements."""
-    return VERDICTS[row["verdict"]] + ALONE * (row["verdict_holm"] != row["verdict"])
+    alone = ALONE if row["verdict_holm"] != row["verdict"] else ""
+    return VERDICTS[row["verdict"]] + alone
 
 
 def _counted(row: Mapping[Hashable, Any]) -> str:

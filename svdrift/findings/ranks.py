@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,8 @@ def null_of_mean(nulls: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatA
     for more, theirs in nulls[1:]:
         sums = np.round(values[:, None] + more[None, :], DIGITS).ravel()
         values, place = np.unique(sums, return_inverse=True)
-        chances = np.bincount(place, weights=(chances[:, None] * theirs[None, :]).ravel())
+        both = (chances[:, None] * theirs[None, :]).ravel()
+        chances = np.bincount(place, weights=both).astype(float)
     return values / len(nulls), chances
 
 
@@ -68,13 +70,15 @@ def two_sided(observed: float, values: FloatArray, chances: FloatArray) -> float
 
 
 def not_unlikely(values: FloatArray, chances: FloatArray) -> float:
-    """The largest size of a value that the null alone reaches with more than 2.5 % in a tail.
+    """The largest size of a value that the null alone reaches with 2.5 % or more in a tail.
 
-    An interval of this half-width excludes 0 only where the exact test does.
+    An interval of this half-width excludes 0 only where the exact test does. With ties values are
+    not exact in decimals: it is wider by what tells them apart, and still holds 0 for that value.
     """
-    above = values[np.cumsum(chances[::-1])[::-1] > TAIL].max()
-    below = values[np.cumsum(chances) > TAIL].min()
-    return float(max(above, -below))
+    near = 10.0**-DIGITS
+    above = values[np.cumsum(chances[::-1])[::-1] >= TAIL - near].max()
+    below = values[np.cumsum(chances) >= TAIL - near].min()
+    return float(max(above, -below)) + near
 
 
 def partial(one: Sequence[float], two: Sequence[float], given: Sequence[float]) -> float:
@@ -100,15 +104,21 @@ def rank_correlation(
         counted: what a pair of values is, in the plural.
     """
     both = pd.concat([before.rename("before"), after.rename("after")], axis=1).dropna()
-    seeds = [part for _, part in both.groupby(level=0)]
-    if not seeds or min(map(len, seeds)) < 3:
+    seeds = [
+        Starts(
+            [str(start) for _, start in part.index],
+            part["before"].to_list(),
+            part["after"].to_list(),
+        )
+        for _, part in both.groupby(level=0)
+    ]
+    if not seeds or min(len(seed.ids) for seed in seeds) < 3:
         return None
-    found = [spearman(part["before"], part["after"]) for part in seeds]
-    mean, test = float(np.mean(found)), "Spearman over the starts of each seed"
-    shape = {"each": tuple(found), "n": len(both), "counted": counted}
+    found = [spearman(seed.before, seed.after) for seed in seeds]
+    mean, test = float(np.mean(found)), over(len(seeds), "Spearman over the starts of each seed")
     if math.isnan(mean):
-        return Estimate(mean, math.nan, math.nan, test=over(len(seeds), test), **shape)
-    null = null_of_mean([null_of_one(part["before"], part["after"]) for part in seeds])
+        return Estimate(mean, math.nan, math.nan, tuple(found), len(both), counted, test)
+    null = null_of_mean([null_of_one(seed.before, seed.after) for seed in seeds])
     p, half = two_sided(mean, *null), not_unlikely(*null)
     if len(seeds) > 1:
         between = half_width_over_seeds(np.array(found), np.zeros(len(found)))
@@ -116,33 +126,46 @@ def rank_correlation(
         if between > 0:
             quantile = stats.t.isf(TAIL, len(found) - 1)
             p = max(p, float(2 * stats.t.sf(abs(mean) / between * quantile, len(found) - 1)))
-    drawn = "" if max(map(len, seeds)) <= ENUMERATED else f" ({SAMPLE:,} of them, drawn)"
+    exact = all(len(seed.ids) <= ENUMERATED for seed in seeds)
     return Estimate(
         mean,
         max(mean - half, -1.0),
         min(mean + half, 1.0),
-        test=over(len(seeds), f"{test}, exact by permutations{drawn}"),
+        tuple(found),
+        len(both),
+        counted,
+        f"{test}; exact by permutations" + ("" if exact else f" ({SAMPLE:,} of them, drawn)"),
         detail=_detail(seeds),
         exact_p=p,
-        **shape,
     )
 
 
-def _detail(seeds: Sequence[pd.DataFrame]) -> str:
+class Starts(NamedTuple):
+    """The starts of one seed: ids, and both sides of each."""
+
+    ids: list[str]
+    before: list[float]
+    after: list[float]
+
+    def without(self, start: str) -> Starts:
+        """All but one of them."""
+        kept = [row for row in zip(*self, strict=True) if row[0] != start]
+        return Starts(*(list(column) for column in zip(*kept, strict=True)))
+
+
+def _detail(seeds: Sequence[Starts]) -> str:
+    if min(len(seed.ids) for seed in seeds) < 4:
+        return ""
     words = []
-    steps = [[Checkpoint.parse(start).step for _, start in part.index] for part in seeds]
-    if min(map(len, seeds)) >= 4:
-        given = [
-            partial(part["before"], part["after"], step)
-            for part, step in zip(seeds, steps, strict=True)
-        ]
-        if not all(map(math.isnan, given)):
-            words.append(f"{np.nanmean(given):+.2f} given the step of the start")
-        starts = list(dict.fromkeys(start for part in seeds for _, start in part.index))
-        left = [
-            np.mean([spearman(p["before"], p["after"]) for p in kept])
-            for start in starts
-            for kept in [[part[part.index.get_level_values(1) != start] for part in seeds]]
-        ]
-        words.append(f"{np.nanmin(left):+.2f} to {np.nanmax(left):+.2f} without any one start")
+    given = [
+        partial(seed.before, seed.after, [Checkpoint.parse(start).step for start in seed.ids])
+        for seed in seeds
+    ]
+    if not all(map(math.isnan, given)):
+        words.append(f"{np.nanmean(given):+.2f} given the step of the start")
+    left = [
+        np.mean([spearman(kept.before, kept.after) for kept in (s.without(start) for s in seeds)])
+        for start in dict.fromkeys(start for seed in seeds for start in seed.ids)
+    ]
+    words.append(f"{np.nanmin(left):+.2f} to {np.nanmax(left):+.2f} without any one start")
     return "; ".join(words)
