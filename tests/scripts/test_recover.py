@@ -110,9 +110,10 @@ def test_a_variant_can_be_exported(study, run, tmp_path):
 
 def test_drift_names_what_it_compares(run, tmp_path):
     out = ["--drift", tmp_path / "drift", "--value-changes", tmp_path / "values"]
+    out += ["--nulls", tmp_path / "nulls"]
     pair = ["--before", "anchor", "--after", "sft-16", "--pair", "anchor-to-last"]
     run(measure_drift, *pair, *out, "--settings", '{"windows": 2, "draws": 2}')
-    for name in ("drift", "values"):
+    for name in ("drift", "values", "nulls"):
         table = pd.read_parquet(tmp_path / name)
         labels = table[["pair", "before", "after"]].drop_duplicates().to_numpy().tolist()
         assert labels == [["anchor-to-last", "sft-8", "sft-16"]]
