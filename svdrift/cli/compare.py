@@ -52,7 +52,7 @@ LEGEND = """
 moved: matrices that changed, of how many; update: its norm relative to the anchor's; angle: mean
 principal angle of the leading directions, left and right; then the same under noise: isotropic (of
 the update's size), inputs kept (its right singular vectors and values); +/-: matrices above and
-below that noise's 95 % interval (noise itself: up to 1 in 20 above, 1 in 100 below); values:
+below that noise's 95 % interval (noise itself: up to 1 in 20 above, 1 in 50 below); values:
 relative change of the singular values, and the same by isotropic noise. Rows of several matrices
 hold means over those that moved."""
 

@@ -77,7 +77,7 @@ def beyond(
     found = excess(rows, nulls, null, ["seed"]).set_index("seed")
     draws = nulls["draw"].nunique()
     seen, drawn = (found[column].mean() * scale for column in ("observed", "null"))
-    return over_seeds(
+    estimate = over_seeds(
         found["difference"] * scale,
         ((found["high"] - found["low"]) / 2 / Z * scale).to_numpy(),
         n=_matrices(rows),
@@ -85,6 +85,7 @@ def beyond(
         within=f"prediction interval over {draws} draws of the null, sides averaged",
         detail=f"{seen:.3g}{sign}; {NULL_NAMES[null]}: {drawn:.3g}{sign}{detail}",
     )
+    return estimate if len(found) > 1 else replace(estimate, freedom=float(draws - 1))
 
 
 def energy_in(rows: pd.DataFrame, leading: pd.DataFrame) -> str:

@@ -9,8 +9,8 @@ Reads the tables of `svdrift.spectra.drift.drift_tables` and measures nothing it
 - for each null by its name, such as `isotropic`: the mean of that angle over its draws;
   `more_isotropic`, `less_isotropic`: number of matrices whose angle lies above, or below, the 95 %
   prediction interval of one more draw. The interval is Student's, of the logarithm of the angle,
-  whose distribution is skewed to the right even so: noise itself is found in `more` in 4 to 5 %
-  of matrices and in `less` in 1 % (measured, `tests/spectra/test_calibration.py`);
+  whose distribution is skewed to the right even so: noise itself is found in `more` in 3 to 5 %
+  of matrices and in `less` in 1 to 2 % (measured, `tests/spectra/test_calibration.py`);
 - `excess`: angle - isotropic;
 - `value_change`, `value_noise`: ||s' - s|| / ||s|| of the singular values, observed and under
   isotropic noise; `update`: the update's Frobenius norm over the anchor's;

@@ -53,7 +53,7 @@ from svdrift.spectra.tables import per_rank, with_nullable_layer
 def value_change_rows(anchor: FactorSource, target: FactorSource) -> pd.DataFrame:
     """One row per singular value: `index`, `position`, `value_before`, `value_after`, `change`,
     their difference, and `relative_change` = change / value_before, which explodes where that is
-    tiny (for a summary take the measure `value_change` of `drift_rows`).
+    tiny (for a summary take the measure `value_change` of `drift_tables`).
     """  # noqa: D205
     tables = []
     for key, matrix in anchor.matrices.items():

@@ -60,7 +60,10 @@ def test_one_seed_has_one_interval_over_draws() -> None:
     factor = stats.t.isf(0.025, len(draws) - 1) * np.sqrt(1 + 1 / len(draws))
     one = by_start(rotation(drift, nulls), "largest 20 %", "isotropic noise")
     assert one.estimate == pytest.approx(observed - draws.mean())
-    assert one.high - one.estimate == pytest.approx(factor * draws.std(ddof=1))
+    spread = draws.std(ddof=1)
+    assert one.high - one.estimate == pytest.approx(factor * spread)
+    statistic = abs(one.estimate) / (spread * np.sqrt(1 + 1 / len(draws)))
+    assert one.p == pytest.approx(2 * stats.t.sf(statistic, len(draws) - 1))
 
 
 def test_what_is_exact_of_one_model_decides_nothing() -> None:
@@ -74,6 +77,7 @@ def test_what_is_exact_of_one_model_decides_nothing() -> None:
         assert math.isnan(one.low)
         assert math.isnan(one.high)
         assert one.test == "exact; of this model"
+        assert one.verdict == "described"
     again = rotation(*tables(3))
     assert all(one.low < one.high for one in again)
 

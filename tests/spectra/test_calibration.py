@@ -40,7 +40,7 @@ def angles_of_noise(number: int, null: str, draws: int) -> tuple[pd.DataFrame, p
 
 @pytest.mark.parametrize(("null", "draws"), [("isotropic", 5), ("inputs_kept", 10)])
 def test_noise_is_above_its_null_in_one_matrix_of_twenty(null: str, draws: int) -> None:
-    """What the legend says: up to 1 in 20 above, 1 in 100 below.
+    """What the legend says: up to 1 in 20 above, 1 in 50 below.
 
     Measured in full, with 300 draws of each of 28 matrices of the default study (SFT 16 to 256) and
     intervals from 2 to 20 of them: 3.2 to 4.5 % above, 0.7 to 2.1 % below.
@@ -53,4 +53,4 @@ def test_noise_is_above_its_null_in_one_matrix_of_twenty(null: str, draws: int) 
     changes = matrix_changes(drift, nulls)
     above, below = (changes[f"{which}_isotropic"].mean() for which in ("more", "less"))
     assert 0.01 <= above <= 0.05 + 0.02  # two standard errors
-    assert below <= 0.01 + 0.015
+    assert below <= 0.02 + 0.012

@@ -7,20 +7,21 @@ import pytest
 import torch
 
 from svdrift.errors import UserError
-from svdrift.spectra.drift import drift_rows
+from svdrift.spectra.drift import drift_tables
 from svdrift.spectra.on_demand import open_on_demand
 from tests.spectra.synthetic import llama, moved, save
 
-SETTINGS = {"shares": [0.25], "windows": 2, "draws": 2, "seed": 3}
+SETTINGS = {"shares": [0.25], "windows": 2, "nulls": ["isotropic"], "draws": 2, "seed": 3}
 
 
 def test_the_same_drift_as_from_files(tmp_path: Path) -> None:
     first, second = save(llama(0), tmp_path / "a"), save(moved(llama(0), 1), tmp_path / "b")
-    kept = drift_rows(first, second, **SETTINGS)
+    kept = drift_tables(first, second, **SETTINGS)
     read: list[str] = []
     anchor = open_on_demand(tmp_path / "a", on_first_read=read.append)
     target = open_on_demand(tmp_path / "b")
-    pd.testing.assert_frame_equal(drift_rows(anchor, target, **SETTINGS), kept)
+    for table, again in zip(kept, drift_tables(anchor, target, **SETTINGS), strict=True):
+        pd.testing.assert_frame_equal(again, table)
     assert anchor.factors.content_hash == first.factors.content_hash
     assert read == [matrix.name for matrix in anchor.weights.matrices]  # each told once
 
