@@ -54,7 +54,7 @@ STUDY = {
             "micro_batch_size": 4,
         },
     },
-    "story": {"moderate": "sft@8"},
+    "story": {"peak": None, "moderate": "sft@8"},
     "spectra": {"windows": 4, "draws": 2, "shares": [0.5]},
     "recovery": {
         "interventions": [{"kind": "directions", "top": [0.5, 1]}],

@@ -60,7 +60,11 @@ OF_ACCURACY = plots(
 )
 OF_OBJECTIVES = plots("objectives", "loss_by_step")
 OF_LOSSES = once("collect_losses") | plots("loss_by_step")
-OF_UPDATES = once("collect_metrics", "collect_advantages") | plots("advantages")
+OF_UPDATES = (
+    once("collect_metrics", "collect_advantages", "measure_signals")
+    | plots("advantages", "recovery_window", "rl_effect")
+    | FINDINGS
+)
 OF_EFFECT = once("compare_checkpoints", "plot_rl_effect") | FINDINGS
 AFTER_RECOVER = once("measure_recovery") | OF_RECOVERY | FINDINGS
 AFTER_DRIFT = once("collect_drift", "collect_nulls", "collect_value_changes") | OF_DRIFT | FINDINGS
@@ -192,7 +196,7 @@ ROWS = [
     Row(
         "SFT's learning rate",
         {"train_sft": 1} | AFTER_SFT,
-        "stages: {sft: {learning_rate: 2.0e-3}}",
+        "stages: {sft: {learning_rate: 5.0e-4}}",
     ),
     Row(
         "one more SFT checkpoint",

@@ -17,7 +17,7 @@ POINTS = [f"pico/stages.sft.learning_rate={rate}" for rate in ("0.001", "0.01")]
 CHANGES = {
     "study": "pico",
     "sweep": {"stages.sft.learning_rate": [0.001, 0.01]},
-    "story": {"rl": None, "controls": [], "moderate": None},
+    "story": {"peak": None, "rl": None, "controls": [], "moderate": None},
     "spectra": {"pairs": []},
     "recovery": {"interventions": [], "side_interventions": []},
 }
@@ -126,7 +126,7 @@ def test_status_tells_what_is_done_and_what_would_run(sweep, python, clone, conf
 
 
 def test_status_refuses_in_one_line(python, clone):
-    (clone / "wrong.yaml").write_text("stories: {rl: ppo}")
+    (clone / "wrong.yaml").write_text("study: wrong\nstories: {rl: ppo}")
     refused = python("-m", "svdrift.cli", "status", "wrong.yaml")
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: config: unknown key 'stories', did you mean")

@@ -43,7 +43,7 @@ class DecksSettings(Section):
     """From which value multisets the hands of each split are dealt."""
 
     demonstrated_multisets: int | Literal["all"] = Field(
-        60, description="Value multisets that SFT demonstrates; `all` for every practised one."
+        150, description="Value multisets that SFT demonstrates; `all` for every practised one."
     )
     selection_multisets: int = Field(
         60, gt=0, description="ID value multisets kept for choosing checkpoints and settings."
