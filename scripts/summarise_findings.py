@@ -39,7 +39,7 @@ def main() -> None:
     if args.drift:
         found += rotation(pd.read_parquet(args.drift), pd.read_parquet(args.nulls))
     if args.recovery_effect:
-        found += claims.recovery(pd.read_parquet(args.recovery_effect), contrasts, story)
+        found += claims.recovery(pd.read_parquet(args.recovery_effect), contrasts, story, signals)
     found += claims.strength(accuracy, comparisons, story, signals)
     table = findings_table(found)
     table.to_csv(args.findings, index=False, lineterminator="\n")

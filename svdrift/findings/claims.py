@@ -146,9 +146,9 @@ def rl_effect(
     )
     moderate = story.moderate
     shares = _contrast(contrasts, f"restored-from-{moderate}")
-    found += held(
-        [(restored, measured(shares, "value", p=_p_at(MOST_OF_IT), detail=_lost_from(story)))]
-    )
+    words = [_lost_from(story), _named(silent(signals, rl, moderate) if moderate else set())]
+    detail = "; ".join(filter(None, words))
+    found += held([(restored, measured(shares, "value", p=_p_at(MOST_OF_IT), detail=detail))])
     for control in story.controls[:1]:
         for name, other in story.named_starts.items():
             rows = _contrast(contrasts, f"window-{moderate}-{other}")
@@ -176,13 +176,17 @@ def silent(signals: pd.DataFrame | None, rl: Role, start: str) -> set[int]:
 
 def _without(rows: pd.DataFrame, mute: set[int]) -> str:
     """What a difference is without the seeds whose RL had no signal."""
-    if not mute or rows.empty:
-        return ""
-    named = f"no reward signal in seed{'s' * (len(mute) > 1)} {', '.join(map(str, sorted(mute)))}"
-    left = without(rows, mute)
+    left = without(rows, mute) if mute and len(rows) else None
     if left is None:
-        return named
-    return f"{named}; without {left.estimate:+.1f} points [{left.low:.1f}, {left.high:.1f}]"
+        return _named(mute)
+    return f"{_named(mute)}; without {left.estimate:+.1f} points [{left.low:.1f}, {left.high:.1f}]"
+
+
+def _named(mute: set[int]) -> str:
+    """The seeds whose RL had no signal."""
+    if not mute:
+        return ""
+    return f"no reward signal in seed{'s' * (len(mute) > 1)} {', '.join(map(str, sorted(mute)))}"
 
 
 def _p_at(bound: float) -> str:
@@ -213,13 +217,19 @@ def _published_effect(name: str) -> str:
 # 3. Recovery
 
 
-def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame, story: Story) -> list[Finding]:
+def recovery(
+    effect: pd.DataFrame,
+    contrasts: pd.DataFrame,
+    story: Story,
+    signals: pd.DataFrame | None = None,
+) -> list[Finding]:
     """Share of the OOD loss that each repair of the path's last checkpoint brings back.
 
     Args:
         effect: rows of `scripts/measure_recovery.py`.
         contrasts: with `equal-id` where it was measured.
         story: RL's results and their starts.
+        signals: as in `rl_effect`.
     """
     large, small = f"at least {LARGE_SHARE:.0f} %", f"at most {SMALL_SHARE:.0f} %"
     shares: dict[str, tuple[str, Any, float, str, str]] = {
@@ -273,11 +283,13 @@ def recovery(effect: pd.DataFrame, contrasts: pd.DataFrame, story: Story) -> lis
     )
     found += held([(equal, measured(_contrast(contrasts, "equal-id"), "value"))])
     return found + [
-        finding for rl in ([story.rl] if story.rl else []) for finding in _given_back(ood, rl)
+        finding
+        for rl in ([story.rl] if story.rl else [])
+        for finding in _given_back(ood, rl, signals)
     ]
 
 
-def _given_back(ood: pd.DataFrame, rl: Role) -> list[Finding]:
+def _given_back(ood: pd.DataFrame, rl: Role, signals: pd.DataFrame | None) -> list[Finding]:
     """What RL's results lose with the directions of their starts."""
     return held(
         (
@@ -292,9 +304,10 @@ def _given_back(ood: pd.DataFrame, rl: Role) -> list[Finding]:
                 figure="figures/recovery_frontier.png",
                 table="tables/recovery_effect.parquet",
             ),
-            measured(_repaired(ood, f"{result}-with-{start}", "directions-top1"), "difference"),
+            measured(rows, "difference", detail=_without(rows, silent(signals, rl, start))),
         )
         for start, result in rl.results.items()
+        for rows in [_repaired(ood, f"{result}-with-{start}", "directions-top1")]
     )
 
 

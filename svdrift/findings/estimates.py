@@ -32,7 +32,7 @@ def measured(
     column: Literal["difference", "value", "recovered"],
     scale: float = 100.0,
     fit: str = "paired difference",
-    p: str | None = None,
+    p: str = "p",
     detail: str = "",
 ) -> Estimate | None:
     """From rows of each seed and, where there are several, one of all seeds without a `seed`.
@@ -42,7 +42,7 @@ def measured(
         column: of the quantity; its interval is `low` and `high`, or `recovered_low` and so on.
         scale: a factor.
         fit: the method of the interval, in words.
-        p: column with the p of the statement's bound, where the interval is not symmetric.
+        p: column with the p of the statement's bound.
         detail: further words.
 
     Raises:
@@ -67,8 +67,7 @@ def measured(
         test=over(len(single), f"{fit} on the same problems, clustered by group"),
         detail=detail,
         groups=int(row["groups"]),
-        freedom=_freedom(single),
-        exact_p=None if p is None else float(row[p]),
+        exact_p=float(row[p]),
     )
 
 
@@ -82,7 +81,8 @@ def without(rows: pd.DataFrame, seeds: Collection[int]) -> Estimate | None:
     left = rows[rows["seed"].notna() & ~rows["seed"].isin(seeds)].sort_values("seed")
     if left.empty:
         return None
-    quantiles = stats.t.isf(0.025, left["groups"] - 1)
+    one_seed = len(left) == 1  # then its own interval stays
+    quantiles = Z if one_seed else stats.t.isf(0.025, left["groups"] - 1)
     return over_seeds(
         left.set_index("seed")["difference"] * 100.0,
         ((left["high"] - left["low"]) / 2 / quantiles * 100.0).to_numpy(),
@@ -90,11 +90,6 @@ def without(rows: pd.DataFrame, seeds: Collection[int]) -> Estimate | None:
         counted="problems",
         within="paired difference on the same problems, clustered by group",
     )
-
-
-def _freedom(single: pd.DataFrame) -> float:
-    """Degrees of freedom of an interval from rows of single seeds."""
-    return float(len(single) - 1 if len(single) > 1 else single["groups"].item() - 1)
 
 
 # --------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
     numbers = dict.fromkeys(("estimate", "low", "high"), 3)
     table = pd.DataFrame(rows, columns=columns).round(numbers)
     for column in ("p", "holm"):
-        table[column] = table[column].map(lambda value: float(f"{value:.2g}"))
+        table[column] = table[column].map(lambda value: float(f"{value:.3g}"))
     return table.astype({"groups": "Int64"})
 
 

@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from safetensors.torch import save_file
+from scipy import stats
 
 from svdrift.checkpoints import Checkpoint, labels
 from svdrift.evaluation.accuracy import wilson_interval
@@ -30,6 +32,11 @@ FAULTS = ("unreadable", "illegal_formula", "wrong_number", "overused", "unused",
 N = 1000
 FIT, ID, OOD = ("fit", "id"), ("test", "id"), ("test", "ood")
 SPLITS = {FIT: "demonstrated", ID: "id_test", OOD: "ood_test", ("test", "odd"): "ood_test_odd"}
+
+
+def p_of(value: ArrayLike, half: float) -> np.ndarray:
+    """Two-sided p of 0, from the half-width of a 95 % interval; as of a normal distribution."""
+    return 2 * stats.norm.sf(np.abs(value) / half * stats.norm.isf(0.025))
 
 
 def sft(step: int) -> str:
@@ -174,10 +181,12 @@ def comparison_table(seeds: int) -> pd.DataFrame:
                 base |= {"subset": subset}
                 for seed, value in enumerate(values):
                     interval = {"difference": value, "low": value - half, "high": value + half}
+                    interval["p"] = p_of(value, half)
                     rows.append(base | {"seed": seed, "n": n, "groups": n // 5} | interval)
                 if seeds > 1:
                     value = values.mean()
                     interval = {"difference": value, "low": value - half, "high": value + half}
+                    interval["p"] = p_of(value, half)
                     counts = {"n": n * seeds, "groups": n // 5 * seeds}
                     rows.append(base | {"seed": np.nan} | counts | interval)
     return pd.DataFrame(rows)
@@ -350,6 +359,7 @@ def recovery_effect_table(seeds: int) -> pd.DataFrame:
         pooled = means.assign(seed=np.nan, n=rows.groupby(by)["n"].sum()).reset_index()
         rows = pd.concat([rows, pooled], ignore_index=True)
     rows["groups"] = rows["n"] // 5
+    rows["p"] = p_of(rows["difference"], 0.04)
     rows["p_at_10"] = rows["p_at_70"] = 0.2
     for value, prefix, half in (("difference", "", 0.04), ("recovered", "recovered_", 0.15)):
         rows[f"{prefix}low"], rows[f"{prefix}high"] = rows[value] - half, rows[value] + half

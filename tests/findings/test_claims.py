@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from svdrift.findings import claims
+from svdrift.findings.estimates import without
 from svdrift.findings.finding import Estimate, Finding, findings_table, holm, read_findings, verdict
 from svdrift.findings.page import VERDICTS, estimate, markdown, page, summary
 from svdrift.findings.rotation import rotation
@@ -20,11 +21,13 @@ from tests.figures.figure_tables import (
     STORY,
     accuracy_table,
     comparison_table,
+    p_of,
     recovery_effect_table,
     spectral_tables,
 )
 
 MODERATE = STORY.model_copy(update={"moderate": "sft-64"})
+GIVEN_BACK = "sft-64.ppo-120-with-sft-64"
 PLACES = {"demonstrated": FIT, "id_test": ID, "ood_test": OOD}
 
 
@@ -35,7 +38,7 @@ def contrasts(seeds: int, **values: float) -> pd.DataFrame:
         contrast, _, split = name.partition("__")
         role, shift = PLACES[split or "ood_test"]
         base = {"contrast": contrast.replace("_", "-"), "role": role, "shift": shift, "n": 100}
-        base |= {"groups": 41, "p_at_50": 0.01}
+        base |= {"groups": 41, "p": p_of(value, 0.05), "p_at_50": 0.01}
         numbers = {"value": value, "low": value - 0.05, "high": value + 0.05}
         rows += [base | numbers | {"seed": seed} for seed in range(seeds)]
         if seeds > 1:
@@ -140,8 +143,26 @@ def test_runs_without_a_signal_are_named() -> None:
     assert f"{np.mean(left):+.1f} points" in above.detail
     (window,) = [one for one in found if "lead" in one.statement]
     assert "no reward signal in seed 1" in window.detail
+    (restored,) = [one for one in found if "brings back" in one.statement]
+    assert restored.detail.endswith("; no reward signal in seed 1")
     level, _ = claims.strength(accuracy_table(3), effect, MODERATE, pd.DataFrame(rows))
     assert "without runs that had no reward signal" in level.detail
+    given = recovery_effect_table(3).replace("sft-256.ppo-120-with-sft-256", GIVEN_BACK)
+    last = claims.recovery(given, contrasts(3, equal_id=0.1), MODERATE, pd.DataFrame(rows))[-1]
+    assert "(sft-64)" in last.statement
+    assert last.detail.startswith("no reward signal in seed 1; without ")
+
+
+def test_the_p_of_a_finding_is_that_of_its_table() -> None:
+    own = contrasts(3, **FORGETTING).assign(p=[0.001 * place for place in range(12)])
+    assert [one.p for one in claims.forgetting(own, STORY)] == [0.003, 0.007, 0.011]
+
+
+def test_what_is_left_of_one_seed_keeps_its_interval() -> None:
+    rows = comparison_table(2).iloc[:3]
+    left = without(rows, {0})
+    assert left is not None
+    assert (left.low, left.high) == pytest.approx(tuple(rows.iloc[1][["low", "high"]] * 100))
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -67,6 +67,26 @@ def test_unrelated_starts_are_seldom_called_related(seeds, starts):
     assert wrong / 100 <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / 100)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_with_ties_the_interval_and_the_exact_test_agree(seeds):
+    """As where several starts solve nothing: 0.8333 of four starts once was [0.0000000003, 1]."""
+    rng = np.random.default_rng(seeds)
+    some = found([[1, 1, 2, 3]] * seeds, [[1, 2, 2, 3]] * seeds)
+    assert some.estimate == pytest.approx(5 / 6)
+    ones = [some]
+    for _ in range(40):
+        one = found(*rng.integers(0, 4, size=(2, seeds, 4)).tolist())
+        ones += [one] * (not np.isnan(one.estimate))
+    for one in ones:
+        assert (one.p < 0.05) == (one.verdict != "undecided"), one.each
+
+
+def test_a_tail_of_exactly_2_5_percent_is_undecided():
+    values, chances = np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0.025, 0.475, 0.475, 0.025])
+    assert ranks.two_sided(1.0, values, chances) == pytest.approx(0.05)
+    assert ranks.not_unlikely(values, chances) >= 1.0
+
+
 def test_related_starts_are_found():
     one = found([[1, 2, 3, 4]] * 5, [[5, 6, 7, 8]] * 5)
     assert one.verdict == "holds"
