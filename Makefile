@@ -21,7 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep budget resume compare test check unit workflow slurm format lock docs clean
+.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate format lock docs clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -66,6 +66,9 @@ workflow: $(DEV) ## Run the tests that run the real workflow
 slurm: $(DEV) ## Of these those on a real Slurm, which is installed for it: as root on Debian
 	python -m tests.slurm.cluster install
 	pytest -m slurm
+
+validate: $(DEV) ## Simulate how often verdicts are wrong; writes docs/validation.md (half an hour)
+	OMP_NUM_THREADS=1 python -m tests.validation
 
 format: $(DEV) ## Format the code and mend what ruff can mend
 	ruff check --fix .
