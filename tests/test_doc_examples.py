@@ -74,7 +74,7 @@ def test_the_method_trains(examples):
     """And its loss falls; with gamma 0 it starts from the loss of plain SFT."""
     task_settings = load_task("general_points").Settings()
     dealing = task_settings.deal("demonstrations")
-    problems = task_class("general_points").make_split("demonstrations", dealing, 64, 0, {})
+    problems = task_class("general_points").make_split("demonstrations", dealing, 256, 0, {})
     task = make_task(task_settings.play("demonstrations"))
     torch.manual_seed(0)
     tokenizer = make_tokenizer(task.words)

@@ -143,7 +143,7 @@ def test_sizes_and_multisets_are_as_asked() -> None:
         "ood_selection": 100,
         "ood_test": 200,
     }
-    assert tables["demonstrations"]["group"].nunique() == 60
+    assert tables["demonstrations"]["group"].nunique() == 150
     assert tables["id_test"]["group"].nunique() == 100
     assert not set(tables["demonstrated"]["cards"]) & set(tables["demonstrations"]["cards"])
     assert (
