@@ -3,9 +3,7 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
-from svdrift.scripting import run
+from svdrift.scripting import read_table, run
 from svdrift.tasks import make_task, task_argument
 
 
@@ -22,7 +20,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="one row a split (CSV)")
     args = parser.parse_args()
 
-    splits = {path.stem: pd.read_parquet(path) for path in args.problems}
+    splits = {path.stem: read_table(path) for path in args.problems}
     make_task(args.settings).validate(splits).to_csv(args.out, index=False)
 
 

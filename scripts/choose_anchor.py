@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.checkpoints import labels
-from svdrift.scripting import run
+from svdrift.scripting import read_table, run
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the choice (JSON)")
     args = parser.parse_args()
 
-    table = pd.concat([pd.read_parquet(path) for path in args.accuracy], ignore_index=True)
+    table = pd.concat([read_table(path) for path in args.accuracy], ignore_index=True)
     how = "named in advance" if args.named else "on selection problems of its own seed"
     args.out.write_text(json.dumps(choose(table) | {"chosen": how}, indent=2) + "\n")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from svdrift.scripting import run
+from svdrift.scripting import read_table, run
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="parquet; a CSV goes beside it")
     args = parser.parse_args()
 
-    table = join_points(args.points, [pd.read_parquet(path) for path in args.accuracy])
+    table = join_points(args.points, [read_table(path) for path in args.accuracy])
     table.to_parquet(args.out, index=False)
     table.to_csv(args.out.with_suffix(".csv"), index=False)
 

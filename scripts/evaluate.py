@@ -12,7 +12,7 @@ from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.models.settings import GenerationSettings
-from svdrift.scripting import progress, run, settings_argument
+from svdrift.scripting import progress, read_table, run, settings_argument
 from svdrift.tasks import make_task, task_argument
 from svdrift.tasks.base import demonstrations
 from svdrift.tasks.splits import splits_argument
@@ -51,7 +51,7 @@ def main() -> None:
     tables, objectives = [], []
     splits = {split.name: split for split in args.splits}
     for path in progress(args.problems, len(args.problems), f"evaluating {args.checkpoint}"):
-        problems, split = pd.read_parquet(path), splits[path.stem]
+        problems, split = read_table(path), splits[path.stem]
         played = run_episodes(
             model,
             tokenizer,

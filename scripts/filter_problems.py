@@ -4,11 +4,9 @@ import argparse
 import time
 from pathlib import Path
 
-import pandas as pd
-
 from svdrift.errors import UserError
 from svdrift.evaluation.sampling import ask, pass_rates, sampling_arguments, split_by_rate
-from svdrift.scripting import PROVENANCE, run, settings_argument, write_provenance
+from svdrift.scripting import PROVENANCE, read_table, run, settings_argument, write_provenance
 from svdrift.study.data import PassRate
 
 
@@ -27,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     started = time.time()
 
-    problems = pd.read_parquet(args.problems)
+    problems = read_table(args.problems)
     if problems.empty:
         raise UserError(f"{args.problems}: holds no problems to filter")
     rates = pass_rates(ask(args, problems, args.settings.samples, args.settings.temperature))

@@ -4,9 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-import pandas as pd
-
-from svdrift.scripting import PROVENANCE, run, write_provenance
+from svdrift.scripting import PROVENANCE, read_table, run, write_provenance
 from svdrift.tasks import task_argument, task_class
 
 
@@ -32,7 +30,7 @@ def main() -> None:
         args.settings,
         args.count,
         args.seed,
-        {path.stem: pd.read_parquet(path) for path in args.training},
+        {path.stem: read_table(path) for path in args.training},
     )
     table.to_parquet(args.out, index=False)
     write_provenance(

@@ -20,7 +20,7 @@ from svdrift.evaluation.contrasts import (
     restored,
     window,
 )
-from svdrift.scripting import run
+from svdrift.scripting import read_table, run
 from svdrift.story import Story
 from svdrift.tables import join_tables
 
@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
 
     episodes = join_tables(args.episodes)
-    anchors = pd.read_parquet(args.anchors).set_index("seed")["checkpoint"]
+    anchors = read_table(args.anchors).set_index("seed")["checkpoint"]
     story: Story = args.story
     study = by_seed(episodes, anchors, story.last)
     tables = [forgetting(study, story.path, story.peak)]

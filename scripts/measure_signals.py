@@ -3,10 +3,8 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from svdrift.evaluation.signals import signals
-from svdrift.scripting import run
+from svdrift.scripting import read_table, run
 
 
 def main() -> None:
@@ -15,7 +13,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a row a run and seed (parquet)")
     args = parser.parse_args()
 
-    signals(pd.read_parquet(args.metrics)).to_parquet(args.out, index=False)
+    signals(read_table(args.metrics)).to_parquet(args.out, index=False)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-import pandas as pd
-
 from svdrift.errors import UserError
-from svdrift.scripting import PROVENANCE, run, settings_argument, write_provenance
+from svdrift.scripting import PROVENANCE, read_table, run, settings_argument, write_provenance
 from svdrift.study.data import Mixture
 from svdrift.tasks.mixing import mix
 
@@ -34,7 +32,7 @@ def main() -> None:
             f"({', '.join(shares)})"
         )
     paths = dict(zip(shares, args.problems, strict=True))
-    tables = {name: pd.read_parquet(path) for name, path in paths.items()}
+    tables = {name: read_table(path) for name, path in paths.items()}
     mix(tables, shares, args.settings.count, args.seed).to_parquet(args.out, index=False)
     write_provenance(
         args.out.parent,

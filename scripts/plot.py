@@ -10,7 +10,7 @@ import pandas as pd
 
 from svdrift.errors import UserError
 from svdrift.figures import style
-from svdrift.scripting import run
+from svdrift.scripting import read_table, run
 from svdrift.story import Story
 
 
@@ -37,7 +37,7 @@ def main() -> None:
 def read(path: Path) -> pd.DataFrame:
     """A table by its suffix, .parquet or .csv."""
     if path.suffix == ".parquet":
-        return pd.read_parquet(path)
+        return read_table(path)
     if path.suffix == ".csv":
         return pd.read_csv(path)
     raise UserError(f"{path}: not a table (allowed: .parquet, .csv)")

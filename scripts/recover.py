@@ -14,7 +14,7 @@ from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.models.settings import GenerationSettings
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.grid import from_json
-from svdrift.scripting import run, settings_argument
+from svdrift.scripting import read_table, run, settings_argument
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.tasks import make_task, task_argument
 from svdrift.tasks.splits import splits_argument
@@ -60,7 +60,7 @@ def main() -> None:
                 model,
                 tokenizer,
                 task,
-                pd.read_parquet(path),
+                read_table(path),
                 tries=1,
                 max_new_tokens=args.max_reply_tokens,
                 settings=args.settings,

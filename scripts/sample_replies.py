@@ -4,11 +4,9 @@ import argparse
 import time
 from pathlib import Path
 
-import pandas as pd
-
 from svdrift.errors import UserError
 from svdrift.evaluation.sampling import ask, keep_replies, sampling_arguments, without_replies
-from svdrift.scripting import PROVENANCE, run, settings_argument, write_provenance
+from svdrift.scripting import PROVENANCE, read_table, run, settings_argument, write_provenance
 from svdrift.study.data import Replies
 
 
@@ -27,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     started = time.time()
 
-    problems = without_replies(pd.read_parquet(args.problems))
+    problems = without_replies(read_table(args.problems))
     if problems.empty:
         raise UserError(f"{args.problems}: holds no problems to reply to")
     replies = ask(args, problems, args.settings.samples, args.settings.temperature)

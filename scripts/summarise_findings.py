@@ -3,13 +3,11 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from svdrift.findings import claims
 from svdrift.findings.finding import findings_table
 from svdrift.findings.page import page
 from svdrift.findings.rotation import rotation
-from svdrift.scripting import run
+from svdrift.scripting import read_table, run
 from svdrift.story import Story
 
 
@@ -31,15 +29,15 @@ def main() -> None:
     args = parser.parse_args()
 
     story: Story = args.story
-    contrasts, accuracy = pd.read_parquet(args.contrasts), pd.read_parquet(args.accuracy)
+    contrasts, accuracy = read_table(args.contrasts), read_table(args.accuracy)
     found = claims.forgetting(contrasts, story)
-    comparisons = pd.read_parquet(args.comparisons) if args.comparisons else None
-    signals = pd.read_parquet(args.signals) if args.signals else None
+    comparisons = read_table(args.comparisons) if args.comparisons else None
+    signals = read_table(args.signals) if args.signals else None
     found += claims.rl_effect(comparisons, contrasts, story, signals)
     if args.drift:
-        found += rotation(pd.read_parquet(args.drift), pd.read_parquet(args.nulls))
+        found += rotation(read_table(args.drift), read_table(args.nulls))
     if args.recovery_effect:
-        found += claims.recovery(pd.read_parquet(args.recovery_effect), contrasts, story, signals)
+        found += claims.recovery(read_table(args.recovery_effect), contrasts, story, signals)
     found += claims.strength(accuracy, comparisons, story, signals)
     table = findings_table(found)
     table.to_csv(args.findings, index=False, lineterminator="\n")

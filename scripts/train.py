@@ -12,7 +12,6 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import pandas as pd
 from accelerate import PartialState
 
 from svdrift import plugins
@@ -20,7 +19,14 @@ from svdrift.errors import UserError
 from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import MODULES, make_generate
 from svdrift.models.settings import GenerationSettings
-from svdrift.scripting import progress, run, run_key, settings_argument, write_provenance
+from svdrift.scripting import (
+    progress,
+    read_table,
+    run,
+    run_key,
+    settings_argument,
+    write_provenance,
+)
 from svdrift.tasks import make_task, task_argument
 from svdrift.tracking import code_digest
 from svdrift.training import sharding
@@ -63,7 +69,7 @@ def main() -> None:
             start=args.start,
             task=None if args.task is None else make_task(args.task),
             skills=args.skills,
-            problems=None if args.problems is None else pd.read_parquet(args.problems),
+            problems=None if args.problems is None else read_table(args.problems),
             settings=args.settings,
             keep=tuple(args.keep),
             seed=args.seed,

@@ -4,10 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-import pandas as pd
-
 from svdrift.errors import UserError
-from svdrift.scripting import PROVENANCE, run, write_provenance
+from svdrift.scripting import PROVENANCE, read_table, run, write_provenance
 from svdrift.tasks import task_argument, task_class
 
 
@@ -19,7 +17,7 @@ def main() -> None:
     args = parser.parse_args()
     started = time.time()
 
-    problems = pd.read_parquet(args.problems)
+    problems = read_table(args.problems)
     if problems.empty:
         raise UserError(f"{args.problems}: holds no problems to vary")
     varied = task_class(args.settings.name).vary(problems, args.settings)

@@ -13,7 +13,7 @@ from jinja2 import Template
 from svdrift.findings.finding import read_findings
 from svdrift.findings.page import markdown
 from svdrift.findings.rotation import FORGOT
-from svdrift.scripting import run, write_provenance
+from svdrift.scripting import read_table, run, write_provenance
 from svdrift.spectra.excess import NULL_NAMES
 
 MEASURES = ("value_change", "mean_angle", "window_angle")
@@ -39,7 +39,7 @@ def main() -> None:
     for figure in args.figures:
         shutil.copyfile(figure, args.out / figure.name)
     for path in args.tables:
-        table = evidence(pd.read_parquet(path))
+        table = evidence(read_table(path))
         table.to_csv(args.out / f"{path.stem}.csv", index=False, float_format="%.5g")
     shutil.copyfile(args.findings, args.out / "findings.csv")
     captions = {path.stem: render(path) for path in args.captions}

@@ -7,13 +7,13 @@ from (`other`); what comes from one begins with its name: `other.sft-64`.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from svdrift.errors import UserError
+from svdrift.scripting import damaged, read_json
 
 BASE = "base"
 """The stage whose checkpoint is left out of the ids of what comes from it."""
@@ -112,13 +112,13 @@ def resolve(name: str, choice: Path | None) -> str:
         choice: the JSON file that `scripts/choose_anchor.py` writes.
 
     Raises:
-        UserError: the anchor is asked for without such a file.
+        UserError: the anchor is asked for without such a file, or the file is damaged.
     """
     if name != ANCHOR:
         return name
     if choice is None:
         raise UserError(f"{ANCHOR}: needs the file of the choice (--anchor-choice)")
-    try:
-        return str(json.loads(choice.read_text(encoding="utf-8"))["checkpoint"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{choice}: not a choice of an anchor: {error!r}") from None
+    chosen = read_json(choice).get("checkpoint")
+    if not isinstance(chosen, str):
+        raise damaged(choice, "names no checkpoint")
+    return chosen

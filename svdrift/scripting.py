@@ -3,27 +3,37 @@
 Importing this module is quick: it loads neither torch nor pandas.
 """
 
+from __future__ import annotations
+
 import argparse
+import errno
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
 import svdrift
 from svdrift.errors import UserError, explain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROVENANCE = "provenance.json"
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy")
@@ -32,14 +42,32 @@ LOG_INTERVAL_S = 5.0
 T = TypeVar("T")
 Progress = Callable[[Iterable[int], int, str], Iterable[int]]  # of `progress` below
 
+AGAIN = "run the same command again"
+REFUSALS = {  # what the machine refuses, and what to do
+    errno.ENOSPC: ("no space is left on its disk", "make room"),
+    errno.EDQUOT: ("the disk quota is used up", "make room or ask for more"),
+    errno.EROFS: ("it lies on a file system that can only be read", "make it writable"),
+    errno.EACCES: ("permission is denied", "change its owner or mode"),
+    errno.EPERM: ("permission is denied", "change its owner or mode"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
+    errno.EIO: ("its disk cannot be read or written", "look at the disk"),
+    errno.ESTALE: ("its file system has gone", "mount it"),
+}
+FULL = (errno.ENOSPC, errno.EDQUOT)
+LEAST_ROOM = 1 << 20  # bytes; a disk with less is full
+
 
 def run(main: Callable[[], None]) -> None:
     """Run a script's `main` and turn its failure into what the user can use.
 
-    A `UserError` becomes one line on stderr and exit status 2. Any other exception keeps its
-    traceback, followed by one line that says whose fault it is not.
+    A `UserError`, and what the machine refuses (a full disk, no permission), becomes one line on
+    stderr and exit status 2. Any other exception keeps its traceback, followed by one line that
+    says whose fault it is not. SIGHUP, when the terminal is closed, ends a script as SIGTERM does.
     """
     sys.excepthook = _report_unexpected
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not where nohup ignores it
+        signal.signal(signal.SIGHUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
     try:
         main()
     except UserError as error:
@@ -48,6 +76,62 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:  # libraries report a full disk in errors of their own
+        if (refusal := refused_by_machine(error, [Path(text) for text in sys.argv[1:]])) is None:
+            raise
+        print("error:", refusal, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def damaged(path: Path, problem: str) -> UserError:
+    """The refusal of what a study made and what is not as it was written.
+
+    Args:
+        path: the file or folder whose removal lets the workflow make it anew.
+        problem: what is wrong with it, such as `cannot be read (truncated)`.
+    """
+    return UserError(f"{path}: {problem}; delete it and {AGAIN}")
+
+
+def refused_by_machine(error: BaseException, paths: Iterable[Path] = ()) -> str | None:
+    """One line: the file or folder, what the machine refused, and what to do; None for others.
+
+    Args:
+        error: what was raised. Libraries wrap an `OSError`, or name a full disk in words.
+        paths: where it may have been writing; looked at where a full disk's error names no file.
+    """
+    causes = [error]
+    while (before := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(before)
+    for cause in causes:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number not in REFUSALS and os.strerror(errno.ENOSPC) in str(cause):
+            number = errno.ENOSPC  # safetensors
+        if number not in REFUSALS:
+            continue
+        named = getattr(cause, "filename", None)
+        where = os.fsdecode(named) if isinstance(named, str | bytes) else ""
+        if number in FULL:
+            where = str(Path(where).parent) if where else _full_folder(paths)
+        problem, remedy = REFUSALS[number]
+        return f"{where or 'a file'}: {problem}; {remedy}, then {AGAIN}"
+    if isinstance(error, RuntimeError) and (where := _full_folder(paths)):  # torch gives no reason
+        problem, remedy = REFUSALS[errno.ENOSPC]
+        return f"{where}: {problem}; {remedy}, then {AGAIN}"
+    return None
+
+
+def _full_folder(paths: Iterable[Path]) -> str:
+    """The first folder of these paths, or of temporary files, whose disk is full; else empty."""
+    for path in (*paths, Path(tempfile.gettempdir())):
+        for folder in (path, *path.parents):
+            with suppress(OSError, ValueError):
+                if not folder.is_dir():
+                    continue
+                if shutil.disk_usage(folder).free < LEAST_ROOM:
+                    return str(folder)
+                break
+    return ""
 
 
 def _report_unexpected(
@@ -97,6 +181,57 @@ def settings_argument(
         metavar="JSON",
         help=f"{model.__name__} as JSON; keys left out take their defaults",
     )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A Parquet table that a study made.
+
+    Raises: UserError, naming the file and what mends it, if it is damaged or not there.
+    """
+    import pandas as pd
+    from pyarrow import ArrowException
+
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, not a table") from None
+    except (
+        ArrowException,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:  # what Arrow and pandas raise where a byte is wrong
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise damaged(path, f"cannot be read as a table ({_first_line(error)})") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that a study made.
+
+    Raises: UserError, naming the file and what mends it, if it is damaged or not there.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise damaged(path, f"cannot be read as JSON ({_first_line(error)})") from None
+    if not isinstance(found, dict):
+        raise damaged(path, "is not a JSON object")
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    line = re.sub(
+        r"^Could not open Parquet input source '.*?': ", "", str(error).partition("\n")[0]
+    )
+    return f"{type(error).__name__}: {line.rstrip('.')[:200]}"
 
 
 def content_hash(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 
 from svdrift.checkpoints import BASE, labels
 from svdrift.errors import UserError
+from svdrift.scripting import read_json, read_table
 
 # .../seed-0/evaluation/sft-64/accuracy.parquet, or of a whole seed .../seed-0/selection/anchor.json
 _PLACE = re.compile(
@@ -56,5 +56,5 @@ def _labelled(path: Path) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     """A parquet table, or a JSON object as a table of one row."""
     if path.suffix == ".json":
-        return pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))])
-    return pd.read_parquet(path)
+        return pd.DataFrame([read_json(path)])
+    return read_table(path)

@@ -76,6 +76,9 @@ def test_the_anchor_is_read_where_it_was_chosen(tmp_path):
     assert resolve("base", choice) == resolve("base", None) == "base"
     with pytest.raises(UserError, match="needs the file of the choice"):
         resolve("anchor", None)
-    choice.write_text("sft-8")
-    with pytest.raises(UserError, match="not a choice of an anchor"):
-        resolve("anchor", choice)
+    for damaged in ("sft-8", "[]", '{"accuracy": 0.3}'):
+        choice.write_text(damaged)
+        with pytest.raises(
+            UserError, match=r"anchor\.json: .*; delete it and run the same command"
+        ):
+            resolve("anchor", choice)

@@ -1,18 +1,23 @@
 import argparse
 import hashlib
 import json
+import random
 import re
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Literal
 
+import pandas as pd
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import svdrift
 from svdrift import scripting
 from svdrift.errors import UserError
+from svdrift.scripting import AGAIN
 
 
 class Inner(BaseModel):
@@ -70,6 +75,129 @@ def test_other_errors_keep_their_traceback():
 def test_success_is_silent():
     done = run_script("print('done')")
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+NO_SPACE = "no space is left on its disk; make room, then run the same command again"
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("raise OSError(28, 'No space left on device', 'a/b/c.log')", f"a/b: {NO_SPACE}"),
+        (
+            "raise OSError(122, 'Disk quota exceeded', 'a/c')",
+            "a: the disk quota is used up; make room or ask for more, then {AGAIN}",
+        ),
+        (
+            "raise OSError(30, 'Read-only file system', 'a/c')",
+            "a/c: it lies on a file system that can only be read; make it writable, then {AGAIN}",
+        ),
+        (
+            "open('x' * 300, 'w')",
+            "x" * 300 + ": the name is too long; choose a shorter one, then {AGAIN}",
+        ),
+        (
+            "raise PermissionError(13, 'Permission denied', 'a/c')",
+            "a/c: permission is denied; change its owner or mode, then {AGAIN}",
+        ),
+        (  # as safetensors has it
+            "raise Exception('I/O error: No space left on device (os error 28)')",
+            f"a file: {NO_SPACE}",
+        ),
+        (  # as where a library wraps it
+            "\n    try: raise OSError(28, '', 'a/c')\n    except OSError as e: raise KeyError",
+            f"a: {NO_SPACE}",
+        ),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_that_says_what_to_do(body, line):
+    done = run_script(body)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {line.format(AGAIN=AGAIN)}\n"
+
+
+def test_a_full_disk_is_found_where_the_error_names_no_file(tmp_path, monkeypatch):
+    full = tmp_path / "full"
+    full.mkdir()
+    usage = shutil.disk_usage(tmp_path)._replace(free=10 << 30)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: usage._replace(free=0) if path == full else usage
+    )
+    for error in (OSError(28, "No space left on device"), RuntimeError("file write failed")):
+        found = scripting.refused_by_machine(error, [Path("--out"), full / "models/4"])
+        assert found == f"{full}: {NO_SPACE}"
+    assert scripting.refused_by_machine(RuntimeError("a fault"), [tmp_path]) is None
+    assert scripting.refused_by_machine(FileNotFoundError(2, "", "x"), [full]) is None
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_ends_a_script_as_sigterm_does(ignored):
+    """Unless it runs under nohup."""
+    program = (
+        "import os, signal, sys\n"
+        f"{'signal.signal(signal.SIGHUP, signal.SIG_IGN)' if ignored else ''}\n"
+        "from svdrift.scripting import run\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "run(lambda: os.kill(os.getpid(), signal.SIGHUP))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == (0 if ignored else 7)
+
+
+def test_a_damaged_table_is_named_with_what_mends_it(tmp_path):
+    path, generator = tmp_path / "accuracy.parquet", random.Random(0)
+    table = pd.DataFrame({"step": range(50), "name": [f"sft-{i}" for i in range(50)]})
+    table.to_parquet(path)
+    sound = path.read_bytes()
+    pd.testing.assert_frame_equal(scripting.read_table(path), table)
+    cuts = [sound[:length] for length in (0, 1, 4, 100, len(sound) - 9, len(sound) - 1)]
+    flips = []
+    for _ in range(300):
+        place, bit = generator.randrange(len(sound)), 1 << generator.randrange(8)
+        flips.append(sound[:place] + bytes([sound[place] ^ bit]) + sound[place + 1 :])
+    lines = []
+    for content in [*cuts, *flips]:
+        path.write_bytes(content)
+        try:
+            scripting.read_table(path)
+        except UserError as error:
+            lines.append(str(error))
+    for line in lines:
+        assert re.fullmatch(
+            rf"{path}: cannot be read as a table \(.*\); delete it and run the same command again",
+            line,
+        )
+    assert len(lines) > len(cuts) + 50
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 100])
+def test_a_truncated_table_is_refused(tmp_path, length):
+    path = tmp_path / "accuracy.parquet"
+    pd.DataFrame({"step": range(50)}).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(UserError, match=r"; delete it and run the same command again$"):
+        scripting.read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'{"a": ', r"cannot be read as JSON \(JSONDecodeError: .*\); delete it and run the same"),
+        (b"\xff{}", r"cannot be read as JSON \(UnicodeDecodeError: .*\); delete it and run"),
+        (b"[]", "is not a JSON object; delete it and run the same command again"),
+    ],
+)
+def test_a_damaged_json_file_is_named_with_what_mends_it(tmp_path, content, line):
+    path = tmp_path / "anchor.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path}: {line}"):
+        scripting.read_json(path)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    for read in (scripting.read_table, scripting.read_json):
+        with pytest.raises(UserError, match=f"^{tmp_path}/x: no such file$"):
+            read(tmp_path / "x")
 
 
 def test_import_is_light():

@@ -544,6 +544,17 @@ def test_the_snapshot_of_another_run_is_not_resumed(start, tmp_path):
     assert seen == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("name", ["state.json", "parameter-0.safetensors"])
+def test_a_damaged_snapshot_is_named_with_what_mends_it(start, tmp_path, name):
+    with pytest.raises(UserError, match="after update 1 of 4"):
+        train(start, tmp_path, FEW, stop_in_update(1))
+    file = tmp_path / "snapshot-1" / name
+    file.write_bytes(file.read_bytes()[:20])
+    line = rf"snapshot-1: {name} cannot be read \(.*\); delete it and run the same command again"
+    with pytest.raises(UserError, match=line):
+        train(start, tmp_path, FEW)
+
+
 def test_deepspeed_is_refused(start, tmp_path, monkeypatch):
     monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.DEEPSPEED)
     with pytest.raises(UserError, match="allowed: fsdp2"):

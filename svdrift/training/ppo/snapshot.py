@@ -11,8 +11,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from svdrift.scripting import damaged
 from svdrift.training import sharding
 
 Rows = dict[str, list[dict[str, Any]]]  # table name -> its rows so far
@@ -60,18 +62,18 @@ def load_snapshot(
 
     Returns:
         The number of updates done and the rows of the tables; 0 and none without a snapshot.
+
+    Raises:
+        UserError: a snapshot is damaged.
     """
-    states = {
-        folder: json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        for folder in work.glob("snapshot-*")
-    }
-    own = {folder: state for folder, state in states.items() if state["key"] == key}
+    states = {folder: _state(folder) for folder in work.glob("snapshot-*")}
+    own = {folder: state for folder, state in states.items() if state.get("key") == key}
     if not own:
         return 0, {"metrics": [], "advantages": [], "timing": []}
     folder = max(own, key=lambda found: int(own[found]["update"]))
     moments: dict[int, dict[str, Tensor]] = {}
     for number, parameter in enumerate(parameters):
-        held = safetensors.torch.load_file(_file(folder, number))
+        held = _tensors(_file(folder, number))
         pieces = {
             name: sharding.piece(tensor, parameter) if tensor.ndim else tensor  # the count of steps
             for name, tensor in held.items()
@@ -82,6 +84,21 @@ def load_snapshot(
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     return own[folder]["update"], own[folder]["tables"]
+
+
+def _state(snapshot: Path) -> dict[str, Any]:
+    try:
+        state = json.loads((snapshot / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise damaged(snapshot, f"state.json cannot be read ({error})") from None
+    return dict(state)
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise damaged(file.parent, f"{file.name} cannot be read ({error})") from None
 
 
 def _file(snapshot: Path, parameter: int) -> Path:
