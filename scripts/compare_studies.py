@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from svdrift.errors import UserError
 from svdrift.evaluation.studies import parts_of, same_problems, study_differences
 from svdrift.figures import compare_accuracy, compare_difference, labels, style
-from svdrift.scripting import run
+from svdrift.scripting import damaged, read_json, read_table, run
 from svdrift.story import Story
 from svdrift.tables import join_tables
 
@@ -31,7 +32,7 @@ def main() -> None:
         raise UserError(f"studies: give 2 to {MOST} different ones, not {', '.join(names)}")
     folders = {name: study_folder(args.results, name) for name in names}
     accuracies = {
-        name: pd.read_parquet(made(folder / "tables/accuracy.parquet", name))
+        name: read_table(made(folder / "tables/accuracy.parquet", name))
         for name, folder in folders.items()
     }
     stories = {name: read_story(folder, name) for name, folder in folders.items()}
@@ -81,7 +82,10 @@ def made(path: Path, study: str) -> Path:
 def read_story(folder: Path, study: str) -> Story:
     """The story of a study."""
     path = made(folder / "story.json", study)
-    return Story.model_validate_json(path.read_text(encoding="utf-8"))
+    try:
+        return Story.model_validate(read_json(path))
+    except ValidationError:
+        raise damaged(path, "is no story of a study") from None
 
 
 def command(study: str) -> str:
@@ -140,7 +144,7 @@ def compare(
 
 def problems(folder: Path, study: str, seed: int, split: str) -> pd.DataFrame:
     """The problems of one split."""
-    return pd.read_parquet(made(folder / f"seed-{seed}/problems/{split}.parquet", study))
+    return read_table(made(folder / f"seed-{seed}/problems/{split}.parquet", study))
 
 
 def page(names: Sequence[str], differences: pd.DataFrame) -> str:
