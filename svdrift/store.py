@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from svdrift.errors import UserError
+from svdrift.liveness import Process
 from svdrift.scripting import content_hash
 
 MANIFEST = ".manifest.json"  # touched when an entry is used
@@ -60,7 +61,8 @@ def produce(
     """Put the outputs in place: from the store, or else by `make`, whose result is then kept.
 
     While another job makes the same, this one waits for it. If that fails or dies, this one makes
-    it itself.
+    it itself: at once if the other was a process of this machine, else `STALE_S` after its last
+    sign of life.
 
     Args:
         store: folder of all entries; made if absent.
@@ -83,8 +85,7 @@ def produce(
     while not _fetch(store / key, outputs, say):
         with _claim(store / f"{key}.claim") as ours:
             if not ours:
-                say(f"waits for another job that makes {key[:16]}")
-                _wait(store / f"{key}.claim")
+                _wait(store / f"{key}.claim", say)
             elif not _fetch(store / key, outputs, say):  # not made in the meantime either
                 status = make()
                 if status == 0:
@@ -103,23 +104,35 @@ def entries(store: Path) -> Iterator[Entry]:
         if not manifest.is_file():
             yield Entry(folder, size, folder.stat().st_mtime, "(unfinished)")
             continue
-        try:
-            made_as = str(json.loads(manifest.read_text(encoding="utf-8"))["made_as"])
-        except (ValueError, KeyError):
-            made_as = "(damaged)"
+        record = _record(folder)
+        made_as = "(damaged)" if record is None else record["made_as"]
         yield Entry(folder, size, manifest.stat().st_mtime, made_as)
+
+
+def _record(entry: Path) -> dict[str, Any] | None:
+    """What an entry's manifest says; None if it is missing or damaged."""
+    try:
+        record = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    kinds = {"made_as": str, "files": dict}
+    if not isinstance(record, dict) or any(
+        not isinstance(record.get(name), kind) for name, kind in kinds.items()
+    ):
+        return None
+    return record
 
 
 def _fetch(entry: Path, outputs: Sequence[Path], say: Callable[[str], None]) -> bool:
     """Put an entry's artefacts in place, if there is a sound one."""
-    try:
-        record: dict[str, Any] = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-        sound = record["files"] == _hashes(entry)
-    except FileNotFoundError:
+    if not entry.is_dir():
         return False
-    except (ValueError, KeyError):
+    record = _record(entry)
+    try:
+        sound = record is not None and record["files"] == _hashes(entry)
+    except OSError:  # a file that cannot be read
         sound = False
-    if not sound:
+    if record is None or not sound:
         shutil.rmtree(entry, ignore_errors=True)
         done = "passed over" if entry.exists() else "removed"  # others' files cannot be removed
         say(f"{done} {entry}: it is not what was stored there")
@@ -206,8 +219,8 @@ def _remove(path: Path) -> None:
 def _claim(path: Path) -> Iterator[bool]:
     """Say by a file that an entry is being made; yield whether nobody else says so.
 
-    The file's text changes as long as this process lives. It saves work and nothing depends on it:
-    two jobs that both believe to be alone make the same entry twice.
+    The file names this process, and its text changes as long as that lives. It saves work and
+    nothing depends on it: two jobs that both believe to be alone make the same entry twice.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
@@ -215,11 +228,14 @@ def _claim(path: Path) -> Iterator[bool]:
         yield False
         return
     name, done = uuid.uuid4().hex, threading.Event()
-    path.write_text(f"{name} 0")
+    process = json.dumps(Process.current()._asdict())
+
+    def say(count: int) -> None:
+        path.write_text(f"{name} {count}\n{process}", encoding="utf-8")
 
     def ours() -> bool:
         try:
-            return path.read_text().startswith(name)
+            return path.read_text(encoding="utf-8").startswith(name)
         except FileNotFoundError:
             return False
 
@@ -227,7 +243,9 @@ def _claim(path: Path) -> Iterator[bool]:
         count = 0
         while not done.wait(BEAT_S) and ours():
             count += 1
-            path.write_text(f"{name} {count}")
+            say(count)
+
+    say(0)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -240,20 +258,38 @@ def _claim(path: Path) -> Iterator[bool]:
             path.unlink(missing_ok=True)
 
 
-def _wait(claim: Path) -> None:
-    """Wait until a claim is given up, or removed for having shown no life.
+def _wait(claim: Path, say: Callable[[str], None]) -> None:
+    """Wait until a claim is given up, or removed because the one who made it is dead.
 
-    Whether its text changes is looked at, not its time: clocks of machines need not agree.
+    Of a process of another machine, whether the text changes is looked at, not its time: clocks of
+    machines need not agree.
     """
-    seen, since = "", time.monotonic()
+    seen, since, told, entry = "", time.monotonic(), False, claim.stem[:16]
     while True:
         try:
-            text = claim.read_text()
+            text = claim.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return
+        process = _claimant(text)
+        lives = None if process is None else process.lives()
+        who = "another job" if process is None else process
         if text != seen:
             seen, since = text, time.monotonic()
-        elif time.monotonic() - since > STALE_S:
+        quiet = time.monotonic() - since > STALE_S
+        if lives is False or (lives is None and quiet):
+            why = f"showed no life for {STALE_S:g} s" if lives is None else "is dead"
+            say(f"takes over {entry}: {who}, which was making it, {why}")
             claim.unlink(missing_ok=True)
             return
+        if text and not told:
+            unsure = "" if lives else f", at most {STALE_S:g} s should that be dead"
+            say(f"waits for {who}, which makes {entry}{unsure}")
+            told = True
         time.sleep(POLL_S)
+
+
+def _claimant(text: str) -> Process | None:
+    try:
+        return Process.read(json.loads(text.partition("\n")[2]))
+    except ValueError:
+        return None

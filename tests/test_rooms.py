@@ -12,11 +12,12 @@ PACKAGE = ROOT / "svdrift"
 # From the ground up. A room may import from its own floor's rooms below it in this list alone.
 FLOORS = [
     {"__init__", "errors"},
-    {"section"},
+    {"artefacts", "section"},
     {
         "checkpoints",
         "compute",
         "forkserver",
+        "liveness",
         "plugins",
         "running",
         "scripting",

@@ -1,5 +1,6 @@
 """The store with real files and, where it is about jobs side by side, real processes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from svdrift import store
 from svdrift.errors import UserError
+from svdrift.liveness import Process
 from svdrift.store import entries, key_of, produce
 
 ROOT = Path(__file__).parents[1]
@@ -127,7 +129,9 @@ def test_the_key_is_of_contents_and_not_of_paths(tmp_path):
     assert key_of(["x y"], []) != key_of(["x", "y"], [])
 
 
-@pytest.mark.parametrize("damage", ["content", "file", "manifest"])
+@pytest.mark.parametrize(
+    "damage", ["content", "file", "link", "no manifest", "{", "[]", '{"files": {}}', "\udc80"]
+)
 def test_a_damaged_entry_is_removed_with_a_notice_and_made_again(studies, damage):
     base, ablation, third = studies
     base.run()
@@ -137,8 +141,13 @@ def test_a_damaged_entry_is_removed_with_a_notice_and_made_again(studies, damage
         (entry / "1").write_text("a,c")
     elif damage == "file":
         (entry / "0/inner/weights").unlink()
+    elif damage == "link":
+        (entry / "1").unlink()
+        (entry / "1").symlink_to("/nowhere")
+    elif damage == "no manifest":
+        (entry / store.MANIFEST).unlink()
     else:
-        (entry / store.MANIFEST).write_text("{")
+        (entry / store.MANIFEST).write_text(damage, errors="surrogateescape")
     assert ablation.run() == third.run() == 0
     assert ablation.said.splitlines() == [f"removed {entry}: it is not what was stored there"]
     assert "reused" in third.said
@@ -178,17 +187,75 @@ def test_where_the_other_fails_the_one_that_waits_makes_it(studies):
     assert made(base) == 2
 
 
-def test_a_claim_without_a_sign_of_life_is_taken_over(studies, monkeypatch):
+OURS = Process.current()
+ELSEWHERE = OURS._replace(host="node7", pid=12)
+
+
+@pytest.mark.parametrize(
+    ("text", "heard"),
+    [
+        (
+            "of an older version",
+            "waits for another job, which makes k, at most 0.3 s should that be dead\n"
+            "takes over k: another job, which was making it, showed no life for 0.3 s",
+        ),
+        (
+            f"name 3\n{json.dumps(ELSEWHERE._asdict())}",
+            "waits for process 12 on node7, which makes k, at most 0.3 s should that be dead\n"
+            "takes over k: process 12 on node7, which was making it, showed no life for 0.3 s",
+        ),
+        (
+            f"name 3\n{json.dumps(OURS._replace(start=1)._asdict())}",
+            f"takes over k: {OURS}, which was making it, is dead",
+        ),
+    ],
+)
+def test_a_claim_of_the_dead_is_taken_over(studies, monkeypatch, text, heard):
     base, _, _ = studies
     monkeypatch.setattr(store, "STALE_S", 0.3)
     base.place.mkdir()
     claim = base.place / "k.claim"
-    claim.write_text("of a machine that is gone")
-    heard = []
-    status = produce(base.place, "k", [base.table], lambda: write(base.table), heard.append)
-    assert (status, heard) == (0, ["waits for another job that makes k"])
+    claim.write_text(text)
+    said = []
+    status = produce(base.place, "k", [base.table], lambda: write(base.table), said.append)
+    assert (status, said) == (0, heard.split("\n"))
     assert not claim.exists()
     assert len(list(entries(base.place))) == 1
+
+
+def test_the_claim_of_a_job_that_was_killed_is_taken_over_at_once(studies):
+    base, ablation, _ = studies
+    killed = base.start(seconds=30)
+    while not base.tally.exists():
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    since = time.monotonic()
+    assert ablation.run() == 0
+    assert time.monotonic() - since < store.STALE_S / 4
+    (said,) = ablation.said.splitlines()
+    assert "takes over" in said
+    assert f"process {killed.pid} on " in said
+
+
+def test_a_claim_is_waited_for_as_long_as_its_process_lives(studies, monkeypatch):
+    base, ablation, _ = studies
+    monkeypatch.setattr(store, "STALE_S", 0.1)
+    working = base.start(seconds=2)
+    while not base.tally.exists():
+        time.sleep(0.02)
+    (claim,) = base.place.glob("*.claim")
+    said = []
+    status = produce(base.place, claim.stem, [ablation.table], lambda: 9, said.append)
+    working.communicate()
+    assert status == 0
+    assert "reused from" in said[-1]
+    assert said[0] == f"waits for {_claimed(working.pid)}, which makes {claim.stem[:16]}"
+    assert made(base) == 1
+
+
+def _claimed(pid: int) -> Process:
+    return Process.current()._replace(pid=pid)
 
 
 def test_a_claim_that_shows_life_is_waited_for_whatever_its_time(tmp_path, monkeypatch):
@@ -360,12 +427,13 @@ def test_pruning_removes_what_was_not_used(studies, monkeypatch, capsys):
     assert base.model.is_dir()
 
 
-def test_pruning_passes_over_a_damaged_entry(studies, monkeypatch, capsys):
+@pytest.mark.parametrize("damage", ["{", "[]"])
+def test_pruning_passes_over_a_damaged_entry(studies, monkeypatch, capsys, damage):
     from scripts import prune_store
 
     base, _, _ = studies
     base.run()
-    (only_entry(base) / store.MANIFEST).write_text("{")
+    (only_entry(base) / store.MANIFEST).write_text(damage)
     monkeypatch.setenv("SVDRIFT_STORE", str(base.place))
     monkeypatch.setattr(sys, "argv", ["prune_store.py"])
     prune_store.main()
