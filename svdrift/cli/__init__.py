@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
+import sys
 
 from svdrift.cli.memory import return_freed_memory
 from svdrift.scripting import run
@@ -20,17 +23,36 @@ COMMANDS = {
     "status": "what of a study is done, what would run and why",
 }
 PROBLEM = 1  # the exit code of a command that found one
+UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
+CLOSED = 141  # 128 + SIGPIPE, as a shell reports it
 EXIT_CODES = """\
 exit codes:
-  0  done, and nothing is wrong
-  1  done, and a problem was found in a model; the output says which
-  2  an argument or a file is wrong; one line on stderr says which (130: interrupted)
+    0  done, and nothing is wrong
+    1  done, and a problem was found in a model; the output says which
+    2  an argument or a file is wrong; one line on stderr says which
+   70  an error in svdrift itself; a traceback on stderr says where
+  130  interrupted
+  141  nobody reads the output any more, as after `| head`
 """
 
 
 def main() -> None:
     """Entry point: mistakes of the user end it with one line and exit code 2."""
-    run(_dispatch)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show ends no command
+    try:
+        try:
+            run(_dispatch)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe can be caught
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):  # what is left in them goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(CLOSED) from None
+    except Exception as error:  # a code of its own: 1 says that a model has a problem
+        sys.excepthook(type(error), error, error.__traceback__)
+        raise SystemExit(UNEXPECTED) from None
 
 
 def _dispatch() -> None:

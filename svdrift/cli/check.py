@@ -12,10 +12,10 @@ from pathlib import Path
 
 from svdrift.cli import PROBLEM
 from svdrift.models.checking import config_faults
-from svdrift.models.folders import file_faults, require_config
+from svdrift.models.folders import adapters, file_faults, listed, require_config
 from svdrift.scripting import progress
-from svdrift.spectra.checking import tensor_faults
-from svdrift.spectra.matrices import Weights
+from svdrift.spectra.checking import is_zero_matrix, tensor_faults
+from svdrift.spectra.matrices import Weights, untied_head
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +42,14 @@ def main(args: argparse.Namespace) -> int:
     if faults:  # what cannot be read cannot be judged further
         return _report(faults)
     weights = Weights(args.model, {})
-    faults = config_faults(args.model)
+    faults = config_faults(args.model) + untied_head(weights) + adapters(args.model)
+    zeros = []
     for name in progress(weights.names, len(weights.names), "tensors checked"):
-        faults += tensor_faults(name, weights.read(name), spectrum=not args.no_spectra)
+        tensor = weights.read(name)
+        faults += tensor_faults(name, tensor, spectrum=not args.no_spectra)
+        zeros += [name] if is_zero_matrix(tensor) else []
+    for line in listed("note: all zeros, so without directions", zeros):
+        print(line)
     if not faults:
         print(f"{args.model}: {len(weights.names)} tensors, no problem found")
     return _report(faults)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned
 from svdrift.errors import UserError
+from svdrift.models.folders import adapters, listed
 from svdrift.spectra.comparison import (
     degrees,
     grouped,
@@ -32,15 +34,16 @@ from svdrift.spectra.comparison import (
 from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.drift import drift_tables
 from svdrift.spectra.on_demand import open_on_demand
-from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
+from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
+from svdrift.spectra.rest import Rest, left_out, not_finite, sentences
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.spectra.tables import matrix_rows
 from svdrift.story import Story
 
 DEFAULTS = SpectraSettings()
-INSIDE = tuple(module for module in DEFAULT_PATTERNS if module not in (EMBEDDING, HEAD))
 NULLS = ("isotropic", "inputs_kept")  # fewer, and fewer draws, than a study: each takes minutes
 DRAWS = 5
+FIGURE_SUFFIXES = (".png", ".pdf", ".csv")  # that `style.save` writes
 HEADINGS = {
     "isotropic": "isotropic",
     "inputs_kept": "inputs kept",
@@ -106,14 +109,15 @@ def main(args: argparse.Namespace) -> int:
     """Compare, print, and draw if asked to.
 
     Returns:
-        0, or 1 if matrices look as if they had never been trained.
+        0, or 1 if matrices look as if they had never been trained, or a tensor that was not
+        compared holds NaN or infinities.
 
     Raises:
-        UserError: a folder cannot be read or holds NaN, the architectures differ, or an argument
-            is out of range.
+        UserError: a folder cannot be read or a compared matrix holds NaN, the architectures
+            differ, an argument is out of range, or the figure cannot be written.
     """
-    if args.figure is not None and args.figure.suffix != ".png":
-        raise UserError(f"--figure: {args.figure} does not end in .png")
+    if args.figure is not None:
+        require_writable(args.figure)
     if not 0 < args.ranks <= 1:
         raise UserError(f"--ranks: a share of the rank above 0 and up to 1, not {args.ranks:g}")
     reading = ReadingProgress()
@@ -137,18 +141,27 @@ def main(args: argparse.Namespace) -> int:
     spectra = {"anchor": matrix_rows(anchor), "target": matrix_rows(target)}
     random = pd.concat(table[table["looks_random"]].assign(checkpoint=name)
                        for name, table in spectra.items())  # fmt: skip
-    words = in_words(groups, average, args.ranks) + warnings(random)
+    compared = {matrix.name for matrix in target.weights.matrices}
+    rest = list(left_out(anchor.weights, target.weights, compared))
+    nothing = zeros(anchor, target)
+    words = in_words(groups, average, args.ranks)
+    if differ := sum(bool(one.differs) for one in rest):
+        words.append(f"{differ} of {len(rest)} tensors that were not compared differ.")
+    words += zeros_in_words(nothing) + warnings(random) + broken(rest)
+    words += adapters(args.anchor, args.target)
     if args.json:
         report = _report(args, anchor, target, random, words)
+        report |= {"zeros": nothing, "not_compared": [one._asdict() for one in rest]}
         tables = {"groups": groups, "on_average": average, "matrices": changes}
         report |= {name: _records(table) for name, table in tables.items()}
         print(json.dumps(report, indent=2))
     else:
         print(f"{table_text(groups)}\n{LEGEND}\n\n" + "\n".join(words))
-        print(f"Not compared: {len(_left_out(target))} other tensors (--json names them).")
+        if rest:
+            print("\n".join(["Not compared (--json names all):", *sentences(rest)]))
     if args.figure is not None:
         _draw(args.figure, drift, spectra)
-    return PROBLEM if len(random) else 0
+    return PROBLEM if len(random) or not_finite(rest) else 0
 
 
 def table_text(groups: pd.DataFrame) -> str:
@@ -182,9 +195,50 @@ def warnings(random: pd.DataFrame) -> list[str]:
     ]
 
 
-def _left_out(checkpoint: Decomposed) -> list[str]:
-    compared = {matrix.name for matrix in checkpoint.weights.matrices}
-    return [name for name in checkpoint.weights.names if name not in compared]
+def zeros(anchor: Decomposed, target: Decomposed) -> dict[str, list[str]]:
+    """Names of the matrices of zeros, which have no directions, by checkpoint."""
+    return {
+        name: [
+            matrix.name
+            for key, matrix in checkpoint.factors.matrices.items()
+            if not checkpoint.factors.singular_values(key).any()
+        ]
+        for name, checkpoint in (("anchor", anchor), ("target", target))
+    }
+
+
+def zeros_in_words(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each checkpoint with matrices of zeros."""
+    return [
+        line
+        for name, matrices in found.items()
+        for line in listed(f"No angle, because all zeros in the {name}", matrices)
+    ]
+
+
+def broken(rest: Sequence[Rest]) -> list[str]:
+    """A line if tensors that were not compared hold NaN."""
+    return listed("WARNING: not compared, and hold NaN or infinities", not_finite(rest))
+
+
+def require_writable(figure: Path) -> None:
+    """Try whether the files of a figure can be written, before any work.
+
+    Raises:
+        UserError: the name does not end in .png, or a file cannot be written.
+    """
+    if figure.suffix != ".png":
+        raise UserError(f"--figure: {figure} does not end in .png")
+    for suffix in FIGURE_SUFFIXES:
+        path = figure.with_suffix(suffix)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            there = path.exists()
+            path.open("ab").close()
+            if not there:
+                path.unlink()
+        except OSError as error:
+            raise UserError(f"--figure: {path} cannot be written: {error.strerror}") from None
 
 
 def _report(
@@ -199,7 +253,6 @@ def _report(
         "target": {"folder": str(args.target), "weights_sha256": target.factors.content_hash},
         "settings": {name: getattr(args, name) for name in ("ranks", "nulls", "draws", "seed")},
         "looks_random": _records(random[["checkpoint", "layer", "module"]]),
-        "not_compared": _left_out(target),
         "summary": words,
     }
 

@@ -15,11 +15,13 @@ from svdrift import plugins
 from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.errors import UserError
+from svdrift.models.folders import adapters, listed
 from svdrift.recovery import kind as kinds
-from svdrift.recovery.apply import chosen_names
-from svdrift.recovery.folder import write_folder
+from svdrift.recovery.folder import as_they_were, write_folder
 from svdrift.recovery.interventions import Intervention
+from svdrift.recovery.plan import make_plan
 from svdrift.spectra.on_demand import open_on_demand
+from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,25 +75,31 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write the repaired model and say where.
+    """Write the repaired model, and say where and what stayed as it was.
 
     Raises:
-        UserError: a folder cannot be read or holds NaN, the architectures differ, the recipe is
-            impossible, `--out` exists, or the disk is full.
+        UserError: a folder cannot be read or holds NaN, what is repaired does not fit, the recipe
+            is impossible, `--out` exists, or the disk is full.
     """
     intervention = recipe(args)
     if args.out.exists():  # before both models are read for their hashes
         raise UserError(f"{args.out}: exists already; nothing is overwritten")
     reading = ReadingProgress()
-    target = open_on_demand(args.target, device=args.device, on_first_read=reading.tick)
-    anchor = open_on_demand(args.anchor, device=args.device)
-    chosen = chosen_names(target, intervention)
-    reading.start(chosen, "tensors repaired")
-    left = write_folder(target, anchor, intervention, args.out, device=args.device)
+    modules = args.modules or INSIDE  # what is not repaired need not be known
+    modules = (*modules, *(() if args.layers_only else (EMBEDDING, HEAD)))
+    target = open_on_demand(
+        args.target, modules=modules, device=args.device, on_first_read=reading.tick
+    )
+    anchor = open_on_demand(args.anchor, modules=modules, device=args.device)
+    reading.start(make_plan(target, anchor, intervention).names, "tensors repaired")
+    plan, rest, left = write_folder(target, anchor, intervention, args.out, device=args.device)
     reading.finish()
-    print(f"{args.out}: {len(chosen)} of {len(target.weights.names)} tensors repaired")
-    if left:
-        print(f"not taken over from {args.target}: {', '.join(left)}", file=sys.stderr)
+    print(f"{args.out}: {len(plan.names)} of {len(target.weights.names)} tensors repaired")
+    for line in as_they_were(plan, rest):
+        print(line)
+    notes = listed(f"not taken over from {args.target}", left, most=20)
+    for note in [*notes, *adapters(args.anchor, args.target)]:
+        print(note, file=sys.stderr)
     return 0
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from svdrift.errors import UserError
 
 PACKAGE = "package:"
+ADAPTER = "adapter_config.json"
 HUB_ID = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
 ALLOWED = (
     "a Hugging Face model folder, a .gguf file, 'package:NAME' of an installed package "
@@ -47,12 +48,22 @@ def find_source(source: str) -> Path | HubModel:
     if (path / "config.json").is_file() or (path.suffix == ".gguf" and path.is_file()):
         return path
     if path.is_dir():
-        raise UserError(f"source: {source!r} is not a model folder: it has no config.json")
+        raise UserError(f"source: {source!r} is not a model folder: {without_config(path)}")
     if path.suffix != ".gguf" and (match := HUB_ID.fullmatch(source)):
         if path.parent.is_dir():
             raise UserError(f"source: {path.parent} is a folder here, without {path.name}")
         return HubModel(match["repository"], match["revision"])
     raise UserError(f"source: {source!r} names no model (allowed: {ALLOWED})")
+
+
+def without_config(folder: Path) -> str:
+    """Why a folder without config.json is no model folder."""
+    if (folder / ADAPTER).is_file():
+        return (
+            f"it holds an adapter ({ADAPTER}) without its model; merge the two and save the result "
+            "(peft: merge_and_unload)"
+        )
+    return "it has no config.json"
 
 
 def files_of(source: str) -> list[Path]:

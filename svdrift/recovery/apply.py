@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,10 +12,12 @@ from svdrift.errors import UserError
 from svdrift.recovery import kind as kinds
 from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.mixing import changed, chosen_ranks
-from svdrift.spectra.decomposition import Decomposed, is_finite, require_same_matrices
-from svdrift.spectra.matrices import Key
+from svdrift.recovery.plan import Plan, make_plan, require_directions
+from svdrift.spectra.decomposition import Decomposed, Factors, is_finite
+from svdrift.spectra.matrices import Matrix, bare
 from svdrift.spectra.nulls import generator
-from svdrift.spectra.patterns import PREFIX
+
+FLOAT64 = torch.finfo(torch.float64).eps
 
 
 def recover_tensors(
@@ -25,10 +26,10 @@ def recover_tensors(
     intervention: Intervention,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and new value of every tensor that the intervention chooses; all others stay.
+    """Make every tensor that the intervention chooses anew; all others stay.
 
-    Computed in float32, returned on the CPU in the target's type, one at a time: memory stays
-    within a few times the largest matrix.
+    The plan (`make_plan`) says which. Computed in float32, returned on the CPU in the target's
+    type, one at a time: memory stays within a few times the largest matrix.
 
     Args:
         target: the checkpoint to repair.
@@ -36,11 +37,27 @@ def recover_tensors(
         intervention: what is replaced, and where.
         device: where the products run.
 
+    Returns:
+        Names and new values, in the order of the plan.
+
     Raises:
-        UserError: different architectures, an unknown module, or a block without layers; or a new
-            value is NaN or infinite, as after one in a checkpoint or beyond the target's type.
+        UserError: see `make_plan` and `require_directions`; or, later, a new value is NaN or
+            infinite, as after one in a checkpoint or beyond the target's type.
     """
-    for name, tensor in _new_tensors(target, anchor, intervention, device):
+    plan = make_plan(target, anchor, intervention)
+    require_directions(target, anchor, plan, intervention)
+    return _finite_tensors(target, anchor, intervention, plan, device)
+
+
+def _finite_tensors(
+    target: Decomposed,
+    anchor: Decomposed,
+    intervention: Intervention,
+    plan: Plan,
+    device: torch.device | str,
+) -> Iterator[tuple[str, Tensor]]:
+    copies = target.weights.repeated
+    for name, tensor in _new_tensors(target, anchor, intervention, plan, device):
         if not is_finite(tensor):
             raise UserError(
                 f"{name}: would hold NaN or infinities; does {target.weights.folder} or "
@@ -48,18 +65,20 @@ def recover_tensors(
                 "for its type?"
             )
         yield name, tensor
+        for copy in (copy for copy, original in copies.items() if original == name):
+            yield copy, tensor
 
 
 def _new_tensors(
     target: Decomposed,
     anchor: Decomposed,
     intervention: Intervention,
+    plan: Plan,
     device: torch.device | str,
 ) -> Iterator[tuple[str, Tensor]]:
-    require_same_matrices(target, anchor)
     kind = kinds.load(intervention.kind)
     share = 1.0 if intervention.weight is None else intervention.weight
-    for key in _chosen(target, intervention):
+    for key in plan.keys:
         matrix, weight = target.factors.matrices[key], target.weight(key)
         ranks = chosen_ranks(intervention, matrix.rank)
         full = len(ranks) == matrix.rank
@@ -69,25 +88,30 @@ def _new_tensors(
             new = kind.blend(weight, anchor.weight(key), share)
         else:
             some = None if full else ranks
+            ours, theirs = (one.factors.read(key, some).to(device) for one in (target, anchor))
+            if not (kind.KIND.takes_zeros or intervention.top):
+                _require_values(target, matrix, ours)
+                _require_values(anchor, matrix, theirs)
             new = changed(
                 weight.to(device),
-                target.factors.read(key, some).to(device),
-                anchor.factors.read(key, some).to(device),
+                ours,
+                theirs,
                 intervention.kind,
                 generator(intervention.seed, target.factors.content_hash, *key),
             ).cpu()
         yield matrix.name, new
-    theirs = {_bare(name): name for name in anchor.weights.names}
-    for name in _other_names(target, intervention):
-        if _bare(name) not in theirs:
-            raise UserError(f"{anchor.weights.folder}: has no tensor {name}")
-        old, new = target.weights.read(name), anchor.weights.read(theirs[_bare(name)])
-        if old.shape != new.shape:
-            raise UserError(
-                f"{anchor.weights.folder}: {name} has shape {tuple(new.shape)}, "
-                f"in {target.weights.folder} {tuple(old.shape)}"
-            )
-        yield name, kind.blend(old, new, share) if old.is_floating_point() else old
+    for name, other in plan.others.items():
+        yield name, kind.blend(target.weights.read(name), anchor.weights.read(other), share)
+
+
+def _require_values(checkpoint: Decomposed, matrix: Matrix, factors: Factors) -> None:
+    """Refuse ranks whose singular values are all 0 up to rounding: their vectors are arbitrary."""
+    norm = checkpoint.weight(matrix.key).float().norm()
+    if len(factors.S) and factors.S[0] <= FLOAT64 * max(matrix.shape) * norm:
+        raise UserError(
+            f"{checkpoint.weights.folder}: {matrix.name}: all singular values of the chosen ranks "
+            "are 0, so these ranks have no directions (choose others, or other layers or modules)"
+        )
 
 
 @contextmanager
@@ -114,75 +138,16 @@ def recovered(
         UserError: see `recover_tensors`; or `model` lacks a tensor that is to be changed.
     """
     # The same memory as the parameters, under names without the prefix that loading may change.
-    state = {_bare(name): tensor for name, tensor in model.state_dict().items()}
-    for name in chosen_names(target, intervention):
-        if _bare(name) not in state:
+    state = {bare(name): tensor for name, tensor in model.state_dict().items()}
+    for name in make_plan(target, anchor, intervention).names:
+        if bare(name) not in state:
             raise UserError(f"the model has no tensor {name} of {target.weights.folder}")
     touched = []
     try:
         for name, tensor in recover_tensors(target, anchor, intervention, device):
             touched.append(name)
-            state[_bare(name)].copy_(tensor)
+            state[bare(name)].copy_(tensor)
         yield
     finally:
         for name in touched:
-            state[_bare(name)].copy_(target.weights.read(name))
-
-
-# --------------------------------------------------------------------------------------
-# What an intervention chooses
-
-
-def chosen_names(target: Decomposed, intervention: Intervention) -> list[str]:
-    """Names of the tensors that `recover_tensors` yields, in its order.
-
-    Raises:
-        UserError: an unknown module, or a block without layers.
-    """
-    matrices = target.factors.matrices
-    chosen = [matrices[key].name for key in _chosen(target, intervention)]
-    return chosen + _other_names(target, intervention)
-
-
-def _chosen(target: Decomposed, intervention: Intervention) -> list[Key]:
-    inside = {module for layer, module in target.factors.matrices if layer is not None}
-    for module in intervention.modules or ():
-        if module not in inside:
-            raise UserError(
-                f"modules: {module!r} is in no layer (allowed: {', '.join(sorted(inside))}; "
-                "for what is outside use embedding_and_head)"
-            )
-    layers = intervention.chosen_layers(target.weights.depth)
-    modules = intervention.modules
-    return [
-        (layer, module)
-        for layer, module in target.factors.matrices
-        if (
-            intervention.embedding_and_head
-            if layer is None
-            else layer in layers and (modules is None or module in modules)
-        )
-    ]
-
-
-def _other_names(target: Decomposed, intervention: Intervention) -> list[str]:
-    """Tensors without factors (norms, biases) in the layers that the intervention chooses."""
-    if intervention.ranked or intervention.modules is not None:
-        return []
-    layers = intervention.chosen_layers(target.weights.depth)
-    matrices = {matrix.name for matrix in target.weights.matrices}
-    names = []
-    for name in target.weights.names:
-        layer = target.weights.labels.layer_of(name)
-        inside = intervention.embedding_and_head if layer is None else layer in layers
-        if inside and name not in matrices:
-            names.append(name)
-    return names
-
-
-# --------------------------------------------------------------------------------------
-# Where tensors go
-
-
-def _bare(name: str) -> str:
-    return re.sub(f"^{PREFIX}", "", name)
+            state[bare(name)].copy_(target.weights.read(name))

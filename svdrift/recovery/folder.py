@@ -11,25 +11,49 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 import svdrift
 from svdrift.errors import UserError
-from svdrift.models.folders import INDEX, SINGLE, weight_files
+from svdrift.models.folders import INDEX, SINGLE, listed, weight_files
+from svdrift.models.sources import ADAPTER
 from svdrift.recovery import kind as kinds
-from svdrift.recovery.apply import chosen_names, recover_tensors
+from svdrift.recovery.apply import recover_tensors
 from svdrift.recovery.interventions import Intervention
+from svdrift.recovery.plan import Plan, make_plan
 from svdrift.scripting import PROVENANCE, write_provenance
-from svdrift.spectra.decomposition import Decomposed, require_same_matrices
+from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.on_demand import FLOATING
+from svdrift.spectra.patterns import DEFAULT_PATTERNS
+from svdrift.spectra.rest import Rest, left_out, not_finite, sentences
 from svdrift.spectra.tensor_file import BYTES, TYPES, TensorFile
 
-# Configuration, tokenizer and licence; no code.
-KEPT = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
+# Configuration, licence, and all that the tokenizers of transformers read.
+KEPT = (
+    *("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*"),
+    *("tokenizer*", "vocab*", "merges*", "spiece*", "sentencepiece*", "*.vocab", "*.bpe"),
+    *("*.spm", "*.codes", "additional_chat_templates/*.jinja"),
+)
+CODE = (".py", ".pyc", ".so", ".pkl", ".pickle", ".bin", ".pt", ".pth", ".sh")  # never copied
 SHARD_BYTES = 5 * 10**9
 SPARE_BYTES = 64 * 2**20  # for the other files
+
+
+class Written(NamedTuple):
+    """What is to be said of a folder that was written.
+
+    Attributes:
+        plan: what was made anew.
+        rest: the tensors that stayed as they were.
+        left: names of the target's files that were not taken over.
+    """
+
+    plan: Plan
+    rest: list[Rest]
+    left: list[str]
 
 
 def write_folder(
@@ -40,7 +64,7 @@ def write_folder(
     *,
     device: str = "cpu",
     shard_bytes: int = SHARD_BYTES,
-) -> list[str]:
+) -> Written:
     """Write the recovered checkpoint as an ordinary Hugging Face folder.
 
     Weights are streamed, into shards no larger than the target's, with an index if there are
@@ -56,12 +80,10 @@ def write_folder(
         device: where the products run.
         shard_bytes: largest size of a shard that holds more than one tensor.
 
-    Returns:
-        Names of the target's files that were not taken over.
-
     Raises:
-        UserError: `out` exists or lies inside a source, a type cannot be written, the disk has no
-            room, or see `recover_tensors`.
+        UserError: `out` exists or lies inside a source, a tensor of the target is empty, holds NaN
+            or infinities or is of a type that cannot be written, the disk has no room, or see
+            `recover_tensors`.
     """
     started = time.time()
     if out.exists():
@@ -74,25 +96,26 @@ def write_folder(
     for name in target.weights.names:
         if (dtype := target.weights.dtype(name)) not in TYPES:
             raise UserError(f"{target.weights.folder}: {name} is of type {dtype}, not written here")
+    fresh = recover_tensors(target, anchor, intervention, device)
+    plan = make_plan(target, anchor, intervention)
+    rest = _rest(target, anchor, plan)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=_room(out), dir=out.parent) as room:
             made = Path(room) / "model"
             made.mkdir()
             largest = max(path.stat().st_size for path in files)
-            shards = _shards(target, anchor, intervention, min(largest, shard_bytes))
-            fresh = recover_tensors(target, anchor, intervention, device)
+            shards = _shards(target, plan, min(largest, shard_bytes))
             for name, tensors in shards.items():
                 _write_shard(made / name, target, tensors, fresh)
             if len(shards) > 1:
                 _write_index(made / INDEX, target, shards)
-            for pattern in KEPT:
-                for path in target.weights.folder.glob(pattern):
-                    if path.name != PROVENANCE and not path.name.endswith(".index.json"):
-                        shutil.copyfile(path, made / path.name)
-            (made / "README.md").write_text(
-                model_card(target, anchor, intervention), encoding="utf-8"
-            )
+            for path in kept_files(target.weights.folder):
+                copy = made / path.relative_to(target.weights.folder)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, copy)
+            card = model_card(target, anchor, intervention, plan, rest)
+            (made / "README.md").write_text(card, encoding="utf-8")
             write_provenance(
                 made,
                 inputs={"target": target.weights.folder, "anchor": anchor.weights.folder},
@@ -106,7 +129,35 @@ def write_folder(
             made.rename(out)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror or error}") from error
-    return left
+    return Written(plan, rest, left)
+
+
+def kept_files(folder: Path) -> list[Path]:
+    """Files of a model folder that a repaired one takes over: all that go with any weights."""
+    found = {path for pattern in KEPT for path in folder.glob(pattern) if path.is_file()}
+    return sorted(
+        path
+        for path in found
+        if path.suffix not in CODE
+        and path.name not in (PROVENANCE, ADAPTER)  # an adapter's weights are not taken over
+        and not path.name.endswith(".index.json")
+    )
+
+
+def _rest(target: Decomposed, anchor: Decomposed, plan: Plan) -> list[Rest]:
+    """The tensors that stay as they are.
+
+    Raises:
+        UserError: one of the target's is empty, or holds NaN or infinities.
+    """
+    weights = target.weights
+    for line in listed("empty tensors", [n for n in weights.names if not weights.size(n)]):
+        raise UserError(f"{weights.folder}: {line}")
+    rest = list(left_out(anchor.weights, weights, plan.names))
+    broken = not_finite(rest, ["target"])
+    for line in listed("NaN or infinities, which would be copied, in", broken):
+        raise UserError(f"{weights.folder}: {line}")
+    return rest
 
 
 def remove_leftovers(out: Path) -> None:
@@ -138,7 +189,13 @@ def require_space(out: Path, files: Iterable[Path]) -> None:
         )
 
 
-def model_card(target: Decomposed, anchor: Decomposed, intervention: Intervention) -> str:
+def model_card(
+    target: Decomposed,
+    anchor: Decomposed,
+    intervention: Intervention,
+    plan: Plan,
+    rest: list[Rest],
+) -> str:
     """README.md of the folder: what was done to what, and how exactly numbers were kept.
 
     Folders and files are named without their paths, because cards are published.
@@ -166,9 +223,11 @@ def model_card(target: Decomposed, anchor: Decomposed, intervention: Interventio
             "",
             f"# {target.weights.folder.absolute().name}, repaired",
             "",
-            f"The *target* with {done} {_where(target, intervention)}. All "
-            "other tensors, the configuration and the tokenizer are the target's.",
+            f"The *target* with {done} {_where(target, intervention, plan)}: "
+            f"{len(plan.names)} of {len(target.weights.names)} tensors. All other tensors, the "
+            "configuration and the tokenizer are the target's.",
             "",
+            *([*stayed, ""] if (stayed := as_they_were(plan, rest)) else []),
             "| | model | SHA-256 of its weights |",
             "| --- | --- | --- |",
             *rows,
@@ -189,7 +248,15 @@ def model_card(target: Decomposed, anchor: Decomposed, intervention: Interventio
     )
 
 
-def _where(target: Decomposed, intervention: Intervention) -> str:
+def as_they_were(plan: Plan, rest: list[Rest]) -> list[str]:
+    """Lines on the tensors of the target that stayed as they were; "differ" is from the anchor."""
+    lines = sentences(rest)
+    lines += listed("- chosen, but not in the anchor, so left", plan.lacking)
+    return ["Left as they are in the target (those that differ from the anchor's are named):",
+            *lines] if lines else []  # fmt: skip
+
+
+def _where(target: Decomposed, intervention: Intervention, plan: Plan) -> str:
     parts = []
     if intervention.ranked:
         for share, end in ((intervention.top, "top"), (intervention.bottom, "bottom")):
@@ -199,8 +266,8 @@ def _where(target: Decomposed, intervention: Intervention) -> str:
     depth = target.weights.depth
     layers = intervention.chosen_layers(depth)
     parts.append(f"layers {layers.start} to {layers.stop - 1} of 0 to {depth - 1}")
-    parts.append("modules " + ("all" if intervention.modules is None else
-                               ", ".join(intervention.modules)))  # fmt: skip
+    inside = {module for layer, module in plan.keys if layer is not None}
+    parts.append(f"modules {', '.join(sorted(inside, key=[*DEFAULT_PATTERNS, *inside].index))}")
     parts.append(f"embedding and head {'too' if intervention.embedding_and_head else 'left alone'}")
     return f"({'; '.join(parts)})"
 
@@ -222,19 +289,16 @@ def _unit_roundoff(name: str) -> float:
     return torch.finfo(TYPES[name]).eps / 2
 
 
-def _shards(
-    target: Decomposed, anchor: Decomposed, intervention: Intervention, shard_bytes: int
-) -> dict[str, list[str]]:
+def _shards(target: Decomposed, plan: Plan, shard_bytes: int) -> dict[str, list[str]]:
     """File names to the names of their tensors, in the order of writing.
 
     What is changed comes first, in the order in which it is made.
     """
-    require_same_matrices(target, anchor)
-    chosen = chosen_names(target, intervention)
-    kept = [name for name in target.weights.names if name not in set(chosen)]
+    chosen = set(plan.names)
+    kept = [name for name in target.weights.names if name not in chosen]
     shards: list[list[str]] = [[]]
     filled = 0
-    for name in chosen + kept:
+    for name in [*plan.names, *kept]:
         size = _size(target, name)
         if shards[-1] and filled + size > shard_bytes:
             shards.append([])
@@ -270,12 +334,13 @@ def _size(target: Decomposed, name: str) -> int:
 
 
 def _left_behind(source: Path, made: Path) -> list[str]:
-    """Files of the source, other than weights, that were not copied."""
+    """Files of the source, other than its weights, that were not copied."""
+    weights = weight_files(source)
     return sorted(
         path.name
         for path in source.iterdir()
         if not path.name.startswith(".")
-        and path.suffix != ".safetensors"
+        and path not in weights
         and path.name != INDEX
         and not (made / path.name).exists()
     )

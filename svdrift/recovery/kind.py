@@ -33,6 +33,7 @@ class Kind:
         ranked: whether it acts on chosen ranks; else on whole tensors.
         weighted: whether it needs a `weight` of the anchor.
         random: whether it draws, and so has a `seed`.
+        takes_zeros: whether a matrix of zeros can take part, though it has no directions.
         by_rows: whether `mix` may be given a block of rows of U at a time, which bounds memory.
     """
 
@@ -43,6 +44,7 @@ class Kind:
     ranked: bool = True
     weighted: bool = False
     random: bool = False
+    takes_zeros: bool = False
     by_rows: bool = True
 
 

@@ -11,6 +11,14 @@ from svdrift.spectra.nulls import fit_random, has_even_lengths
 LEAST_RANK = 16  # of the simulations behind `fit_random`; small matrices fit any law
 
 
+def is_zero_matrix(tensor: Tensor) -> bool:
+    """Whether a floating tensor of two or more dimensions holds only zeros."""
+    if not tensor.is_floating_point() or tensor.ndim < 2 or not tensor.numel():
+        return False
+    work = tensor if tensor.element_size() > 1 else tensor.float()  # float8 has few operations
+    return not bool(work.any())
+
+
 def tensor_faults(name: str, tensor: Tensor, *, spectrum: bool) -> list[str]:
     """What is wrong with the values of one tensor, one line each.
 

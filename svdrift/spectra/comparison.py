@@ -4,6 +4,8 @@ Reads the tables of `svdrift.spectra.drift.drift_tables` and measures nothing it
 
 - `matrices`, `moved`: how many there are, and how many the update changed at all. All other
   columns speak of those that moved, and are empty if none did;
+- `turned`: of how many of these angles were measured: a matrix of zeros has no directions, and
+  where it is the anchor's, no relative change either;
 - `angle`, `unrelated` (degrees): mean principal angle of the leading directions, mean of both
   sides (U and V), as observed and between unrelated random matrices;
 - for each null by its name, such as `isotropic`: the mean of that angle over its draws;
@@ -22,6 +24,7 @@ Groups (rows of `grouped`) hold sums of the counts and means of the rest.
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from svdrift.spectra.excess import NULL_NAMES, excess
@@ -41,7 +44,7 @@ def nulls_in(table: pd.DataFrame) -> list[str]:
 def counts_in(table: pd.DataFrame) -> list[str]:
     """The columns of a table that are numbers of matrices."""
     beyond = [f"{which}_{null}" for null in nulls_in(table) for which in ("more", "less")]
-    return ["matrices", "moved", *beyond]
+    return ["matrices", "moved", "turned", *beyond]
 
 
 def matrix_changes(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
@@ -76,8 +79,12 @@ def matrix_changes(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     rows["moved"] = (rows["update"] > 0).astype(int)
     still = rows["moved"] == 0
     counts, means = counts_in(rows), [*MEANS, *nulls_in(rows)]
-    rows[means] = rows[means].mask(still)
-    rows[counts[2:]] = rows[counts[2:]].mask(still, 0)
+    rows[means] = rows[means].mask(still).replace(np.inf, np.nan)
+    # Means of angles and of their nulls are over the same matrices.
+    undirected = rows["angle"].isna()
+    rows[["unrelated", *nulls_in(rows)]] = rows[["unrelated", *nulls_in(rows)]].mask(undirected)
+    rows["turned"] = (~undirected).astype(int)
+    rows[counts[3:]] = rows[counts[3:]].mask(undirected, 0)
     return rows[[*PLACE, *counts, *means]]
 
 
@@ -95,6 +102,7 @@ def on_average(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     """
     norms = drift[drift["measure"] == "update_norm"]
     angles = leading(drift).merge(norms.loc[norms["observed"] > 0, PLACE], on=PLACE)
+    angles = angles[angles["observed"].notna()]
     rows = angles.assign(all=ALL)
     parts = [
         excess(rows, nulls, null, [ALL]).rename(columns={"null": "drawn"}).assign(null=null)
@@ -131,22 +139,26 @@ def _group(changes: pd.DataFrame, by: str, labels: pd.Series[str]) -> pd.DataFra
 def in_words(groups: pd.DataFrame, average: pd.DataFrame, share: float) -> list[str]:
     """Sentences with the main numbers, each null by its name.
 
+    They speak of the matrices that were compared, and of no others.
+
     Args:
         groups: `grouped`.
         average: `on_average`.
         share: of the ranks at which angles were measured, for their name.
     """
     whole = groups[groups["by"] == ALL].iloc[0]
-    count, moved = int(whole["matrices"]), int(whole["moved"])
+    count, moved, turned = (int(whole[name]) for name in ("matrices", "moved", "turned"))
     if not moved:
-        return [f"None of {count} matrices changed."]
-    words = [
-        f"{moved} of {count} matrices changed, by {percent(whole['update'])} of their norm.",
+        return [f"None of the {count} matrices compared changed."]
+    words = [f"{moved} of {count} matrices changed, by {percent(whole['update'])} of their norm."]
+    if not turned:
+        return [*words, "None of these has directions in both checkpoints."]
+    words += [
         f"Their top {100 * share:g} % of directions turned by {degrees(whole['angle'])} on average "
         f"(between unrelated matrices lie {degrees(whole['unrelated'])}):",
     ]
     words += [
-        f"- {_against(row)}; {int(whole['more_' + row['null']])} of {moved} matrices turned "
+        f"- {_against(row)}; {int(whole['more_' + row['null']])} of {turned} matrices turned "
         f"further, {int(whole['less_' + row['null']])} less far."
         for _, row in average.iterrows()
     ]

@@ -154,7 +154,11 @@ def _left_vectors(matrix: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no entry is NaN or infinite."""
+    """Whether no entry is NaN or infinite. Whole numbers never are, and float8 is widened."""
+    if not tensor.numel() or not tensor.is_floating_point():
+        return True
+    if tensor.element_size() == 1:
+        tensor = tensor.float()  # few operations know it
     # Both ends are NaN if any entry is. Unlike a mask of all entries this takes no memory.
     return bool(torch.isfinite(torch.stack(tensor.aminmax())).all())
 
@@ -297,13 +301,22 @@ def require_same_matrices(first: Decomposed, second: Decomposed) -> None:
     Raises:
         UserError: their labelled matrices or shapes differ.
     """
-    shapes = [{k: m.shape for k, m in d.factors.matrices.items()} for d in (first, second)]
-    if shapes[0] != shapes[1]:
-        keys = sorted(
-            f"{key[1]} of layer {key[0]}" if key[0] is not None else key[1]
-            for key in shapes[0].keys() | shapes[1].keys()
-            if shapes[0].get(key) != shapes[1].get(key)
-        )
-        raise UserError(
-            f"{first.weights.folder} and {second.weights.folder} differ in the shape of {keys[0]}"
-        )
+    keys = first.factors.matrices.keys() | second.factors.matrices.keys()
+    for key in sorted(keys, key=lambda key: (key[0] is None, key[0] or 0, key[1])):
+        if problem := mismatch(first, second, key):
+            raise UserError(problem)
+
+
+def mismatch(first: Decomposed, second: Decomposed, key: Key) -> str:
+    """How two checkpoints differ in the shape of a matrix, or in having it; empty if they agree."""
+    what = key[1] if key[0] is None else f"{key[1]} of layer {key[0]}"
+    one, other = first.factors.matrices.get(key), second.factors.matrices.get(key)
+    folders = first.weights.folder, second.weights.folder
+    if one is None or other is None:
+        having, lacking = folders if other is None else reversed(folders)
+        own = "" if key[0] is not None else " of its own"
+        return f"{lacking} has no {what}{own}, {having} has"
+    if one.shape == other.shape:
+        return ""
+    shapes = f"{one.shape} and {other.shape}"
+    return f"{folders[0]} and {folders[1]} differ in the shape of {what}: {shapes}"

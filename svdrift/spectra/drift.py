@@ -98,11 +98,12 @@ def drift_tables(
       window of the spectrum in both; `best_alignment` (0 to 1): mean over the window's vectors of
       their best alignment with any vector of the target;
     - `value_change`: ||s_target - s_anchor|| / ||s_anchor||; `update_norm`: the update's Frobenius
-      norm over the anchor's;
+      norm over the anchor's, infinite where only zeros became something;
     - `energy_diagonal`, `energy_off_diagonal` and `energy_outside` (sum 1): where the update's
       energy lies in the anchor's singular basis; `energy_top`: its share in the span of the top
       k, left, right and both. Over its mean under the isotropic null it is a multiple of the share
       that it would have if it lay evenly.
+    A matrix of zeros has no directions: what is measured on them is NaN.
 
     Args:
         anchor: the checkpoint before.
@@ -171,11 +172,9 @@ def _draws(matrix: Matrix, nulls: dict[str, Values], draws: int) -> list[dict[st
 
 def _rotation(before: Factors, after: Factors, shares: Sequence[float], windows: int) -> Measured:
     rank = after.S.shape[-1]
-    measured: Measured = {
-        Region("value_change", "both", "all", 0, rank): _ratio(
-            (after.S - before.S).norm(dim=-1), before.S
-        )
-    }
+    whole = before.S.norm(dim=-1)
+    change = ((after.S - before.S).norm(dim=-1) / whole).where(whole > 0, math.nan)
+    measured: Measured = {}
     edges = [round(i * rank / min(windows, rank)) for i in range(min(windows, rank) + 1)]
     for side, cross in crosses(before, after).items():
         for k in counts(shares, rank):
@@ -190,7 +189,9 @@ def _rotation(before: Factors, after: Factors, shares: Sequence[float], windows:
             measured[Region("window_angle", side, "window", begin, end)] = angle
             mean = alignment[..., begin:end].mean(-1)
             measured[Region("best_alignment", side, "window", begin, end)] = mean
-    return measured
+    directed = (whole > 0) & (after.S.norm(dim=-1) > 0)
+    measured = {region: value.where(directed, math.nan) for region, value in measured.items()}
+    return {Region("value_change", "both", "all", 0, rank): change} | measured
 
 
 def _energies(before: Factors, update: Tensor, shares: Sequence[float]) -> Measured:
@@ -202,13 +203,6 @@ def _energies(before: Factors, update: Tensor, shares: Sequence[float]) -> Measu
     for k in counts(shares, rank):
         for side, share in energy_in_top(seen, k).items():
             measured[Region("energy_top", side, "top", 0, k)] = share
-    norm = _ratio(seen.energy.sqrt(), before.S)
-    measured[Region("update_norm", "both", "all", 0, rank)] = norm
-    return measured
-
-
-def _ratio(norm: Tensor, values: Tensor) -> Tensor:
-    """A norm over that of the singular values of the matrix before; NaN if these are zero."""
-    whole = values.norm(dim=-1)
-    ratio: Tensor = (norm / whole).where(whole > 0, math.nan)
-    return ratio
+    whole = before.S.norm(dim=-1)
+    measured = {region: value.where(whole > 0, math.nan) for region, value in measured.items()}
+    return measured | {Region("update_norm", "both", "all", 0, rank): seen.energy.sqrt() / whole}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from svdrift.errors import UserError
-from svdrift.models.folders import weight_files
-from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD
+from svdrift.models.folders import listed, one_line, require_config, unreadable, weight_files
+from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD, PREFIX, example
 
 Key = tuple[int | None, str]
 """Layer (None outside the layers) and module: what a matrix is called in every checkpoint."""
@@ -84,12 +87,16 @@ class Weights:
     """The tensors of a Hugging Face folder of safetensors, read lazily, one at a time.
 
     Iterating yields `(Matrix, Tensor)` for each labelled matrix, layers first, in a fixed order.
-    A head that the model ties to its embedding is not listed, whether or not the file repeats it.
+    What the file holds counts, not what config.json says of tying: a head is a matrix like others
+    unless the model ties it to its embedding and the file repeats that embedding.
 
     Attributes:
         matrices: the labelled matrices.
-        unmatched: names of 2-D tensors that no pattern matches; they are never decomposed.
+        unmatched: names of tensors of two or more dimensions that no pattern matches; they are
+            never decomposed.
         names: all tensors.
+        embedding, head: names of these two; None without.
+        repeated: name of a tied head that repeats the embedding -> name of the embedding.
         depth: number of layers.
 
     Raises:
@@ -110,16 +117,17 @@ class Weights:
                         self._place[name] = path
                         self._headers[name] = (tuple(view.get_shape()), view.get_dtype())
             except SafetensorError as error:
-                raise UserError(f"{path}: not a safetensors file: {error}") from None
-        tied = _declares_tied_head(folder)
-        keys = {name: self.labels.of_matrix(name) for name in sorted(self._headers)}
-        self.names = tuple(n for n, key in keys.items() if not (tied and key == (None, HEAD)))
+                problem = unreadable(path, error)
+                raise UserError(f"{path}: not a safetensors file: {problem}") from None
+        self.names = tuple(sorted(self._headers))
+        self.repeated = self._repeated()
+        keys = {name: self.labels.of_matrix(name) for name in self.names}
         found: dict[Key, Matrix] = {}
         for name in self.names:
             key, shape = keys[name], self.shape(name)
-            if key is None:
+            if key is None or name in self.repeated:
                 continue
-            if len(shape) != 2:
+            if len(shape) != 2 or 0 in shape:
                 raise UserError(f"patterns.{key[1]} matches {name} of shape {shape}: no matrix")
             if key in found:
                 raise UserError(
@@ -133,13 +141,11 @@ class Weights:
         modules = {matrix.module for matrix in self.matrices}
         # A model without a head of its own uses the embedding: strict loading has seen to it.
         expected = set(order) - ({HEAD} if EMBEDDING in modules else set())
+        self.unmatched = tuple(n for n in self.names if len(self.shape(n)) > 1 and not keys[n])
         if missing := sorted(expected - modules, key=order.__getitem__):
-            raise UserError(
-                f"patterns.{missing[0]} = {self.labels.patterns[missing[0]]!r} matches no tensor "
-                f"of {folder} (for instance {next(iter(self.names), 'none')})"
-            )
-        self.unmatched = tuple(n for n in self.names if len(self.shape(n)) == 2 and not keys[n])
-        self.depth = len({m.layer for m in self.matrices if m.layer is not None})
+            raise UserError(self._lacks(missing, [m for m in order if m in modules]))
+        layers = {layer for n in self.names if (layer := self.labels.layer_of(n)) is not None}
+        self.depth = max(layers, default=-1) + 1
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor, from the file's header."""
@@ -156,18 +162,103 @@ class Weights:
             tensor: Tensor = file.get_tensor(name)
         return tensor
 
+    def size(self, name: str) -> int:
+        """Number of entries of a tensor."""
+        return math.prod(self.shape(name))
+
+    def is_zero(self, name: str) -> bool:
+        """Whether a tensor holds only zeros."""
+        return not bool(Weights.read(self, name).any())
+
     def __iter__(self) -> Iterator[tuple[Matrix, Tensor]]:
         for matrix in self.matrices:
             yield matrix, self.read(matrix.name)
 
+    def _repeated(self) -> dict[str, str]:
+        configuration(self.folder)  # there is one, or this is no model
+        labels = Labels(
+            {m: self.labels.patterns.get(m, DEFAULT_PATTERNS[m]) for m in (EMBEDDING, HEAD)}
+        )
+        found = {key: name for name in self.names if (key := labels.of_matrix(name)) is not None}
+        self.embedding, self.head = found.get((None, EMBEDDING)), found.get((None, HEAD))
+        if self.embedding is None or self.head is None:
+            return {}
+        if self._headers[self.head] != self._headers[self.embedding]:
+            return {}
+        if not torch.equal(Weights.read(self, self.head), Weights.read(self, self.embedding)):
+            return {}
+        return {self.head: self.embedding} if is_tied(self.folder) else {}
 
-def _declares_tied_head(folder: Path) -> bool:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: no config.json, so this is not a Hugging Face model folder")
+    def _lacks(self, missing: list[str], known: list[str]) -> str:
+        """Say what patterns miss, and what is there instead."""
+        if missing == [HEAD]:
+            return f"{self.folder}: has no head of its own (its embedding serves as one)"
+        default = Labels(DEFAULT_PATTERNS)
+        unmatched = [name for name in self.unmatched if default.of_matrix(name) is None]
+        unknown = listed("; not known", kinds_of(unmatched))
+        first = missing[0]
+        if self.labels.patterns[first] != DEFAULT_PATTERNS.get(first):
+            pattern = f"patterns.{first} = {self.labels.patterns[first]!r}"
+            return f"{pattern} matches no tensor of {self.folder}{''.join(unknown)}"
+        fit = f"; known: {', '.join(known)} (--modules takes these alone)" if known else ""
+        return (
+            f"{self.folder}: {', '.join(missing)}: no tensor is named as in Llama "
+            f"({example(first)}){fit}{''.join(unknown)}"
+        )
+
+
+def bare(name: str) -> str:
+    """A tensor's name without the prefix that differs between wrappings of one model."""
+    return re.sub(f"^{PREFIX}", "", name)
+
+
+def kinds_of(names: Iterable[str]) -> list[str]:
+    """Names with N in place of numbers, each once."""
+    return sorted({re.sub(r"\d+", "N", name) for name in names})
+
+
+def untied_head(weights: Weights) -> list[str]:
+    """A line if config.json ties the head to the embedding, but the file holds another head."""
+    head, embedding = weights.head, weights.embedding
+    if head is None or embedding is None or head in weights.repeated or not is_tied(weights.folder):
+        return []
+    return [
+        f"{head} differs from {embedding}, though config.json ties them (tie_word_embeddings): "
+        "transformers keeps both and warns, other programs drop the head"
+    ]
+
+
+def is_tied(folder: Path) -> bool:
+    """Whether config.json, or else the class of that configuration, ties the head to the embedding.
+
+    Raises:
+        UserError: there is none, or it is not a model's configuration.
+    """
+    config = configuration(folder)
+    for part in (config, config.get("text_config") or {}):
+        if "tie_word_embeddings" in part:
+            return bool(part["tie_word_embeddings"])
+    from transformers import AutoConfig  # takes seconds to import, and is rarely needed here
+
     try:
-        config = json.loads(path.read_text())
-        text = config.get("text_config", {})
-        return bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)))
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not a model's configuration: {error}") from None
+        default = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError):  # a class that transformers does not know
+        return False
+    return bool(getattr(default, "tie_word_embeddings", False))
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """Read config.json of a model folder.
+
+    Raises:
+        UserError: there is none, or it is not a model's configuration.
+    """
+    require_config(folder)
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not a model's configuration: {one_line(error)}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("text_config") or {}, dict):
+        raise UserError(f"{path}: not a model's configuration: no JSON object")
+    return config

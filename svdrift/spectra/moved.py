@@ -1,4 +1,4 @@
-"""Which matrices an update changed at all."""
+"""What an update changed at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import pandas as pd
 
 
 def moved(drift: pd.DataFrame) -> pd.DataFrame:
-    """The rows of matrices that the update of their pair changed at all; frozen ones stay out."""
+    """The rows of matrices that the update of their pair changed at all; frozen ones stay out.
+
+    So do measures that a matrix has none of, such as the angles of one of zeros.
+    """
     key = ["pair", "seed", "layer", "module"]
     norms = drift[drift["measure"] == "update_norm"]
-    return drift.merge(norms.loc[norms["observed"] > 0, key], on=key)
+    return drift[drift["observed"].notna()].merge(norms.loc[norms["observed"] > 0, key], on=key)

@@ -25,3 +25,12 @@ DEFAULT_PATTERNS: dict[str, str] = {
     HEAD: rf"{PREFIX}lm_head\.weight",
 }
 """Module to regular expression over whole tensor names; `{layer}` stands for the layer's number."""
+
+
+INSIDE = tuple(module for module in DEFAULT_PATTERNS if module not in (EMBEDDING, HEAD))
+
+
+def example(module: str) -> str:
+    """A tensor's name that the default pattern of a module matches, with N for the layer."""
+    name = DEFAULT_PATTERNS[module].replace(ATTENTION, "self_attn").replace("{layer}", "N")
+    return name.replace(PREFIX, "" if module == HEAD else "model.").replace("\\", "")

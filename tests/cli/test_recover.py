@@ -142,7 +142,7 @@ def test_interpolation(pair, monkeypatch, tmp_path):
         (["--ranks", "0.2", "--layers", "0-7"], "--layers: a block in percent"),
         (["--ranks", "0.2", "--layers", "50-5%"], "layers: a block of the depth"),
         (["--ranks", "0.2", "--layers", "0-5%"], "holds none of 4 layers"),
-        (["--ranks", "0.2", "--modules", "z"], "modules: 'z' is in no layer"),
+        (["--ranks", "0.2", "--modules", "z"], "modules: 'z' is not known (allowed: q, "),
         (["--kind", "interpolate"], "weight: interpolate needs one"),
     ],
 )

@@ -6,8 +6,9 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from svdrift.errors import UserError
-from svdrift.recovery.apply import chosen_names, recover_tensors, recovered
+from svdrift.recovery.apply import recover_tensors, recovered
 from svdrift.recovery.interventions import Intervention
+from svdrift.recovery.plan import make_plan
 from svdrift.spectra.decomposition import Decomposed
 from tests.spectra.synthetic import llama, moved, save
 
@@ -148,7 +149,7 @@ def test_refuses(two: Two) -> None:
     with pytest.raises(UserError, match="'head' is in no layer"):
         names(two, Intervention("reset", modules=("head",)))
     with pytest.raises(UserError, match="none of 4 layers"):
-        chosen_names(two.target, Intervention("reset", layers=(0, 0.05)))
+        make_plan(*two, Intervention("reset", layers=(0, 0.05)))
     lacking = torch.nn.Linear(2, 2)
     with (
         pytest.raises(UserError, match="the model has no tensor"),

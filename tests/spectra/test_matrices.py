@@ -119,7 +119,7 @@ def test_tied_head_is_listed_once_even_if_the_file_repeats_it(tmp_path: Path) ->
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     weights = Weights(tmp_path)
-    assert "lm_head.weight" not in weights.names
+    assert weights.repeated == {"lm_head.weight": "model.embed_tokens.weight"}
     assert (None, "head") not in {m.key for m in weights.matrices}
 
 

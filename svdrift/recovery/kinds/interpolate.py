@@ -23,4 +23,7 @@ def blend(weight: Tensor, anchor: Tensor, share: float) -> Tensor:
     """Average two tensors: (1 - share) weight + share anchor, exact at both ends."""
     import torch
 
-    return torch.lerp(weight.float(), anchor.float(), share).to(weight.dtype)
+    if share in (0, 1):  # else NaN in the other tensor, or the sign of a zero, would count
+        return anchor.to(weight.dtype) if share else weight
+    work = torch.promote_types(weight.dtype, torch.float32)
+    return torch.lerp(weight.to(work), anchor.to(work), share).to(weight.dtype)

@@ -17,6 +17,7 @@ KIND = Kind(
     colour="#E69F00",
     marker="s",
     description="singular vectors and values replaced by the anchor's",
+    takes_zeros=True,  # each vector comes with its own value
 )
 
 

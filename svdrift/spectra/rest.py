@@ -1,0 +1,128 @@
+"""What a comparison or repair of two checkpoints leaves out: how much, and whether it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from svdrift.models.folders import listed
+from svdrift.spectra.decomposition import is_finite
+from svdrift.spectra.matrices import Labels, Weights, bare
+from svdrift.spectra.patterns import DEFAULT_PATTERNS
+
+UNKNOWN = "matrices in the layers, of kinds that are not known"
+KNOWN = "matrices in the layers, of known kinds"
+SMALL = "norms and biases in the layers"
+OUTSIDE = "outside the layers"
+GROUPS = (UNKNOWN, KNOWN, SMALL, OUTSIDE)
+MOST = 3  # names in a sentence
+
+
+class Rest(NamedTuple):
+    """A tensor that was left out."""
+
+    name: str  # in the file of the target, or of the anchor where it alone has it
+    group: str  # one of GROUPS
+    share: float  # of the entries of the target's weights; of the anchor's where it alone has it
+    differs: str  # empty; or `values`, `shape`, `only in the anchor`, `only in the target`
+    not_finite: tuple[str, ...]  # which hold NaN or infinities: `anchor`, `target`
+
+
+def left_out(anchor: Weights, target: Weights, done: Collection[str]) -> Iterator[Rest]:
+    """Compare tensors entry by entry, reading one pair at a time.
+
+    A tied head that repeats its embedding is no tensor of its own, and not listed.
+
+    Args:
+        anchor: the checkpoint before.
+        target: the checkpoint after.
+        done: names of the target's tensors that were not left out.
+    """
+    theirs = {bare(name): name for name in anchor.names if name not in anchor.repeated}
+    ours = [name for name in target.names if name not in target.repeated]
+    whole = sum(map(target.size, ours)) or 1
+    for name in ours:
+        other = theirs.pop(bare(name), None)
+        if name in done:
+            continue
+        share = target.size(name) / whole
+        tensor = target.read(name)
+        if other is None:
+            broken = _broken(target=tensor)
+            yield Rest(name, _group(target, name), share, "only in the target", broken)
+            continue
+        before = anchor.read(other)
+        broken = _broken(anchor=before, target=tensor)
+        if tensor.shape != before.shape:
+            differs = "shape"
+        else:
+            common = torch.promote_types(tensor.dtype, before.dtype)
+            differs = "" if torch.equal(tensor.to(common), before.to(common)) else "values"
+        yield Rest(name, _group(target, name), share, differs, broken)
+    whole = sum(map(anchor.size, anchor.names)) or 1
+    for name in theirs.values():
+        share, broken = anchor.size(name) / whole, _broken(anchor=anchor.read(name))
+        yield Rest(name, _group(anchor, name), share, "only in the anchor", broken)
+
+
+def sentences(rest: Collection[Rest]) -> list[str]:
+    """A line for each group: how many, their share of the weights, and which of them differ."""
+    lines = []
+    for group in GROUPS:
+        here = [one for one in rest if one.group == group and one.differs != "only in the anchor"]
+        if here:
+            share = 100 * sum(one.share for one in here)
+            lines.append(
+                f"- {group}: {len(here)}, {share:.3g} % of the weights; {_differing(here)}"
+            )
+    lacking = [one.name for one in rest if one.differs == "only in the anchor"]
+    lines += listed(f"- in the anchor alone: {len(lacking)}", lacking, MOST)
+    return lines
+
+
+def not_finite(rest: Collection[Rest], which: Collection[str] = ("anchor", "target")) -> list[str]:
+    """Names of tensors that hold NaN or infinities, in one of these checkpoints."""
+    return [one.name for one in rest if set(which) & set(one.not_finite)]
+
+
+def unlabelled(weights: Weights) -> str:
+    """One line on the matrices in a checkpoint's layers that no pattern matches; empty without."""
+    names = [name for name in weights.unmatched if _layer(weights, name) is not None]
+    whole = sum(weights.size(name) for name in weights.names if name not in weights.repeated)
+    share = 100 * sum(map(weights.size, names)) / (whole or 1)
+    kind = f"{len(names)} matrices in the layers ({share:.3g} % of the weights) match no pattern"
+    return "".join(listed(kind, names, MOST))
+
+
+def _broken(**tensors: Tensor) -> tuple[str, ...]:
+    return tuple(which for which, tensor in tensors.items() if not is_finite(tensor))
+
+
+def _differing(rest: Collection[Rest]) -> str:
+    names = [one.name for one in rest if one.differs]
+    if not names:
+        return "none differs"
+    special = [f"{one.name} ({one.differs})" for one in rest if one.differs not in ("", "values")]
+    plain = [one.name for one in rest if one.differs == "values"]
+    verb = "differs" if len(names) == 1 else "differ"
+    return "".join(listed(f"{len(names)} {verb}", [*special, *plain], MOST))
+
+
+def _layer(weights: Weights, name: str) -> int | None:
+    layer = weights.labels.layer_of(name)
+    return _DEFAULT.layer_of(name) if layer is None else layer
+
+
+def _group(weights: Weights, name: str) -> str:
+    if _layer(weights, name) is None:
+        return OUTSIDE
+    if len(weights.shape(name)) < 2:
+        return SMALL
+    known = weights.labels.of_matrix(name) or _DEFAULT.of_matrix(name)
+    return UNKNOWN if known is None else KNOWN
+
+
+_DEFAULT = Labels(DEFAULT_PATTERNS)
