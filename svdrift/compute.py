@@ -22,15 +22,19 @@ class ComputeSettings(Section):
     gpus: int = Field(
         0,
         ge=0,
+        le=65536,
         description="GPUs per training job, over all its nodes; 0 for the CPU. Other jobs that "
         "compute take one of them.",
     )
     processes: int = Field(
         1,
         gt=0,
+        le=65536,
         description="Processes per training job, over all its nodes; with GPUs, one for each.",
     )
-    nodes: int = Field(1, gt=0, description="Machines per training job; more than one needs Slurm.")
+    nodes: int = Field(
+        1, gt=0, le=65536, description="Machines per training job; more than one needs Slurm."
+    )
     sharding: Literal["none", "fsdp2", "zero2", "zero3"] = Field(
         "none",
         description="What processes share besides the batch. `fsdp2`: weights, gradients and "
@@ -41,6 +45,7 @@ class ComputeSettings(Section):
     threads: int = Field(
         1,
         gt=0,
+        le=4096,
         description="CPU threads of a training job on each of its nodes, shared by the processes "
         "there. Another number gives the same up to rounding.",
     )

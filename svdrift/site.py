@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from svdrift import yaml_files
 from svdrift.errors import UserError, explain
+from svdrift.section import Section
 
 # How long before the end of its time a job that keeps snapshots is told. Slurm may be up to a
 # minute earlier.
 WARNING_S = 120
 
 
-class Kind(BaseModel):
+class Kind(Section):
     """What a kind of job asks for, in the words of sbatch. What is None is left to Slurm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     partition: str | None = None
     account: str | None = None
@@ -26,7 +25,7 @@ class Kind(BaseModel):
     extra: str | None = None  # further options of sbatch
 
 
-class Site(BaseModel):
+class Site(Section):
     """The settings of a site.
 
     Attributes:
@@ -36,8 +35,6 @@ class Site(BaseModel):
         setup: shell lines before each job.
         within: program, with options, in which each job's own runs, such as a container's.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     gpu: Kind = Kind()
     cpu: Kind = Kind()
@@ -71,12 +68,8 @@ def read_site(path: Path) -> Site:
 
     Raises: UserError, in one line, if the file is missing, not YAML, or has a wrong key or value.
     """
+    given = yaml_files.read(path)
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return Site.model_validate(given)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        return Site.model_validate({} if given is None else given)
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error, Site)}") from None

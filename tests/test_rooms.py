@@ -12,7 +12,7 @@ PACKAGE = ROOT / "svdrift"
 # From the ground up. A room may import from its own floor's rooms below it in this list alone.
 FLOORS = [
     {"__init__", "errors"},
-    {"artefacts", "section"},
+    {"artefacts", "section", "yaml_files"},
     {
         "checkpoints",
         "compute",
@@ -22,6 +22,7 @@ FLOORS = [
         "running",
         "scripting",
         "site",
+        "slurm",
         "story",
         "tracking",
     },

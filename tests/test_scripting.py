@@ -229,10 +229,10 @@ def test_a_script_takes_several_settings():
         ('{"inner": {"stepz": 3}}', "(allowed: steps, style)"),
         ('{"runs": [{"x": 3}]}', "unknown key 'runs.0.x' (allowed: steps, style)"),
         ('{"zzz": 3}', "unknown key 'zzz' (allowed: inner, runs, low, high)"),
-        ('{"inner": {"steps": 0}}', "key 'inner.steps' should be greater than 0, not 0"),
+        ('{"inner": {"steps": 0}}', "key 'inner.steps' must be above 0, not 0"),
         (
             '{"inner": {"style": "long"}}',
-            "key 'inner.style' should be 'compact' or 'paper', not 'long'",
+            "key 'inner.style' must be 'compact' or 'paper', not 'long'",
         ),
         ('{"low": 2}', "low must be at most high"),
         ('{"low": ', "--settings: not a JSON object"),

@@ -44,9 +44,9 @@ def test_jobs_with_gpus_ask_for_other_things_than_jobs_without(tmp_path):
     [
         ("gpu: {partitoin: big}", "unknown key 'gpu.partitoin', did you mean 'partition'?"),
         ("gpus: {}", "unknown key 'gpus', did you mean 'gpu'?"),
-        ("gpu: {account: 7}", "key 'gpu.account' should be a valid string, not 7"),
+        ("gpu: {account: 7}", "key 'gpu.account' must be text (in quotes), not 7"),
         ("gpu: {", "not YAML"),
-        ("- gpu", "should be a valid dictionary"),
+        ("- gpu", "site.yaml: must be a mapping, not ['gpu']"),
     ],
 )
 def test_a_mistake_is_refused_in_one_line(tmp_path, text, message):

@@ -17,6 +17,9 @@ from svdrift.tracking import code_digest, software
 min_version("9.27")
 
 
+include: "rules/reading.smk"
+
+
 configfile: "config.yaml"
 
 

@@ -18,5 +18,5 @@ class EvaluationSettings(Section):
         description="Splits evaluated with several tries, at about six times the cost; all "
         "others with one.",
     )
-    temperature: float = Field(0.0, ge=0, description="0 is greedy decoding.")
-    batch_size: int = Field(512, gt=0, description="Problems decoded at once.")
+    temperature: float = Field(0.0, ge=0, le=100, description="0 is greedy decoding.")
+    batch_size: int = Field(512, gt=0, le=2**20, description="Problems decoded at once.")

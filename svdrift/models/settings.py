@@ -16,7 +16,7 @@ class ArchitectureSettings(Section):
     layers: int = Field(4, gt=0, description="Number of transformer layers.")
     heads: int = Field(4, gt=0, description="Attention heads.")
     intermediate_size: int = Field(256, gt=0, description="Width of the MLP.")
-    positions: int = Field(256, gt=0, description="Longest sequence in tokens.")
+    positions: int = Field(256, gt=0, le=2**20, description="Longest sequence in tokens.")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -56,6 +56,7 @@ class GenerationSettings(Section):
     max_length: int = Field(
         4096,
         gt=0,
+        le=2**24,
         description="Longest prompt and reply in tokens that vLLM makes room for; a longer one is "
         "refused.",
     )

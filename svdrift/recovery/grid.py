@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from itertools import product
-from typing import Any
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import ValidationError, create_model
 
 from svdrift.errors import UserError, explain
 from svdrift.recovery.interventions import Intervention
+from svdrift.section import Section
 
 FIELDS = tuple(field.name for field in fields(Intervention))
 LISTS = frozenset({"layers", "modules"})  # whose values are lists themselves
-_ADAPTER = TypeAdapter(Intervention)
+_HINTS = get_type_hints(Intervention, include_extras=True)
+_DEFINITIONS: dict[str, Any] = {
+    field.name: (_HINTS[field.name], ... if field.default is MISSING else field.default)
+    for field in fields(Intervention)
+}
+_ROW = create_model("Row", __base__=Section, **_DEFINITIONS)
+"""The fields of an intervention, read as strictly as settings."""
 
 
 def expand(rows: Iterable[Mapping[str, Any]]) -> tuple[Intervention, ...]:
@@ -49,13 +56,11 @@ def read(values: Mapping[str, Any]) -> Intervention:
     Raises:
         UserError: an unknown field, or a value that is not allowed.
     """
-    for name in values:
-        if name not in FIELDS:
-            raise UserError(f"unknown key {name!r} (allowed: {', '.join(FIELDS)})")
     try:
-        return _ADAPTER.validate_python(dict(values))
+        row = _ROW.model_validate(dict(values))
     except ValidationError as error:
-        raise UserError(explain(error, BaseModel)) from None
+        raise UserError(explain(error, _ROW)) from None
+    return Intervention(**{name: getattr(row, name) for name in FIELDS})
 
 
 def to_json(intervention: Intervention) -> str:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from svdrift.errors import UserError
 from svdrift.recovery import kind as kinds
+from svdrift.section import Seed
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Intervention:
     embedding_and_head: bool = True  # as published, in every block of layers
     weight: float | None = None  # of the anchor, for interpolate
     full_rank_reset: bool = False  # published shortcut: at the full rank take W_a, values included
-    seed: int = 0  # of random_directions; each target has draws of its own
+    seed: Seed = 0  # of random_directions; each target has draws of its own
 
     def __post_init__(self) -> None:
         try:

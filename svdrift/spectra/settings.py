@@ -38,7 +38,7 @@ class SpectraSettings(Section):
         min_length=1,
         description="Sizes of top and bottom subspaces as shares of the full rank.",
     )
-    windows: int = Field(10, gt=0, description="Windows along each spectrum.")
+    windows: int = Field(10, gt=0, le=1000, description="Windows along each spectrum.")
     nulls: tuple[Null, ...] = Field(
         ("isotropic", "inputs_kept", "signs_randomised"),
         description="How updates are drawn anew, to compare with. `isotropic`: Gaussian noise of "
@@ -48,7 +48,7 @@ class SpectraSettings(Section):
         "`norms_kept`: with the norms of its rows and columns. Each costs a decomposition of "
         "every matrix per draw.",
     )
-    draws: int = Field(10, ge=2, description="Random draws per null, for its interval.")
+    draws: int = Field(10, ge=2, le=10_000, description="Random draws per null, for its interval.")
 
     @model_validator(mode="after")
     def _readable_patterns(self) -> Self:

@@ -21,9 +21,9 @@ class Replies(Section):
     kind: Literal["replies"] = "replies"
     replies_of: str = Field(description="The checkpoint that replies, such as `ppo@end`.")
     on: str = Field(description="The split, or named data, whose problems it replies to.")
-    samples: int = Field(1, gt=0, description="Replies sampled for each problem.")
+    samples: int = Field(1, gt=0, le=10_000, description="Replies sampled for each problem.")
     temperature: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="0 is greedy decoding, for one sample."
+        0.0, ge=0, le=100, description="0 is greedy decoding, for one sample."
     )
     verified: bool = Field(True, description="Keep only replies that the verifier accepts.")
     distinct: bool = Field(True, description="Keep each text once a problem.")
@@ -41,8 +41,8 @@ class PassRate(Section):
     """How often a checkpoint solves a problem, and which rates are kept."""
 
     of: str = Field(description="The checkpoint that is measured.")
-    samples: int = Field(16, gt=0, description="Replies sampled for each problem.")
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False, description="Of sampling.")
+    samples: int = Field(16, gt=0, le=10_000, description="Replies sampled for each problem.")
+    temperature: float = Field(1.0, gt=0, le=100, description="Of sampling.")
     at_least: float = Field(0.0, ge=0, le=1, description="Lowest rate that is kept.")
     at_most: float = Field(1.0, ge=0, le=1, description="Highest rate that is kept.")
 
@@ -111,7 +111,9 @@ def read_data(key: str, given: Mapping[str, Any]) -> Data:
                 f"{key}: {dict(given)} (allowed: a name, or a mapping with replies_of, pass_rate, "
                 "mix, or a split `on` and what varies)"
             )
-        return Variant.model_validate({"on": given.get("on"), "changes": changes})
+        return Variant.model_validate(
+            {name: given[name] for name in ("on",) if name in given} | {"changes": changes}
+        )
     except ValidationError as error:
         raise UserError(explain(error, found[0] if found else Variant, at=key)) from None
 

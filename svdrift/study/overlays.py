@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from svdrift.errors import UserError
+from svdrift import yaml_files
+from svdrift.errors import UserError, shown
+from svdrift.scripting import run
 
 DEFAULT = Path("config.yaml")
 
@@ -17,7 +18,7 @@ def read_config(overlay: Path | None, base: Path = DEFAULT) -> dict[str, Any]:
     """The configuration of a study: the default study, with an overlay laid over it.
 
     Raises:
-        UserError: a file is missing or holds no YAML mapping.
+        UserError: a file cannot be read or holds no YAML mapping.
     """
     config = read_yaml(base)
     return config if overlay is None else laid_over(config, read_yaml(overlay))
@@ -69,19 +70,25 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """The settings that a file holds.
 
     Raises:
-        UserError: the file is missing or holds no YAML mapping.
+        UserError: the file cannot be read or holds no YAML mapping.
     """
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file (a study is a YAML file)") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    if found is None:
-        return {}
+    found = yaml_files.read(file)
     if not isinstance(found, dict):
-        raise UserError(f"{file}: must hold settings by name, not a {type(found).__name__}")
+        what = "it is empty" if found is None else f"not {shown(found)}"
+        raise UserError(f"{file}: must hold settings by name (such as `study: NAME`), {what}")
     try:
         return with_on(found)  # type: ignore[no-any-return]
     except ValueError as error:
         raise UserError(f"{file}: {error}") from None
+
+
+def main() -> None:
+    """Check that files can be read, before Snakemake reads them."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("files", nargs="*", type=Path, metavar="STUDY.yaml")
+    for file in parser.parse_args().files:
+        read_yaml(file)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -8,7 +8,6 @@ from typing import Any, Literal, Self
 
 from pydantic import (
     Field,
-    NonNegativeInt,
     SerializeAsAny,
     ValidationError,
     field_validator,
@@ -22,7 +21,7 @@ from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models.settings import GenerationSettings, ModelSettings
 from svdrift.recovery.grid import expand
 from svdrift.recovery.settings import RecoverySettings, Repair, RepairSettings
-from svdrift.section import Section
+from svdrift.section import Section, Seed
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.story import Story
 from svdrift.study.data import Variant, checkpoint_of, inputs
@@ -52,9 +51,7 @@ class Settings(Section):
         pattern=r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.=,-]+)?$",  # a sweep has its points below its own
         description="Name of the study; its files live under `results/{study}/`.",
     )
-    seeds: tuple[NonNegativeInt, ...] = Field(
-        (0,), min_length=1, description="Seeds of the whole study."
-    )
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="Seeds of the whole study.")
     task: SerializeAsAny[TaskSettings] = Field(
         default_factory=lambda: load_task("general_points").Settings(),
         description="The verifiable task, by its `name`.",

@@ -70,7 +70,7 @@ def test_a_study_that_is_not_yaml_is_refused_in_one_line(tmp_path, monkeypatch):
     ) as refused:
         summary(tmp_path / "broken.yaml")
     assert "\n" not in str(refused.value)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="No such file"):
         summary(tmp_path / "missing.yaml")
 
 

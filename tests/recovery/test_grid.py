@@ -29,9 +29,14 @@ def test_a_row_stands_for_every_combination() -> None:
     ("row", "says"),
     [
         ({"kind": "rotations"}, "kind: 'rotations' is unknown \\(allowed: directions, interpolate"),
-        ({"kind": "directions", "tip": 1}, r"unknown key 'tip' \(allowed: kind, top"),
+        (
+            {"kind": "directions", "tip": 1},
+            r"unknown key 'tip', did you mean 'top'\? \(allowed: kind, top",
+        ),
         ({"kind": "directions", "top": [0.5, 2]}, "shares of the rank from 0 to 1"),
-        ({"kind": "directions", "top": "half"}, "'top' should be a valid number"),
+        ({"kind": "directions", "top": "half"}, "key 'top' must be a number, not 'half'"),
+        ({"kind": "directions", "top": True}, "key 'top' must be a number, not true"),
+        ({"kind": "random_directions", "top": 1, "seed": -1}, "'seed' must be at least 0"),
         ({"top": 1}, "'kind' is missing"),
         ({"kind": "interpolate", "weight": [0.5, 0.50]}, "holds interpolate-weight0.5 twice"),
     ],

@@ -32,9 +32,10 @@ def test_it_does_what_snakemake_does(overlay):
 
 def test_files_are_read(tmp_path):
     (tmp_path / "config.yaml").write_text("study: a\nstages: {sft: {steps: 4}}\n")
-    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    (tmp_path / "over.yaml").write_text("study: b\n")
     base = tmp_path / "config.yaml"
-    assert read_config(None, base) == read_config(tmp_path / "empty.yaml", base)
+    assert read_config(None, base) == {"study": "a", "stages": {"sft": {"steps": 4}}}
+    assert read_config(tmp_path / "over.yaml", base) == read_config(None, base) | {"study": "b"}
 
 
 def test_an_overlay_must_name_a_study_of_its_own(tmp_path):
@@ -53,7 +54,13 @@ def test_an_overlay_must_name_a_study_of_its_own(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: {", "wrong.yaml: not YAML: "), ("[1]", "wrong.yaml: must hold settings by name, not a")],
+    [
+        ("a: {", "wrong.yaml: line 1: not YAML: "),
+        ("a: 1\na: 2", "wrong.yaml: line 2: key 'a' is given twice"),
+        ("[1]", "wrong.yaml: must hold settings by name (such as `study: NAME`), not [1]"),
+        ("text", "wrong.yaml: must hold settings by name (such as `study: NAME`), not 'text'"),
+        ("# no", "wrong.yaml: must hold settings by name (such as `study: NAME`), it is empty"),
+    ],
 )
 def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, message):
     (tmp_path / "wrong.yaml").write_text(text)
@@ -61,7 +68,7 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, message):
         read_config(None, tmp_path / "wrong.yaml")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="No such file"):
         read_config(tmp_path / "missing.yaml", tmp_path / "missing.yaml")
 
 

@@ -30,7 +30,7 @@ NO_RL = {
             "story.rl: there is no stage 'ppo'",
         ),
         ({"task": {"id_rul": "tens"}}, "unknown key 'task.id_rul', did you mean 'id_rule'?"),
-        ({"task": {"target": "x"}}, "key 'task.target' should be a valid integer"),
+        ({"task": {"target": "x"}}, "key 'task.target' must be a whole number"),
         (
             {"task": {"id_rule": "tenz"}},
             "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)",

@@ -158,7 +158,7 @@ def changed(stage: dict[str, Any], **keys: Any) -> dict[str, Any]:
         ({"sft": changed(SFT, method="magic.py")}, "stages.sft.method: magic.py: no such file"),
         ({"sft": changed(SFT, step=3)}, "unknown key 'stages.sft.step', did you mean 'steps'?"),
         ({"sft": {**SFT, "form": "base"}}, "unknown key 'stages.sft.form', did you mean 'from'?"),
-        ({"sft": changed(SFT, steps="many")}, "key 'stages.sft.steps' should be a valid integer"),
+        ({"sft": changed(SFT, steps="many")}, "key 'stages.sft.steps' must be a whole number"),
         # From.
         ({"sft": changed(SFT, from_=None)}, "stages.sft.from: is missing or empty"),
         ({"sft": changed(SFT, from_=[])}, "stages.sft.from: is missing or empty"),
@@ -230,7 +230,7 @@ def changed(stage: dict[str, Any], **keys: Any) -> dict[str, Any]:
         ({"sft": changed(SFT, keep=[8, 4])}, "stages.sft.keep: must be a rising list of steps"),
         ({"sft": changed(SFT, keep=4)}, "stages.sft.keep: must be a list of steps, or {every: N}"),
         ({"sft": changed(SFT, keep={"evry": 4})}, "unknown key 'stages.sft.keep.evry', did you"),
-        ({"sft": changed(SFT, keep={"every": 0})}, "key 'stages.sft.keep.every' should be greater"),
+        ({"sft": changed(SFT, keep={"every": 0})}, "key 'stages.sft.keep.every' must be above 0"),
         ({"base": changed(BASE, keep=[1])}, "stages.base.keep: Root keeps one checkpoint, its end"),
         (
             {"ppo": changed(PPO, keep={"every": 2, "of": "sft@8"})},
@@ -265,14 +265,14 @@ def test_a_wrong_stage_is_refused_in_one_line(changes, message):
         ({"a": {"mix": {"b": 1}}, "b": {"mix": {"a": 1}}}, "it is made from itself"),
         ({"a": {"mix": {"nothing": 1}}}, "data.a: 'nothing' is neither a split of the task nor"),
         ({"a": {"on": "lessons"}}, "data.a: {'on': 'lessons'} (allowed: a name, or a mapping"),
-        ({"a": {"rule": "faces"}}, "key 'data.a.on' should be a valid string"),
+        ({"a": {"rule": "faces"}}, "key 'data.a.on' is missing"),
         ({"sft": REPLIES}, "data.sft: the name 'sft' is taken by a split, a stage or other data"),
         ({"practice": REPLIES}, "data.practice: the name 'practice' is taken"),
         ({"a/b": REPLIES}, "data.a/b: not a name of data"),
         ({"a": {**REPLIES, "replies_of": "dpo@end"}}, "data.a: there is no stage 'dpo' (stages: "),
         ({"a": {**REPLIES, "replies_of": "ppo-6"}}, "data.a: 'ppo-6' is not a reference to a"),
         ({"a": {**REPLIES, "replies_of": "sft@5"}}, "data.a: sft@5: step 5 is not kept"),
-        ({"a": {**REPLIES, "temperature": -1}}, "key 'data.a.temperature' should be greater"),
+        ({"a": {**REPLIES, "temperature": -1}}, "key 'data.a.temperature' must be at least 0"),
     ],
 )
 def test_wrong_data_is_refused_in_one_line(data, message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -42,7 +42,7 @@ TOKENS = {"compact": Tokens(16, 17, 4), "paper": Tokens(202, 56, 55)}
 class DecksSettings(Section):
     """From which value multisets the hands of each split are dealt."""
 
-    demonstrated_multisets: int | Literal["all"] = Field(
+    demonstrated_multisets: Annotated[int, Field(gt=0)] | Literal["all"] = Field(
         150, description="Value multisets that SFT demonstrates; `all` for every practised one."
     )
     selection_multisets: int = Field(
@@ -112,7 +112,6 @@ class PlaySettings(TaskPart):
     )
     partial_reward: float = Field(
         -1.0,
-        allow_inf_nan=False,
         description="Reward of an unfinished formula that begins a solution; by default that of a "
         "wrong value. The published 1 is exploitable: with several tries, replies that are left "
         "unfinished earn more than solving at once (docs/deviations.md).",
@@ -150,7 +149,7 @@ class Settings(PlaySettings, TaskSettings):
     """The verifiable task: its rules, its prompts and its hands."""
 
     max_reply_tokens: int = Field(
-        18, gt=0, description="Longest reply in tokens; the compact solution has 17."
+        18, gt=0, le=2**20, description="Longest reply in tokens; the compact solution has 17."
     )
     target: int = Field(24, gt=0, le=60, description="The number that a formula must reach.")
     id_rule: str = Field("tens", description="Rule of SFT, RL and in-distribution evaluation.")

@@ -35,25 +35,30 @@ class Settings(MethodSettings):
     UNTRACKED = frozenset({"micro_batch_size", "gradient_checkpointing"})
 
     tries: int = Field(1, ge=1, le=5, description="Tries per episode during training.")
-    updates: int = Field(60, gt=0, description="Rollout-and-update rounds.")
-    episodes: int = Field(128, gt=0, description="Episodes per update, over all processes.")
-    group_size: int = Field(
-        8, gt=1, description="Episodes on one hand; a reward counts relative to its group's."
+    updates: int = Field(60, gt=0, le=10**7, description="Rollout-and-update rounds.")
+    episodes: int = Field(
+        128, gt=0, le=2**20, description="Episodes per update, over all processes."
     )
-    epochs: int = Field(2, gt=0, description="Passes over each update's episodes.")
+    group_size: int = Field(
+        8,
+        gt=1,
+        le=2**20,
+        description="Episodes on one hand; a reward counts relative to its group's.",
+    )
+    epochs: int = Field(2, gt=0, le=10_000, description="Passes over each update's episodes.")
     minibatch_size: int = Field(
-        128, gt=0, description="Episodes per optimizer step, over all processes."
+        128, gt=0, le=2**20, description="Episodes per optimizer step, over all processes."
     )
     micro_batch_size: int = Field(
-        32, gt=0, description="Episodes per forward pass and process; bounds memory only."
+        32, gt=0, le=2**20, description="Episodes per forward pass and process; bounds memory only."
     )
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's learning rate.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Adam's learning rate.")
     clip: float = Field(0.1, gt=0, description="Ratios of tokens are clipped to 1 -+ this.")
     kl_coefficient: float = Field(
         0.0, ge=0, description="Weight of the KL penalty to the start (k3 estimator)."
     )
     temperature: float = Field(
-        1.0, gt=0, description="Sampling temperature, also inside the log-probabilities."
+        1.0, gt=0, le=100, description="Sampling temperature, also inside the log-probabilities."
     )
     max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm is clipped to this.")
     freeze_embeddings: bool = Field(True, description="Keep embedding and output head fixed.")

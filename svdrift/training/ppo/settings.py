@@ -73,20 +73,22 @@ class Settings(MethodSettings):
         "turn", description="What one action is: a whole reply (published) or one token."
     )
     tries: int = Field(1, ge=1, le=5, description="Tries per episode during training.")
-    updates: int = Field(60, gt=0, description="Rollout-and-update rounds.")
-    episodes: int = Field(128, gt=0, description="Episodes per update, over all processes.")
-    epochs: int = Field(2, gt=0, description="Passes over each update's episodes.")
+    updates: int = Field(60, gt=0, le=10**7, description="Rollout-and-update rounds.")
+    episodes: int = Field(
+        128, gt=0, le=2**20, description="Episodes per update, over all processes."
+    )
+    epochs: int = Field(2, gt=0, le=10_000, description="Passes over each update's episodes.")
     minibatch_size: int = Field(
-        128, gt=0, description="Episodes per optimizer step, over all processes."
+        128, gt=0, le=2**20, description="Episodes per optimizer step, over all processes."
     )
     micro_batch_size: int = Field(
-        32, gt=0, description="Episodes per forward pass and process; bounds memory only."
+        32, gt=0, le=2**20, description="Episodes per forward pass and process; bounds memory only."
     )
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's learning rate at the start.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Adam's learning rate at the start.")
     final_learning_rate: float | None = Field(
-        None, gt=0, description="Its end under a cosine schedule; none keeps it constant."
+        None, gt=0, le=1, description="Its end under a cosine schedule; none keeps it constant."
     )
-    adam_epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon.")
+    adam_epsilon: float = Field(1e-8, gt=0, le=1, description="Adam's epsilon.")
     clip: float = Field(0.1, gt=0, description="Ratios are clipped to 1 -+ this.")
     value_clip: float | None = Field(
         0.1, gt=0, description="Clip of the value's change per update; none for no clipping."
@@ -99,7 +101,7 @@ class Settings(MethodSettings):
     gamma: float = Field(0.9, ge=0, le=1, description="Discount per action.")
     gae_lambda: float = Field(0.95, ge=0, le=1, description="Lambda of GAE, per action.")
     temperature: float = Field(
-        1.0, gt=0, description="Sampling temperature, also inside the log-probabilities."
+        1.0, gt=0, le=100, description="Sampling temperature, also inside the log-probabilities."
     )
     max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm is clipped to this.")
     reward_scale: float = Field(0.2, gt=0, description="Verifier rewards are multiplied by it.")

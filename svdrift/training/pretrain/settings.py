@@ -19,10 +19,10 @@ METHOD = Method(
 class Settings(MethodSettings):
     """Pretraining of the tiny model on the skills of the task, not on their composition."""
 
-    steps: int = Field(2000, gt=0, description="Optimizer steps.")
-    batch_size: int = Field(64, gt=0, description="Sequences per step.")
-    learning_rate: float = Field(3e-3, gt=0, description="Peak of AdamW's cosine schedule.")
-    warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up.")
+    steps: int = Field(2000, gt=0, le=10**7, description="Optimizer steps.")
+    batch_size: int = Field(64, gt=0, le=2**20, description="Sequences per step.")
+    learning_rate: float = Field(3e-3, gt=0, le=1, description="Peak of AdamW's cosine schedule.")
+    warmup_steps: int = Field(50, ge=0, le=10**7, description="Steps of linear warm-up.")
     architecture: ArchitectureSettings = Field(
         ArchitectureSettings(), description="Shape of the model."
     )

@@ -21,23 +21,28 @@ class Settings(MethodSettings):
 
     UNTRACKED = frozenset({"micro_batch_size", "gradient_checkpointing"})
 
-    steps: int = Field(256, gt=0, description="Optimizer steps.")
-    batch_size: int = Field(64, gt=0, description="Sequences per step, over all processes.")
-    micro_batch_size: int = Field(
-        64, gt=0, description="Sequences per forward pass and process; bounds memory only."
+    steps: int = Field(256, gt=0, le=10**7, description="Optimizer steps.")
+    batch_size: int = Field(
+        64, gt=0, le=2**20, description="Sequences per step, over all processes."
     )
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    micro_batch_size: int = Field(
+        64,
+        gt=0,
+        le=2**20,
+        description="Sequences per forward pass and process; bounds memory only.",
+    )
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak learning rate of AdamW.")
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="Learning rate after warm-up: `constant` or `cosine`."
     )
-    warmup_steps: int = Field(20, ge=0, description="Steps of linear warm-up.")
+    warmup_steps: int = Field(20, ge=0, le=10**7, description="Steps of linear warm-up.")
     freeze_embeddings: bool = Field(
         True,
         description="Keep the embedding and the output head fixed. In a tiny model the values "
         "that never occur as labels are otherwise unlearned in the head alone.",
     )
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
-    max_length: int = Field(1024, gt=0, description="Longest prompt and reply in tokens.")
+    max_length: int = Field(1024, gt=0, le=2**20, description="Longest prompt and reply in tokens.")
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
