@@ -23,7 +23,7 @@ KEY = "[key]"
 """In such a path: the key before it is wrong, and not its value."""
 EXPLAINED = "explained"
 
-LISTED, PROBLEMS = 20, 5
+LISTED, PROBLEMS = 40, 5
 """How many names, and how many problems, one line holds before it counts the others."""
 
 Path = tuple[int | str, ...]
@@ -45,6 +45,12 @@ def meant(name: object, allowed: Iterable[str]) -> str:
     """A question after the nearest of the allowed names; empty if none is near."""
     near = difflib.get_close_matches(str(name), list(allowed), n=1)
     return f", did you mean '{near[0]}'?" if near else ""
+
+
+def choices(name: object, allowed: Iterable[str], called: str = "allowed") -> str:
+    """The end of a line about an unknown name: the nearest allowed one, and all of them."""
+    names = list(allowed)
+    return f"{meant(name, names)} ({called}: {listed(names)})"
 
 
 def shown(value: object) -> str:
@@ -106,8 +112,7 @@ def _explain_one(details: list[ErrorDetails], model: type[BaseModel], at: str) -
             yield detail["msg"]
         elif kind == "extra_forbidden":
             allowed = _allowed_keys(model, path[:-1])
-            names = f" (allowed: {', '.join(allowed)})" if allowed else ""
-            yield f"unknown key '{key}'{meant(path[-1], allowed)}{names}"
+            yield f"unknown key '{key}'{choices(path[-1], allowed) if allowed else ''}"
         elif kind == "missing" and not isinstance(path[-1], int):
             yield f"key '{key}' is missing"
         elif kind == "value_error":  # our own checks begin with the key inside their section

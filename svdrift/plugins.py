@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os.path
 import pkgutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
-from svdrift.errors import UserError
+from svdrift.errors import UserError, meant
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,8 +35,8 @@ def load(room: str, name: str, part: str = "") -> ModuleType:
         return _load_file(Path(name))
     if name not in names(room, part):
         raise UserError(
-            f"{name!r} is unknown (allowed: {', '.join(names(room, part))}, or the path of a .py "
-            "file)"
+            f"{name!r} is unknown{meant(name, names(room, part))} (allowed: "
+            f"{', '.join(names(room, part))}, or the path of a .py file)"
         )
     return importlib.import_module(f"{room}.{name}.{part}" if part else f"{room}.{name}")
 
@@ -58,7 +59,7 @@ def files(room: str, name: str, part: str = "") -> tuple[str, ...]:
 
 
 def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):  # pathlib raises on names that are too long
         raise UserError(f"{path}: no such file")
     name = f"svdrift_own_{path.stem}"
     known = sys.modules.get(name)

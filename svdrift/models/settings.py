@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from svdrift.section import Section
 
+LARGEST_TINY = 10**9
+"""Parameters; a larger model is imported and not trained from nothing."""
+
 
 class ArchitectureSettings(Section):
     """Shape of the tiny Llama that a study trains from nothing."""
@@ -22,6 +25,23 @@ class ArchitectureSettings(Section):
     def _heads_divide(self) -> Self:
         if self.hidden_size % self.heads:
             raise ValueError(f"heads: {self.heads} does not divide hidden_size {self.hidden_size}")
+        if self.hidden_size // self.heads % 2:
+            raise ValueError(
+                f"heads: {self.heads} of hidden_size {self.hidden_size} are of width "
+                f"{self.hidden_size // self.heads}, which rotary positions need to be even"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tiny(self) -> Self:
+        width = self.hidden_size
+        parameters = self.layers * width * (4 * width + 3 * self.intermediate_size)
+        if parameters > LARGEST_TINY:
+            raise ValueError(
+                f"hidden_size: {width} with layers {self.layers} and intermediate_size "
+                f"{self.intermediate_size} makes {parameters:.0e} parameters, whose training takes "
+                f"{16 * parameters / 1e9:,.0f} GB (allowed: {LARGEST_TINY:.0e} parameters)"
+            )
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, fields
 from itertools import product
@@ -15,6 +16,8 @@ from svdrift.recovery.interventions import Intervention
 from svdrift.section import Section
 
 FIELDS = tuple(field.name for field in fields(Intervention))
+MOST = 10_000
+"""Interventions of a row; each is a job."""
 LISTS = frozenset({"layers", "modules"})  # whose values are lists themselves
 _HINTS = get_type_hints(Intervention, include_extras=True)
 _DEFINITIONS: dict[str, Any] = {
@@ -42,6 +45,8 @@ def expand(rows: Iterable[Mapping[str, Any]]) -> tuple[Intervention, ...]:
         for field, options in zip(row, choices, strict=True):
             if not options:
                 raise UserError(f"{field}: an empty list leaves nothing to do")
+        if math.prod(map(len, choices)) > MOST:
+            raise UserError(f"a row stands for more than {MOST:,} interventions")
         for values in product(*choices):
             intervention = read(dict(zip(row, values, strict=True)))
             if intervention.id in found:

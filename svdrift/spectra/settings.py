@@ -59,7 +59,7 @@ class SpectraSettings(Section):
                 raise ValueError(f"patterns: {module!r} is no name of a module (allowed: a-z0-9_)")
             try:
                 re.compile(pattern.replace("{layer}", "0"))
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(f"patterns.{module}: {pattern!r}: {error}") from None
             if pattern.count("{layer}") > 1:
                 raise ValueError(f"patterns.{module}: {pattern!r} holds {{layer}} twice")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from svdrift.checkpoints import RESERVED, STAGE
-from svdrift.errors import UserError, explain
+from svdrift.errors import UserError, choices, explain, shown
 from svdrift.section import Section
 from svdrift.training.method import MethodSettings
 
@@ -63,7 +62,7 @@ def read_keys(name: str, stage: Any) -> tuple[StageKeys, dict[str, Any]]:
             f"{', '.join(RESERVED)})"
         )
     if not isinstance(stage, Mapping):
-        raise UserError(f"{key}: must be a mapping with a method, not {stage!r}")
+        raise UserError(f"{key}: must be a mapping with a method, not {shown(stage)}")
     common = {field.alias or name for name, field in StageKeys.model_fields.items()}
     if "keep" in stage:
         stage = {**stage, "keep": _keep(f"{key}.keep", stage["keep"])}
@@ -82,7 +81,7 @@ def _keep(key: str, given: Any) -> Any:
         except ValidationError as error:
             raise UserError(explain(error, Every, at=key)) from None
     if not isinstance(given, list | tuple):
-        raise UserError(f"{key}: must be a list of steps, or {{every: N}}, not {given!r}")
+        raise UserError(f"{key}: must be a list of steps, or {{every: N}}, not {shown(given)}")
     return given
 
 
@@ -96,6 +95,4 @@ def check_keys(key: str, own: Mapping[str, Any], model: type[MethodSettings]) ->
     allowed = [*common, *model.model_fields]
     for name in own:
         if name not in allowed:
-            near = difflib.get_close_matches(str(name), allowed, n=1)
-            hint = f", did you mean '{near[0]}'?" if near else ""
-            raise UserError(f"unknown key '{key}.{name}'{hint} (allowed: {', '.join(allowed)})")
+            raise UserError(f"unknown key '{key}.{name}'{choices(name, allowed)}")

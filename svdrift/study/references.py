@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 
 from svdrift.checkpoints import STAGE
-from svdrift.errors import UserError
+from svdrift.errors import UserError, shown
 
 END = "end"
-_REFERENCE = re.compile(rf"({STAGE})(?:@(\d+|{END}))?(?: of (.+))?")
+LONGEST = 1000
+"""Characters of a reference; each `of` in it is one more stage."""
+_REFERENCE = re.compile(rf"({STAGE})(?:@([0-9]{{1,9}}|{END}))?(?: of (.+))?")
 _STARTS = re.compile(rf"starts of ({STAGE})")
 
 
@@ -48,9 +50,9 @@ def read_reference(text: str) -> Reference:
         UserError: naming the text and the forms that are allowed.
     """
     match = _REFERENCE.fullmatch(str(text).strip())
-    if match is None:
+    if match is None or len(text) > LONGEST:
         raise UserError(
-            f"{text!r} is not a reference to a checkpoint (allowed: base, sft@64, sft@end, "
+            f"{shown(text)} is not a reference to a checkpoint (allowed: base, sft@64, sft@end, "
             "ppo@end of sft@64)"
         )
     step = int(match[2]) if match[2] and match[2] != END else match[2]

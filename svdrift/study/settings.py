@@ -16,7 +16,7 @@ from pydantic import (
 
 from svdrift.checkpoints import ANCHOR, LAST
 from svdrift.compute import ComputeSettings
-from svdrift.errors import UserError, explain, explained
+from svdrift.errors import UserError, choices, explain, explained, listed, shown
 from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models.settings import GenerationSettings, ModelSettings
 from svdrift.recovery.grid import expand
@@ -24,6 +24,7 @@ from svdrift.recovery.settings import RecoverySettings, Repair, RepairSettings
 from svdrift.section import Section, Seed
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.story import Story
+from svdrift.study import names
 from svdrift.study.data import Variant, checkpoint_of, inputs
 from svdrift.study.overlays import with_on
 from svdrift.study.stages import Graph, Stage
@@ -48,7 +49,7 @@ class Settings(Section):
 
     study: str = Field(
         "default",
-        pattern=r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.=,-]+)?$",  # a sweep has its points below its own
+        json_schema_extra={"pattern": names.STUDY},
         description="Name of the study; its files live under `results/{study}/`.",
     )
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="Seeds of the whole study.")
@@ -77,6 +78,15 @@ class Settings(Section):
     recovery: RecoverySettings = RecoverySettings()
     compute: ComputeSettings = ComputeSettings()
 
+    @field_validator("study")
+    @classmethod
+    def _names_a_folder_of_its_own(cls, name: str) -> str:
+        try:
+            names.check_study(name)
+        except UserError as error:
+            raise explained(str(error)) from None
+        return name
+
     @field_validator("stages", "data", mode="before")
     @classmethod
     def _on_is_a_key(cls, given: Any) -> Any:
@@ -88,7 +98,10 @@ class Settings(Section):
         if not isinstance(given, Mapping):
             return given
         try:
-            model = load_task(str(given.get("name", "general_points"))).Settings
+            name = given.get("name", "general_points")
+            if not isinstance(name, str):
+                raise UserError(f"must be text, not {shown(name)}")
+            model = load_task(name).Settings
         except UserError as error:
             raise ValueError(f"name: {error}") from None
         try:
@@ -106,11 +119,12 @@ class Settings(Section):
 
     def _check(self) -> None:
         if len(set(self.seeds)) != len(self.seeds):
-            raise UserError(f"seeds: holds one value twice: {list(self.seeds)}")
+            raise UserError(f"seeds: holds one value twice: {listed(self.seeds)}")
         resolved = self.resolved_story, self.pairs, self.repairs, self.compared  # may refuse
         del resolved
         for stage in self.graph:
             self._check_stage(stage)
+        names.check_lengths((*self.checkpoints, *self.pairs, *self.repairs, *self.split_names))
         for name, data in self.graph.data.items():
             if isinstance(data, Variant):
                 key = self.graph.data_key(name)
@@ -131,15 +145,16 @@ class Settings(Section):
         for rule in self.compute.resources:
             if rule not in allowed:
                 raise UserError(
-                    f"compute.resources: {rule!r} is no rule whose jobs grow with the model "
-                    f"(allowed: {', '.join(allowed)})"
+                    f"compute.resources: {rule!r} is no rule whose jobs grow with the model"
+                    f"{choices(rule, allowed)}"
                 )
-        several = set(self.evaluation.multi_try_splits) - {s.name for s in self.evaluated_splits}
-        if several:
-            raise UserError(
-                f"evaluation.multi_try_splits: {sorted(several)[0]!r} is not evaluated (allowed: "
-                f"{', '.join(split.name for split in self.evaluated_splits)})"
-            )
+        evaluated = [split.name for split in self.evaluated_splits]
+        for several in self.evaluation.multi_try_splits:
+            if several not in evaluated:
+                raise UserError(
+                    f"evaluation.multi_try_splits: {several!r} is not evaluated"
+                    f"{choices(several, evaluated)}"
+                )
         if self.compute.sharding.startswith("zero") and self.model.dtype != "bfloat16":
             raise UserError(
                 f"model.dtype: '{self.model.dtype}' is not what compute.sharding "
@@ -194,8 +209,8 @@ class Settings(Section):
                 unknown = sorted(set(intervention.modules or ()) - set(modules))
                 if unknown:
                     raise UserError(
-                        f"{place}: {unknown[0]!r} is no module of the layers (allowed: "
-                        f"{', '.join(modules)})"
+                        f"{place}: {unknown[0]!r} is no module of the layers"
+                        f"{choices(unknown[0], modules)}"
                     )
                 if layers is not None:
                     try:
@@ -321,7 +336,7 @@ class Settings(Section):
             for a, b in given
         }
         if len(found) < len(given):
-            raise UserError(f"{key}: holds two of one name: {', '.join(found)}")
+            raise UserError(f"{key}: holds two of one name: {listed(found)}")
         return found
 
     @cached_property

@@ -12,12 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from svdrift.checkpoints import STAGE, Checkpoint, run_name
-from svdrift.errors import UserError, explain
+from svdrift.errors import UserError, choices, explain, listed
 from svdrift.section import check_steps
 from svdrift.study.data import Data, checkpoint_of, inputs, read_data
 from svdrift.study.keys import Every, StageKeys, check_keys, read_keys
 from svdrift.study.references import END, Reference, read_reference, starts_of
 from svdrift.training.method import Method, MethodSettings, load_settings
+
+MOST_KEPT = 10_000
+"""Checkpoints that a run may keep: each has jobs of its own."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +179,8 @@ class Graph:
             for other, key in mentioned.items():
                 if other not in keys:
                     raise UserError(
-                        f"stages.{name}.{key}: there is no stage {other!r} (stages: "
-                        f"{', '.join(keys)})"
+                        f"stages.{name}.{key}: there is no stage {other!r}"
+                        f"{choices(other, keys, 'stages')}"
                     )
             needs[name] = tuple(mentioned)
         try:
@@ -239,7 +242,7 @@ class Graph:
         if not found:
             raise UserError(f"{key}.from: is missing or empty; name the checkpoint it starts from")
         if len(set(found)) != len(found):
-            raise UserError(f"{key}.from: names one checkpoint twice: {', '.join(map(str, found))}")
+            raise UserError(f"{key}.from: names one checkpoint twice: {listed(found)}")
         return tuple(found)
 
     def _settings(
@@ -298,9 +301,13 @@ class Graph:
         for checkpoint in of:
             if checkpoint not in starts:
                 raise UserError(
-                    f"{key}.keep.of: {checkpoint} is not among its starts "
-                    f"({', '.join(map(str, starts))})"
+                    f"{key}.keep.of: {checkpoint} is not among its starts ({listed(starts)})"
                 )
+        if total // common.keep.every > MOST_KEPT:
+            raise UserError(
+                f"{key}.keep.every: {common.keep.every} would keep {total // common.keep.every:,} "
+                f"checkpoints of {total:,} steps (allowed: at most {MOST_KEPT:,})"
+            )
         between = range(common.keep.every, total, common.keep.every)
         return {start: (*between, total) if not of or start in of else (total,) for start in starts}
 
@@ -310,8 +317,8 @@ class Graph:
     def _check_name(self, key: str, data: str) -> None:
         if data not in self._splits and data not in self.data:
             raise UserError(
-                f"{key}: {data!r} is neither a split of the task nor named data (allowed: "
-                f"{', '.join([*self._splits, *self.data])})"
+                f"{key}: {data!r} is neither a split of the task nor named data"
+                f"{choices(data, [*self._splits, *self.data])}"
             )
 
     def _check_data(self, name: str) -> None:
@@ -327,7 +334,8 @@ class Graph:
         stage = self.stages.get(reference.stage)
         if stage is None:
             raise UserError(
-                f"{key}: there is no stage {reference.stage!r} (stages: {', '.join(self.stages)})"
+                f"{key}: there is no stage {reference.stage!r}"
+                f"{choices(reference.stage, self.stages, 'stages')}"
             )
         if not stage.record.starts:
             if reference.step is not None or reference.of is not None:
@@ -343,12 +351,12 @@ class Graph:
             if start not in starts:
                 raise UserError(
                     f"{key}: {stage.name} does not start from {start} (its starts: "
-                    f"{', '.join(map(str, starts))})"
+                    f"{listed(starts)})"
                 )
         elif len(starts) > 1:
             raise UserError(
                 f"{key}: {reference}: {stage.name} has several starts; add `of` one of "
-                f"{', '.join(map(str, starts))}"
+                f"{listed(starts)}"
             )
         else:
             (start,) = starts  # type: ignore[assignment]
@@ -356,7 +364,7 @@ class Graph:
         step = steps[-1] if reference.step == END else int(reference.step)
         if step not in steps:
             raise UserError(
-                f"{key}: {reference}: step {step} is not kept (kept: {', '.join(map(str, steps))}; "
+                f"{key}: {reference}: step {step} is not kept (kept: {listed(steps)}; "
                 f"see stages.{stage.name}.keep)"
             )
         assert start is not None

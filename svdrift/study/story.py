@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import Field
 
 from svdrift.checkpoints import Checkpoint
-from svdrift.errors import UserError
+from svdrift.errors import UserError, choices, listed
 from svdrift.section import Section
 from svdrift.story import Role, Story
 from svdrift.study.stages import Graph, Stage
@@ -49,7 +49,7 @@ def resolve_story(settings: StorySettings, graph: Graph) -> Story:
     if len(path.starts) != 1 or path.starts[0] is None:
         raise UserError(
             f"story.path: {path.name} must start from one checkpoint (it starts from "
-            f"{', '.join(map(str, path.starts)) if path.record.starts else 'none'})"
+            f"{listed(path.starts) if path.record.starts else 'none'})"
         )
     start = path.starts[0]
     line = [start, *path.kept(start)]
@@ -78,7 +78,7 @@ def resolve_story(settings: StorySettings, graph: Graph) -> Story:
 
 def _stage(key: str, name: str, graph: Graph) -> Stage:
     if name not in graph.stages:
-        raise UserError(f"{key}: there is no stage {name!r} (stages: {', '.join(graph.stages)})")
+        raise UserError(f"{key}: there is no stage {name!r}{choices(name, graph.stages, 'stages')}")
     return graph.stages[name]
 
 
@@ -88,7 +88,7 @@ def _require(key: str, stage: Stage, allowed: Iterable[object], where: str) -> N
         if start not in places:
             raise UserError(
                 f"{key}: {stage.name} starts from {start or 'no checkpoint'}, which is not on "
-                f"{where} ({', '.join(map(str, places))})"
+                f"{where} ({listed(places)})"
             )
 
 
@@ -111,7 +111,7 @@ def _peak(settings: StorySettings, graph: Graph, line: Sequence[Checkpoint]) -> 
     if peak not in line[:-1]:
         raise UserError(
             f"story.peak: {peak} is not a checkpoint of the path before its end (allowed: "
-            f"{', '.join(map(str, line[:-1]))})"
+            f"{listed(line[:-1])})"
         )
     return str(peak)
 
@@ -129,7 +129,6 @@ def _moderate(
     moderate = graph.resolve("story.moderate", settings.moderate)
     if moderate not in starts:
         raise UserError(
-            f"story.moderate: {moderate} is not a start of {rl.name} (allowed: "
-            f"{', '.join(map(str, starts))})"
+            f"story.moderate: {moderate} is not a start of {rl.name} (allowed: {listed(starts)})"
         )
     return str(moderate)

@@ -28,7 +28,10 @@ def test_a_row_stands_for_every_combination() -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"kind": "rotations"}, "kind: 'rotations' is unknown \\(allowed: directions, interpolate"),
+        (
+            {"kind": "rotations"},
+            "kind: 'rotations' is unknown, did you mean 'directions'\\? \\(allowed: directions, interpolate",
+        ),
         (
             {"kind": "directions", "tip": 1},
             r"unknown key 'tip', did you mean 'top'\? \(allowed: kind, top",

@@ -33,7 +33,7 @@ NO_RL = {
         ({"task": {"target": "x"}}, "key 'task.target' must be a whole number"),
         (
             {"task": {"id_rule": "tenz"}},
-            "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)",
+            "task.id_rule: 'tenz' is not a rule, did you mean 'tens'? (allowed: tens, faces)",
         ),
         (
             {"task": {"ood_rules": ["tens"]}},
@@ -92,7 +92,7 @@ NO_RL = {
         ({"compute": {"gpus": 1, "processes": 2}}, "2 processes with 1 GPUs"),
         (
             {"compute": {"resources": {"train_sfd": {"mem_mb": 1}}}},
-            "compute.resources: 'train_sfd' is no rule whose jobs grow with the model (allowed: "
+            "compute.resources: 'train_sfd' is no rule whose jobs grow with the model, did you mean 'train_sft'? (allowed: "
             "train_base, train_sft,",
         ),
         (

@@ -269,7 +269,10 @@ def test_a_wrong_stage_is_refused_in_one_line(changes, message):
         ({"sft": REPLIES}, "data.sft: the name 'sft' is taken by a split, a stage or other data"),
         ({"practice": REPLIES}, "data.practice: the name 'practice' is taken"),
         ({"a/b": REPLIES}, "data.a/b: not a name of data"),
-        ({"a": {**REPLIES, "replies_of": "dpo@end"}}, "data.a: there is no stage 'dpo' (stages: "),
+        (
+            {"a": {**REPLIES, "replies_of": "dpo@end"}},
+            "data.a: there is no stage 'dpo', did you mean 'ppo'? (stages: ",
+        ),
         ({"a": {**REPLIES, "replies_of": "ppo-6"}}, "data.a: 'ppo-6' is not a reference to a"),
         ({"a": {**REPLIES, "replies_of": "sft@5"}}, "data.a: sft@5: step 5 is not kept"),
         ({"a": {**REPLIES, "temperature": -1}}, "key 'data.a.temperature' must be at least 0"),
@@ -286,7 +289,10 @@ def test_wrong_data_is_refused_in_one_line(data, message):
     ("text", "message"),
     [
         ("nonsense of", "story.moderate: 'nonsense of' is not a reference to a checkpoint"),
-        ("dpo@end", "story.moderate: there is no stage 'dpo' (stages: base, sft, ppo, more)"),
+        (
+            "dpo@end",
+            "story.moderate: there is no stage 'dpo', did you mean 'ppo'? (stages: base, sft, ppo, more)",
+        ),
         ("base of sft@4", "story.moderate: base of sft@4: base has one checkpoint"),
         ("more@end", "more has several starts"),
     ],

@@ -79,7 +79,11 @@ ELSEWHERE = {"method": LEARN, "from": "base", "on": "lessons"}
 @pytest.mark.parametrize(
     ("changes", "parts", "message"),
     [
-        ({}, {"path": "dpo"}, "story.path: there is no stage 'dpo' (stages: base, sft, ppo, more)"),
+        (
+            {},
+            {"path": "dpo"},
+            "story.path: there is no stage 'dpo', did you mean 'ppo'? (stages: base, sft, ppo, more)",
+        ),
         ({}, {"rl": "grpo"}, "story.rl: there is no stage 'grpo'"),
         ({}, {"controls": ["wide"]}, "story.controls: there is no stage 'wide'"),
         ({}, {"path": "base"}, "story.path: base must start from one checkpoint (it starts from"),

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from svdrift.errors import UserError
+from svdrift.errors import PROBLEMS, UserError, listed, shown
 from svdrift.tasks.general_points.game import FACES, Rule, parse_cards, values
 from svdrift.tasks.general_points.solver import canonical_solution
 
@@ -26,7 +26,7 @@ def read_own_hands(
     hands = read_hands_file(path, rule, target)
     faceless = [" ".join(hand) for hand in hands if not set(hand) & set(FACES)]
     if with_face and faceless:
-        raise UserError(f"{path}: OOD hands need a J, Q or K: {'; '.join(faceless)}")
+        raise UserError(f"{path}: OOD hands need a J, Q or K: {listed(faceless, PROBLEMS, '; ')}")
     return hands
 
 
@@ -70,9 +70,9 @@ def read_cards(
             cards = parse_cards(text)
             check(cards)
         except ValueError as error:
-            bad.append(f"line {line}, {text!r}: {error}")
+            bad.append(f"line {line}, {shown(text)}: {error}")
             continue
         hands.append(cards)
     if bad:
-        raise UserError(f"{path}: {'; '.join(bad)}")
+        raise UserError(f"{path}: {listed(bad, PROBLEMS, '; ')}")
     return hands

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from svdrift.errors import UserError
+from svdrift.errors import UserError, choices, shown
 from svdrift.section import Section
 from svdrift.tasks.base import TaskPart, TaskSettings, Tokens
 from svdrift.tasks.general_points import files
@@ -168,9 +168,7 @@ class Settings(PlaySettings, TaskSettings):
         for key, names in (("id_rule", (self.id_rule,)), ("ood_rules", self.ood_rules)):
             for name in names:
                 if name not in self.rules:
-                    raise ValueError(
-                        f"{key}: {name!r} is not a rule (allowed: {', '.join(self.rules)})"
-                    )
+                    raise ValueError(f"{key}: {name!r} is not a rule{choices(name, self.rules)}")
         if any(self.rules[name] == self.rules[self.id_rule] for name in self.ood_rules):
             raise ValueError("ood_rules: must give the face cards other values than id_rule")
         if len({self.rules[name] for name in self.ood_rules}) < len(self.ood_rules):
@@ -272,10 +270,10 @@ class Settings(PlaySettings, TaskSettings):
             UserError: naming what can vary, or the values that are allowed.
         """
         for key, value in changes.items():
-            if key == "rule" and value not in self.rules:
-                raise UserError(f"rule: {value!r} is not a rule (allowed: {', '.join(self.rules)})")
+            if key == "rule" and not (isinstance(value, str) and value in self.rules):
+                raise UserError(f"rule: {shown(value)} is not a rule{choices(value, self.rules)}")
             if key == "target" and not (type(value) is int and 1 <= value <= 60):
-                raise UserError(f"target: {value!r} is not a whole number from 1 to 60")
+                raise UserError(f"target: {shown(value)} is not a whole number from 1 to 60")
             if key not in ("rule", "target"):
                 raise UserError(f"{key!r} cannot vary (allowed: rule, target)")
         varied = self.model_copy(update={"target": changes.get("target", self.target)})
