@@ -5,9 +5,9 @@ set -uo pipefail
 log=$1 attempt=$2 megabytes=$3 minutes=$4
 shift 4
 
-trap : TERM INT # the command gets these signals itself; its last words are waited for
+trap : TERM INT HUP # the command gets these signals itself; its last words are waited for
 {
-  trap : TERM INT # anew, for in a subshell it is forgotten
+  trap : TERM INT HUP # anew, for in a subshell it is forgotten
   if ((attempt > 1)); then
     echo "attempt $attempt, with $megabytes MB of memory and $minutes minutes"
   fi
@@ -26,4 +26,4 @@ trap : TERM INT # the command gets these signals itself; its last words are wait
       "with $megabytes MB of memory and $minutes minutes; KILL most often means too little memory"
   fi
   exit $status
-} 2>&1 | (trap '' TERM INT && exec tee "$log")
+} 2>&1 | (trap '' TERM INT HUP && exec tee "$log")

@@ -3,6 +3,7 @@
 import pytest
 
 from scripts import resume
+from svdrift import slurm
 from svdrift.errors import UserError
 
 
@@ -11,18 +12,19 @@ def test_run_ids_come_out_of_snakemakes_logs(tmp_path):
         "Building DAG\nSLURM run ID: prefix_1f-2\nJob stats\n"
     )
     (tmp_path / "b.snakemake.log").write_text("a run on one machine\n")
-    assert resume.run_ids(tmp_path) == ["prefix_1f-2"]
-    assert resume.run_ids(tmp_path / "none") == []
+    assert slurm.run_ids(tmp_path.glob("*.log")) == ["prefix_1f-2"]
+    assert slurm.run_ids([tmp_path / "none"]) == []
 
 
 def test_jobs_are_cancelled_and_waited_for(monkeypatch, capsys):
     queue, asked = [["7", "9"], ["9"], []], []
 
-    def slurm(*command):
+    def ask(*command):
         asked.append(command)
         return "\n".join(queue.pop(0)) if command[0] == "squeue" else ""
 
-    monkeypatch.setattr(resume, "slurm", slurm)
+    monkeypatch.setattr(slurm, "ask", ask)
+    monkeypatch.setattr(resume, "ask", ask)
     monkeypatch.setattr(resume, "POLL_S", 0)
     resume.cancel_jobs(["a", "b"])
     assert asked[0][-1] == "--name=a,b"

@@ -12,10 +12,11 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-# Before every shell command: what the site needs there. `trap` lets bash outlive a SIGTERM, so that
-# the command can save a snapshot; what bash starts gets the signal itself.
+# Before every shell command: what the site needs there. `trap` lets bash outlive a SIGTERM and the
+# end of the terminal, so that the command can save a snapshot; what bash starts gets the signal
+# itself.
 shell.prefix(
-    f"set -euo pipefail; trap : TERM; {SITE.setup}\nexport SVDRIFT_WITHIN={quote(SITE.within)}; "
+    f"set -euo pipefail; trap : TERM HUP; {SITE.setup}\nexport SVDRIFT_WITHIN={quote(SITE.within)}; "
 )
 
 GPU = min(1, STUDY.compute.gpus)  # of a job that is one process
