@@ -47,8 +47,11 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # here, where a closed pipe can be caught
     except BrokenPipeError:
-        for stream in (sys.stdout, sys.stderr):  # what is left in them goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:  # what is left in it goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise SystemExit(CLOSED) from None
     except Exception as error:  # a code of its own: 1 says that a model has a problem
         sys.excepthook(type(error), error, error.__traceback__)

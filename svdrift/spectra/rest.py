@@ -34,19 +34,18 @@ class Rest(NamedTuple):
 def left_out(anchor: Weights, target: Weights, done: Collection[str]) -> Iterator[Rest]:
     """Compare tensors entry by entry, reading one pair at a time.
 
-    A tied head that repeats its embedding is no tensor of its own, and not listed.
+    A tied head that repeats its embedding is passed over where the other has none.
 
     Args:
         anchor: the checkpoint before.
         target: the checkpoint after.
         done: names of the target's tensors that were not left out.
     """
-    theirs = {bare(name): name for name in anchor.names if name not in anchor.repeated}
-    ours = [name for name in target.names if name not in target.repeated]
-    whole = sum(map(target.size, ours)) or 1
-    for name in ours:
+    theirs = {bare(name): name for name in anchor.names}
+    whole = sum(map(target.size, target.names)) or 1
+    for name in target.names:
         other = theirs.pop(bare(name), None)
-        if name in done:
+        if name in done or (other is None and name in target.repeated):
             continue
         share = target.size(name) / whole
         tensor = target.read(name)
@@ -64,6 +63,8 @@ def left_out(anchor: Weights, target: Weights, done: Collection[str]) -> Iterato
         yield Rest(name, _group(target, name), share, differs, broken)
     whole = sum(map(anchor.size, anchor.names)) or 1
     for name in theirs.values():
+        if name in anchor.repeated:
+            continue
         share, broken = anchor.size(name) / whole, _broken(anchor=anchor.read(name))
         yield Rest(name, _group(anchor, name), share, "only in the anchor", broken)
 
@@ -91,8 +92,7 @@ def not_finite(rest: Collection[Rest], which: Collection[str] = ("anchor", "targ
 def unlabelled(weights: Weights) -> str:
     """One line on the matrices in a checkpoint's layers that no pattern matches; empty without."""
     names = [name for name in weights.unmatched if _layer(weights, name) is not None]
-    whole = sum(weights.size(name) for name in weights.names if name not in weights.repeated)
-    share = 100 * sum(map(weights.size, names)) / (whole or 1)
+    share = 100 * sum(map(weights.size, names)) / (sum(map(weights.size, weights.names)) or 1)
     kind = f"{len(names)} matrices in the layers ({share:.3g} % of the weights) match no pattern"
     return "".join(listed(kind, names, MOST))
 
