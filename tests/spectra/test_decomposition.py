@@ -14,9 +14,11 @@ from svdrift.errors import UserError
 from svdrift.models.folders import weights_hash
 from svdrift.spectra.decomposition import (
     Decomposed,
+    Factors,
     FactorStore,
     decompose,
     decompose_checkpoint,
+    decompose_stack,
     require_same_matrices,
 )
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
@@ -38,6 +40,33 @@ def test_factors_rebuild_the_matrix(rows: int, columns: int, seed: int) -> None:
     assert (exact.U.T @ exact.U - eye).abs().max() < 1e-12
     assert (exact.Vh @ exact.Vh.T - eye).abs().max() < 1e-12
     assert torch.all(factors.S.diff() <= 0)
+
+
+@pytest.mark.parametrize("double_up_to", [0, 2**21], ids=["large", "small"])
+@pytest.mark.parametrize("shape", [(60, 60), (150, 60), (60, 150)])
+@pytest.mark.parametrize("condition", [1e2, 3e3, 1e6, 1e12, float("inf")])
+def test_as_accurate_as_float32_can_say_whatever_the_spectrum(
+    condition: float, shape: tuple[int, int], double_up_to: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{decompose.__module__}.DOUBLE_UP_TO", double_up_to)
+    torch.manual_seed(5)
+    left, right = (torch.linalg.qr(torch.randn(n, 60, dtype=torch.float64))[0] for n in shape)
+    values = torch.logspace(0, -np.log10(min(condition, 1e12)), 60, dtype=torch.float64)
+    if condition == float("inf"):
+        values[-7:] = 0
+    matrix = left * values @ right.T
+    factors = decompose(matrix)
+    assert (factors.S.double() - values).abs().max() < 1e-7
+    one, eye = Factors(*(part.double() for part in factors)), torch.eye(60, dtype=torch.float64)
+    assert (one.U * one.S @ one.Vh - matrix).norm() < 1e-7 * matrix.norm()
+    assert (one.U.T @ one.U - eye).abs().max() < 2e-7
+    assert (one.Vh @ one.Vh.T - eye).abs().max() < 2e-7
+    stack = decompose_stack(torch.stack([matrix, 2 * matrix]))
+    assert torch.allclose(stack.S, torch.stack([values, 2 * values]), atol=1e-7)
+    assert ((stack.U * stack.S[:, None]) @ stack.Vh - torch.stack([matrix, 2 * matrix])).norm() < (
+        1e-7 * matrix.norm()
+    )
+    assert (stack.U.mT @ stack.U - eye).abs().max() < 1e-12
 
 
 def test_signs_do_not_depend_on_the_sign_of_the_matrix_s_rows() -> None:
