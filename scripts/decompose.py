@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from svdrift.compute import device_argument
 from svdrift.scripting import run, settings_argument
 from svdrift.spectra.decomposition import Decomposed, FactorStore, decompose_checkpoint
 from svdrift.spectra.matrices import Weights
@@ -18,7 +19,7 @@ def main() -> None:
     settings_argument(parser, SpectraSettings)
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument("--checkpoint", required=True, help="its id, such as sft-140")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    device_argument(parser)
     parser.add_argument("--factors", type=Path, required=True, help="out: factors (safetensors)")
     parser.add_argument(
         "--spectrum", type=Path, required=True, help="out: one row a singular value (parquet)"

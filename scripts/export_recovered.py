@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from svdrift.compute import device_argument
 from svdrift.recovery.folder import remove_leftovers, write_folder
 from svdrift.recovery.grid import from_json
 from svdrift.scripting import run
@@ -15,7 +16,7 @@ def main() -> None:
     parser.add_argument("--target", required=True, help="what is repaired: id, or anchor")
     parser.add_argument("--anchor", required=True, help="what from: id, or anchor")
     parser.add_argument("--intervention", type=from_json, required=True, help="its fields as JSON")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    device_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     args = parser.parse_args()
 

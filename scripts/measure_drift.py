@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from svdrift.compute import device_argument
 from svdrift.scripting import run, settings_argument
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.drift import drift_tables, value_change_rows
@@ -16,7 +17,7 @@ def main() -> None:
     parser.add_argument("--before", required=True, help="id, or anchor")
     parser.add_argument("--after", required=True, help="id, or anchor")
     parser.add_argument("--pair", required=True, help="name of the pair in the tables")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    device_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the nulls (default: 0)")
     parser.add_argument("--drift", type=Path, required=True, help="out: measures (parquet)")
     parser.add_argument(

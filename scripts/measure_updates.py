@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from svdrift.compute import device_argument
 from svdrift.scripting import run, settings_argument
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.settings import SpectraSettings
@@ -16,7 +17,7 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="id of the checkpoint before SFT")
     parser.add_argument("--start", required=True, help="id of the one between SFT and RL")
     parser.add_argument("--result", required=True, help="id of the one after RL")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    device_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the null (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="out: measures (parquet)")
     args = parser.parse_args()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from svdrift.compute import device_argument
 from svdrift.evaluation.accuracy import accuracy_table
 from svdrift.evaluation.episodes import label, run_episodes
 from svdrift.evaluation.settings import EvaluationSettings
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument(
         "--problems", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
     )
-    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    device_argument(parser)
     dtype_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help="of sampling (default: 0)")
     parser.add_argument(

@@ -15,6 +15,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from svdrift import plugins
+from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import MODULES, make_generate
@@ -135,7 +136,7 @@ def arguments() -> argparse.Namespace:
         "--models", required=True, help="folder of a checkpoint; {step} in it stands for its step"
     )
     parser.add_argument("--tables", help="path of a table (parquet), with {table} in it")
-    parser.add_argument("--device", default="cpu", help="where to compute, without accelerate")
+    device_argument(parser, "where to compute, without accelerate")
     dtype_argument(parser)
     parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
     args = parser.parse_args()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from svdrift.errors import UserError
 from svdrift.section import Section
 
 
@@ -87,3 +89,35 @@ class ComputeSettings(Section):
         """Name of the file in `workflow/accelerate/` that a training job is launched with."""
         kind = ("gpu" if self.device == "cuda" else "cpu") + ("s" if self.processes > 1 else "")
         return kind if self.sharding == "none" else f"{kind}-{self.sharding}"
+
+
+def device_argument(
+    parser: argparse.ArgumentParser, use: str = "where to compute, such as cuda (default: cpu)"
+) -> None:
+    """Add `--device`, a device that PyTorch can use here.
+
+    Raises (when parsing): UserError if it cannot.
+    """
+    parser.add_argument("--device", type=usable_device, default="cpu", help=use)
+
+
+def usable_device(text: str) -> str:
+    """`text`, if PyTorch can compute there.
+
+    Raises: UserError if it cannot, with the reason.
+    """
+    import torch  # late, since the Snakefile imports this module
+
+    try:
+        device = torch.device(text)
+        if device.type != "cuda":
+            torch.zeros(1, device=device).sum().item()
+        # Not by computing there: each of several processes would, on the first GPU.
+        elif torch.version.cuda is None and torch.version.hip is None:
+            raise RuntimeError("this build of PyTorch is for CPUs alone")
+        elif torch.cuda.device_count() <= (device.index or 0):
+            raise RuntimeError(f"PyTorch sees {torch.cuda.device_count()} GPUs")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"--device: {text!r} cannot be used here: {reason}") from None
+    return text

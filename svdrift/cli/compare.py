@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 
 from svdrift.cli import PROBLEM
-from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned
+from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.models.folders import adapters, listed
 from svdrift.spectra.comparison import (

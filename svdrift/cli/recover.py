@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from svdrift import plugins
-from svdrift.cli.device import device_argument
 from svdrift.cli.reading import ReadingProgress
+from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.models.folders import adapters, listed
 from svdrift.recovery import kind as kinds

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from svdrift.compute import device_argument
 from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import Generate, make_generate
 from svdrift.models.chat import prompt_tokens, reply_texts, stop_tokens
@@ -176,7 +177,7 @@ def sampling_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help="its id, such as sft-64")
     parser.add_argument("--problems", type=Path, required=True, help="one row a problem (parquet)")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: cpu)")
+    device_argument(parser)
     dtype_argument(parser)
     parser.add_argument(
         "--batch-size",
