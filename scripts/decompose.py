@@ -10,6 +10,7 @@ from svdrift.compute import device_argument
 from svdrift.scripting import run, settings_argument
 from svdrift.spectra.decomposition import Decomposed, FactorStore, decompose_checkpoint
 from svdrift.spectra.matrices import Weights
+from svdrift.spectra.rest import unlabelled
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.spectra.tables import matrix_rows, spectrum_rows
 
@@ -34,8 +35,11 @@ def main() -> None:
     )
     factors = FactorStore(args.factors)
     spectrum_rows(factors).to_parquet(args.spectrum, index=False)
-    matrices = matrix_rows(Decomposed(Weights(args.model, factors.patterns), factors))
+    weights = Weights(args.model, factors.patterns)
+    matrices = matrix_rows(Decomposed(weights, factors))
     matrices.to_parquet(args.matrices, index=False)
+    if left := unlabelled(weights):
+        print(f"WARNING: {args.checkpoint}: not decomposed: {left}", file=sys.stderr)
     if matrices["looks_random"].any():
         print(warning(args.checkpoint, matrices), file=sys.stderr)
 

@@ -1,10 +1,11 @@
 """Write a repaired checkpoint as a Hugging Face folder, with a model card."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from svdrift.compute import device_argument
-from svdrift.recovery.folder import remove_leftovers, write_folder
+from svdrift.recovery.folder import as_they_were, remove_leftovers, write_folder
 from svdrift.recovery.grid import from_json
 from svdrift.scripting import run
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
@@ -22,7 +23,9 @@ def main() -> None:
 
     target, anchor = (open_checkpoint(args, name)[1] for name in (args.target, args.anchor))
     remove_leftovers(args.out)
-    write_folder(target, anchor, args.intervention, args.out, device=args.device)
+    written = write_folder(target, anchor, args.intervention, args.out, device=args.device)
+    for line in as_they_were(written.plan, written.rest):
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Measure what moved in each weight matrix between two checkpoints, beside what noise would do."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from svdrift.compute import device_argument
 from svdrift.scripting import run, settings_argument
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.drift import drift_tables, value_change_rows
+from svdrift.spectra.rest import unlabelled
 from svdrift.spectra.settings import SpectraSettings
 
 
@@ -31,6 +33,8 @@ def main() -> None:
     (before, first), (after, second) = (
         open_checkpoint(args, name) for name in (args.before, args.after)
     )
+    if left := unlabelled(second.weights, first.weights):
+        print(f"WARNING: {args.pair}: not compared: {left}", file=sys.stderr)
     drift, nulls = drift_tables(
         first,
         second,

@@ -1,6 +1,7 @@
 """Repair a checkpoint from another one, in memory, and evaluate the result once."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.models.settings import GenerationSettings
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.grid import from_json
+from svdrift.recovery.plan import left_alone
 from svdrift.scripting import read_table, run, settings_argument
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.tasks import make_task, task_argument
@@ -50,6 +52,8 @@ def main() -> None:
     task = make_task(args.task)
     target_id, target = open_checkpoint(args, args.target)
     anchor_id, anchor = open_checkpoint(args, args.anchor)
+    for line in left_alone(target, anchor, args.intervention):
+        print(f"WARNING: {args.repair}: {line}", file=sys.stderr)
     folder = target.weights.folder
     generate = make_generate(args.generation, folder)
     model = load_model(folder, dtype=DTYPES[args.dtype]).to(args.device)

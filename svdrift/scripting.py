@@ -284,6 +284,7 @@ def write_provenance(
     seed: int | None,
     started: float,
     name: str = PROVENANCE,
+    paths: bool = True,
 ) -> None:
     """Write `folder/provenance.json`: what the artefact in `folder` was made from, with and on.
 
@@ -294,12 +295,18 @@ def write_provenance(
         seed: the stage's seed; None if it draws nothing at random.
         started: `time.time()` at the stage's start.
         name: of the file, where several artefacts share a folder.
+        paths: whether inputs are noted with their paths, or by their last names alone, as in a
+            folder that is made to be passed on.
 
     Raises: UserError if an input does not exist.
     """
     record = {
         "inputs": {
-            name: {"path": str(path), "sha256": content_hash(path)} for name, path in inputs.items()
+            name: {
+                "path": str(path) if paths else path.absolute().name,
+                "sha256": content_hash(path),
+            }
+            for name, path in inputs.items()
         },
         "settings": _plain(settings),
         "seed": seed,

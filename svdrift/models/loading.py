@@ -213,8 +213,8 @@ def with_weights(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTr
     with torch.device("meta"):
         other: PreTrainedModel = auto_class(config).from_config(config)
     # Not strictly: tied weights have one name here.
-    other.load_state_dict(weights, strict=False, assign=True)
-    other.tie_weights()
+    lacking = set(other.load_state_dict(weights, strict=False, assign=True).missing_keys)
+    other.tie_weights(missing_keys=lacking)  # a head of its own stays one, whatever config says
     other.generation_config = model.generation_config
     other.eval()
     return other

@@ -119,9 +119,10 @@ def write_folder(
             write_provenance(
                 made,
                 inputs={"target": target.weights.folder, "anchor": anchor.weights.folder},
-                settings={"intervention": asdict(intervention)},
+                settings={"intervention": asdict(intervention) | {"kind": kind_name(intervention)}},
                 seed=intervention.seed if intervention.kind == "random_directions" else None,
                 started=started,
+                paths=False,
             )
             left = _left_behind(target.weights.folder, made)
             if out.exists():
@@ -206,7 +207,7 @@ def model_card(
         for field in fields(intervention)
         if (value := getattr(intervention, field.name)) != field.default
     }
-    recipe["kind"] = PurePath(intervention.kind).name
+    recipe["kind"] = kind_name(intervention)
     record = kinds.kind(intervention.kind)
     done = record.description or f"tensors changed by `{record.label}`"
     rows = [
@@ -246,6 +247,11 @@ def model_card(
             "",
         ]
     )
+
+
+def kind_name(intervention: Intervention) -> str:
+    """The kind without the path of one's own file."""
+    return PurePath(intervention.kind).name
 
 
 def as_they_were(plan: Plan, rest: list[Rest]) -> list[str]:

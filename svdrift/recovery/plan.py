@@ -10,6 +10,7 @@ from svdrift.recovery import kind as kinds
 from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.decomposition import Decomposed, mismatch
 from svdrift.spectra.matrices import Key, bare
+from svdrift.spectra.rest import unlabelled
 
 LEAVE_ALONE = "(--layers-only, in a study embedding_and_head: false, leaves embedding and head)"
 
@@ -73,6 +74,18 @@ def make_plan(target: Decomposed, anchor: Decomposed, intervention: Intervention
             *(n for n, other in others.items() if not other),
         ),
     )
+
+
+def left_alone(target: Decomposed, anchor: Decomposed, intervention: Intervention) -> list[str]:
+    """Lines on what stays as it is though its place was chosen.
+
+    Raises:
+        UserError: see `make_plan`.
+    """
+    plan = make_plan(target, anchor, intervention)
+    lines = listed("chosen, but not in the anchor, so left", plan.lacking)
+    unknown = unlabelled(target.weights) if plan.others == {} else ""
+    return [*lines, *([f"not repaired: {unknown}"] if unknown else [])]
 
 
 def require_directions(

@@ -89,11 +89,20 @@ def not_finite(rest: Collection[Rest], which: Collection[str] = ("anchor", "targ
     return [one.name for one in rest if set(which) & set(one.not_finite)]
 
 
-def unlabelled(weights: Weights) -> str:
-    """One line on the matrices in a checkpoint's layers that no pattern matches; empty without."""
+def unlabelled(weights: Weights, before: Weights | None = None) -> str:
+    """One line on the matrices in a checkpoint's layers that no pattern matches; empty without.
+
+    Args:
+        weights: the checkpoint.
+        before: another one; the line then says how many of them differ from it.
+    """
     names = [name for name in weights.unmatched if _layer(weights, name) is not None]
     share = 100 * sum(map(weights.size, names)) / (sum(map(weights.size, weights.names)) or 1)
     kind = f"{len(names)} matrices in the layers ({share:.3g} % of the weights) match no pattern"
+    if before is not None and names:
+        rest = left_out(before, weights, set(weights.names) - set(names))
+        differ = sum(bool(one.differs) for one in rest if one.name in names)
+        kind += f", {differ or 'none'} of them changed"
     return "".join(listed(kind, names, MOST))
 
 

@@ -8,8 +8,10 @@ from scipy import stats
 from scipy.linalg import subspace_angles
 
 from svdrift.errors import UserError
+from svdrift.spectra.comparison import grouped, matrix_changes
 from svdrift.spectra.decomposition import Decomposed, decompose
 from svdrift.spectra.drift import Drift, drift_tables, value_change_rows
+from svdrift.spectra.moved import moved as which_moved
 from svdrift.spectra.nulls import NULLS, draw
 from svdrift.spectra.tables import matrix_rows, spectrum_rows
 from svdrift.spectra.updates import update_rows
@@ -247,3 +249,40 @@ def test_refuses(three: Three, wrong: dict[str, object], says: str) -> None:
     right = {"shares": SHARES, "windows": WINDOWS, "nulls": ["isotropic"], "draws": 2, "seed": 0}
     with pytest.raises(UserError, match=says):
         drift_tables(three[0], three[1], **{**right, **wrong})  # type: ignore[arg-type]
+
+
+ZEROED = "model.layers.1.mlp.up_proj.weight"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_matrix_of_zeros_changes_without_any_angle(tmp_path: Path, order: int) -> None:
+    model = llama(0)
+    full = save(model, tmp_path / "full")
+    with torch.no_grad():
+        model.get_parameter(ZEROED).zero_()
+        model.get_parameter("model.layers.0.mlp.up_proj.weight").mul_(1.1)
+    empty = save(model, tmp_path / "empty")
+    tables = drift_tables(
+        *(full, empty)[::order], shares=[0.2], windows=2, nulls=["isotropic"], draws=2, seed=0
+    )
+    here = tables.drift[(tables.drift["layer"] == 1) & (tables.drift["module"] == "up")]
+    found = here.set_index("measure")["observed"]
+    on_directions = ["mean_angle", "max_angle", "chordal", "window_angle", "best_alignment"]
+    assert found[on_directions].isna().all()
+    norm = found["update_norm"]
+    assert norm == (pytest.approx(1) if order > 0 else np.inf)
+    labelled = tables.drift.assign(pair="p", seed=0)
+    changed = which_moved(labelled)
+    own = changed[(changed["layer"] == 1) & (changed["module"] == "up")]
+    assert "update_norm" in set(own["measure"])
+    assert not set(own["measure"]) & set(on_directions)
+    rows = matrix_changes(tables.drift, tables.nulls).set_index(["layer", "module"])
+    row = rows.loc[(1, "up")]
+    assert (row["moved"], row["turned"]) == (1, 0)
+    assert row[["angle", "isotropic", "excess"]].isna().all()
+    assert (row["more_isotropic"], row["less_isotropic"]) == (0, 0)
+    means = grouped(rows.reset_index()).select_dtypes("number").to_numpy()
+    assert not np.isinf(means.astype(float)).any()
+    whole = grouped(rows.reset_index()).iloc[-1]
+    others = rows[rows["turned"] == 1]
+    assert whole["isotropic"] == pytest.approx(others["isotropic"].mean(), nan_ok=True)
