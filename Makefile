@@ -58,10 +58,10 @@ check: $(DEV) ## Check format, lint and types
 	mypy
 
 unit: $(DEV) ## Run the unit tests
-	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow"
+	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow" --durations 20
 
 workflow: $(DEV) ## Run the tests that run the real workflow
-	pytest -m workflow
+	pytest -n 2 --dist loadgroup -m workflow --durations 30
 
 slurm: $(DEV) ## Of these those on a real Slurm, which is installed for it: as root on Debian
 	python -m tests.slurm.cluster install

@@ -26,22 +26,31 @@ Replies = list[list[int]]
 
 
 def transformers_generate(
-    model: PreTrainedModel, prompts: Sequence[list[int]], batch_size: int
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    batch_size: int,
+    new_tokens: int = NEW_TOKENS,
+    stops: Sequence[int] = tuple(STOPS),
+    pad: int = PAD,
 ) -> Replies:
     """Greedy replies by `model.generate`, left-padded in the given order."""
     config = GenerationConfig(
-        max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=STOPS, pad_token_id=PAD
+        max_new_tokens=new_tokens, do_sample=False, eos_token_id=list(stops), pad_token_id=pad
     )
     replies: Replies = []
     for start in range(0, len(prompts), batch_size):
         batch = prompts[start : start + batch_size]
         width = max(map(len, batch))
-        tokens = torch.tensor([[PAD] * (width - len(row)) + row for row in batch])
+        tokens = torch.tensor([[pad] * (width - len(row)) + row for row in batch])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch])
-        output = model.generate(tokens, attention_mask=mask, generation_config=config)
+        output = model.generate(
+            tokens.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=config,
+        )
         for row in output[:, width:].tolist():
-            stops = [index for index, token in enumerate(row) if token in STOPS]
-            replies.append(row[: stops[0] + 1] if stops else row)
+            ends = [index for index, token in enumerate(row) if token in stops]
+            replies.append(row[: ends[0] + 1] if ends else row)
     return replies
 
 
