@@ -18,12 +18,15 @@ ROLLOUT_BATCH = 256  # prompts that a training job continues at once
 
 @dataclass(frozen=True)
 class Machine:
-    """What a GPU and its file system achieve; by default an H100, as estimated."""
+    """What a GPU and its file system achieve; by default an H200, as measured.
 
-    flops: float = 4e14  # a second, of bf16 training and prompts: 40 % of the peak
-    memory: float = 3.3e12  # bytes a second: a decoding step reads all weights
-    step_s: float = 0.03  # least seconds of a decoding step: Python starts the kernels
-    svd_flops: float = 2.5e11  # a second, of decompositions in float32
+    The measurements are in docs/performance.md; that of the file system is an estimate.
+    """
+
+    flops: float = 3.7e14  # a second, of bf16 training and prompts: 47 % of matrix products alone
+    memory: float = 4.1e12  # bytes a second: a decoding step reads all weights
+    step_s: float = 0.022  # least seconds of a decoding step: Python starts the kernels
+    svd_flops: float = 9.5e12  # a second, of decompositions by Gram matrices in float64
     storage: float = 2e9  # bytes a second of the file system
 
 
