@@ -12,6 +12,7 @@ import importlib.util
 import os.path
 import pkgutil
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -41,13 +42,14 @@ def load(room: str, name: str, part: str = "") -> ModuleType:
     return importlib.import_module(f"{room}.{name}.{part}" if part else f"{room}.{name}")
 
 
-def names(room: str, part: str = "") -> list[str]:
+@cache
+def names(room: str, part: str = "") -> tuple[str, ...]:
     """The names that a room of the library knows, in alphabetical order."""
     (folder,) = importlib.import_module(room).__path__
     modules = [module.name for module in pkgutil.iter_modules([folder])]
     if part:
-        return sorted(name for name in modules if (Path(folder) / name / f"{part}.py").is_file())
-    return sorted(modules)
+        modules = [name for name in modules if (Path(folder) / name / f"{part}.py").is_file()]
+    return tuple(sorted(modules))
 
 
 def files(room: str, name: str, part: str = "") -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
@@ -91,6 +91,18 @@ class TaskSettings(TaskPart):
 
         Raises:
             UserError: naming the file and what is wrong in it.
+        """
+
+    def check_supply(self, seeds: Sequence[int]) -> None:
+        """Refuse settings that ask for more problems than there are, before any job runs.
+
+        It is asked once at the start of a workflow, so it must not take long.
+
+        Args:
+            seeds: of the study.
+
+        Raises:
+            UserError: naming the key.
         """
 
     def vary(self, **changes: Any) -> Self:

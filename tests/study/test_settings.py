@@ -92,8 +92,8 @@ NO_RL = {
         ({"compute": {"gpus": 1, "processes": 2}}, "2 processes with 1 GPUs"),
         (
             {"compute": {"resources": {"train_sfd": {"mem_mb": 1}}}},
-            "compute.resources: 'train_sfd' is no rule whose jobs grow with the model, did you mean 'train_sft'? (allowed: "
-            "train_base, train_sft,",
+            "compute.resources: 'train_sfd' is no rule whose jobs grow with the model, did you "
+            "mean 'train_sft'? (allowed: train_base, train_sft,",
         ),
         (
             {"compute": {"resources": {"train_sft": {"mem": 1}}}},

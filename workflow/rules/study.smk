@@ -25,6 +25,8 @@ try:
     require_installed(STUDY.generation)
     STUDY.task.check_problems()
     STUDY.check_files()
+    if workflow.is_main_process:  # and not in each job that it submits
+        STUDY.task.check_supply(STUDY.seeds)
 except UserError as error:
     sys.exit(f"error: {error}")
 

@@ -30,28 +30,22 @@ from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from svdrift.errors import UserError
-from svdrift.tasks.general_points import game
-from svdrift.tasks.general_points.files import read_cards, read_hands_file
+from svdrift.tasks.general_points import decks, game
+from svdrift.tasks.general_points.files import read_hands_file
 from svdrift.tasks.general_points.solver import canonical_solution, solutions
 from svdrift.tasks.general_points.splits import (
     FURTHER,
     OOD_SPLITS,
     ROLES,
-    SIZE_KEYS,
     SPLITS,
     TRAINING_SPLITS,
     family,
 )
 
 if TYPE_CHECKING:
-    from svdrift.tasks.general_points.settings import DealSettings, DecksSettings
-
-OOD_SELECTION_SHARE = 0.2
-"""Share of the OOD value multisets for selection; the test is dealt from the others."""
+    from svdrift.tasks.general_points.settings import DealSettings
 
 EXPOSURES = ("demonstrated", "practised", "neither")
 
@@ -88,20 +82,18 @@ def make_split(
             read_hands_file(settings.decks.files[split], settings.faces, settings.target),
             settings.faces,
         )
-    elif split in OOD_SPLITS:
-        hands = _deal(_ood_deck(split, settings, settings.faces, seed), split, count, seed)
-    elif split.startswith(FURTHER):
-        hands = _deal(_further_deck(settings, seed), split, count, seed)
     elif split == "demonstrated":
         shown = training["demonstrations"]
-        deck = _within(_id_deck("practice", settings, seed), shown["group"])
+        deck = _within(_deck("practice", settings, seed, 0), shown["group"])
         hands = _deal(deck, split, count, seed, last=shown["cards"])
     else:
-        hands = _deal(_id_deck(split, settings, seed, count), split, count, seed)
+        hands = _deal(_deck(split, settings, seed, count), split, count, seed)
 
     held_out = {
         game.join(numbers)
-        for numbers in held_out_multisets(settings.values, settings.decks.pretraining_holdout, seed)
+        for numbers in decks.held_out_multisets(
+            settings.values, settings.decks.pretraining_holdout, seed
+        )
     }
     dealt = {**training, split: hands}
     exposure: dict[str, str] = {}
@@ -146,20 +138,6 @@ def vary_table(table: pd.DataFrame, settings: DealSettings) -> pd.DataFrame:
         gold=gold.to_numpy(),
     )
     return varied[varied["gold"].notna()].reset_index(drop=True)
-
-
-def held_out_multisets(values: Sequence[int], share: float, seed: int) -> set[game.Multiset]:
-    """The value multisets, solvable or not, that no training stage of this seed may use.
-
-    Args:
-        values: what a card can have under some rule, in ascending order.
-        share: of their multisets to hold out.
-        seed: of the draw.
-    """
-    everything = game.value_multisets(values)
-    count = round(share * len(everything))
-    order = _generator(seed, "held_out").permutation(len(everything))
-    return {everything[place] for place in order[:count]}
 
 
 def check_splits(hands: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -233,61 +211,6 @@ def solution_table(values: Sequence[int], target: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["multiset", "solvable", "n_formulas", "canonical"])
 
 
-def _id_deck(split: str, settings: DealSettings, seed: int, count: int = 0) -> pd.DataFrame:
-    """What a split under the ID rule is dealt from.
-
-    `count` is the number of demonstrations asked for; other splits ignore it.
-    """
-    decks = settings.decks
-    deck = _deck(settings.faces, settings.target)
-    multisets = set(deck["group"])
-    if "id_test" in decks.files:
-        own = read_hands_file(decks.files["id_test"], settings.faces, settings.target)
-        test = set(_spread(own, settings.faces)["group"])
-    else:
-        test = _draw(multisets, decks.test_multisets, "test_multisets", seed)
-    if split == "id_test":
-        return _within(deck, test)
-    selection = _draw(multisets - test, decks.selection_multisets, "selection_multisets", seed)
-    if split == "id_selection":
-        return _within(deck, selection)
-
-    held_out = held_out_multisets(settings.values, decks.pretraining_holdout, seed)
-    practice = _within(deck, multisets - test - selection - set(map(game.join, held_out)))
-    practice = practice[~practice["ranks"].isin(_reserved_ranks(decks, seed))]
-    if split == "practice" or decks.demonstrated_multisets == "all":
-        return practice
-    if count < decks.demonstrated_multisets:
-        raise UserError(
-            f"task.hands.demonstrations: {count} hands cannot show "
-            f"{decks.demonstrated_multisets} multisets (demonstrated_multisets)"
-        )
-    key, practised = "demonstrated_multisets", set(practice["group"])
-    return _within(practice, _draw(practised, decks.demonstrated_multisets, key, seed))
-
-
-def _ood_deck(split: str, settings: DealSettings, rule: game.Rule, seed: int) -> pd.DataFrame:
-    """What OOD selection or test is dealt from under the first OOD rule, given as `rule`."""
-    deck = _deck(rule, settings.target)
-    deck = deck[deck["ranks"].isin(_reserved_ranks(settings.decks, seed))]
-    groups = set(deck["group"])
-    if "ood_test" in settings.decks.files:
-        own = read_hands_file(settings.decks.files["ood_test"], rule, settings.target)
-        groups -= set(_spread(own, rule)["group"])
-    count = round(OOD_SELECTION_SHARE * len(groups))
-    selection = _draw(groups, count, "ood_selection", seed)
-    return _within(deck, selection if split == "ood_selection" else groups - selection)
-
-
-def _further_deck(settings: DealSettings, seed: int) -> pd.DataFrame:
-    """What the test of a further OOD rule is dealt from: hands that `ood_test` may have too."""
-    if settings.first_faces is None:
-        raise ValueError("first_faces is missing")
-    ranks = _ood_deck("ood_test", settings, settings.first_faces, seed)["ranks"]
-    deck = _deck(settings.faces, settings.target)
-    return deck[deck["ranks"].isin(ranks)]
-
-
 def _spread(hands: Iterable[tuple[str, ...]], rule: game.Rule) -> pd.DataFrame:
     """One row a hand, all as text: `cards`, `numbers`, `group`, `ranks` (sorted cards)."""
     rows = []
@@ -304,11 +227,16 @@ def _spread(hands: Iterable[tuple[str, ...]], rule: game.Rule) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _deck(split: str, settings: DealSettings, seed: int, count: int) -> pd.DataFrame:
+    """All hands that a split may be dealt from; see `decks.kinds_of`."""
+    deck = _all_hands(settings.faces)
+    kinds = decks.kinds_of(split, settings, seed, count)
+    return deck[deck["ranks"].isin({kind.ranks for kind in kinds})]
+
+
 @cache  # for callers that deal several splits
-def _deck(rule: game.Rule, target: int) -> pd.DataFrame:
-    """All ordered hands that are solvable under the rule."""
-    deck = _spread(product(game.RANKS, repeat=game.HAND_SIZE), rule)
-    return _within(deck, {text for text in deck["group"].unique() if _gold(text, target)})
+def _all_hands(rule: game.Rule) -> pd.DataFrame:
+    return _spread(product(game.RANKS, repeat=game.HAND_SIZE), rule)
 
 
 def _within(deck: pd.DataFrame, multisets: Collection[str]) -> pd.DataFrame:
@@ -317,29 +245,6 @@ def _within(deck: pd.DataFrame, multisets: Collection[str]) -> pd.DataFrame:
 
 def _gold(multiset: str, target: int) -> str | None:
     return canonical_solution([int(number) for number in multiset.split()], target)
-
-
-def _reserved_ranks(decks: DecksSettings, seed: int) -> set[str]:
-    """The rank multisets with a face card that are reserved for OOD selection and test."""
-    given = set()
-    if "ood_test" in decks.files:
-        given = {game.rank_multiset(hand) for hand in read_cards(decks.files["ood_test"])}
-    with_face = {
-        game.rank_multiset(cards)
-        for cards in product(game.RANKS, repeat=game.HAND_SIZE)
-        if not set(game.FACES).isdisjoint(cards)
-    }
-    count = round(decks.ood_share * len(with_face))
-    return given | _draw(with_face, count, "ood_share", seed)
-
-
-def _draw(items: Collection[str], count: int, key: str, seed: int) -> set[str]:
-    """Draw `count` of the items; `key` is the setting to blame, and seeds the generator."""
-    if count > len(items):
-        raise UserError(f"task.hands.{key}: {count} multisets wanted, but only {len(items)} remain")
-    order = _generator(seed, key).permutation(len(items))
-    ordered = sorted(items)
-    return {ordered[place] for place in order[:count]}
 
 
 def _deal(
@@ -354,21 +259,12 @@ def _deal(
     Cards in `last` are dealt only when there are no others.
 
     Raises:
-        UserError: an evaluation split would be smaller than asked for.
+        UserError: an evaluation split would be smaller than asked for, or any without hands.
     """
-    key = SIZE_KEYS[family(split)]
-    if count > len(deck) and split not in TRAINING_SPLITS:
-        raise UserError(
-            f"task.hands.{key}: {count} hands wanted for {split}, but only {len(deck)} exist "
-            "(allowed: fewer hands; or set aside more multisets, or another ood_share)"
-        )
-    shuffled = deck.iloc[_generator(seed, split).permutation(len(deck))]
+    decks.require(split, count, len(deck))
+    shuffled = deck.iloc[decks.generator(seed, split).permutation(len(deck))]
     shuffled = shuffled.assign(last=shuffled["cards"].isin(last)).sort_values("last", kind="stable")
     shuffled["repeat"] = shuffled["group"].duplicated()
     chosen = shuffled.sort_values(["last", "repeat"], kind="stable").head(count)
-    order = _generator(seed, f"{split} order").permutation(len(chosen))
+    order = decks.generator(seed, f"{split} order").permutation(len(chosen))
     return chosen.iloc[order].reset_index(drop=True)
-
-
-def _generator(seed: int, purpose: str) -> np.random.Generator:
-    return np.random.default_rng([seed, *purpose.encode()])

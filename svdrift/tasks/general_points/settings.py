@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
@@ -261,7 +262,20 @@ class Settings(PlaySettings, TaskSettings):
         """Read the user's own hands; see `svdrift.tasks.general_points.files`."""
         for split, path in self.hands.files.items():
             rule = self.rules[self.rule_of(split)]
-            files.read_own_hands(path, rule, self.target, with_face=split in OOD_SPLITS)
+            try:
+                files.read_own_hands(path, rule, self.target, with_face=split in OOD_SPLITS)
+            except UserError as error:
+                raise UserError(f"task.hands.files.{split}: {error}") from None
+
+    def check_supply(self, seeds: Sequence[int]) -> None:
+        """See `svdrift.tasks.general_points.decks`."""
+        from svdrift.tasks.general_points.decks import check_supply
+
+        for seed in seeds:
+            try:
+                check_supply(self, seed)
+            except UserError as error:
+                raise UserError(f"{error} with seed {seed}") from None
 
     def vary(self, **changes: Any) -> Self:
         """Every split under another `rule` (a name) or `target`.

@@ -9,10 +9,10 @@ import pandas as pd
 
 from svdrift.tasks.base import Verdict
 from svdrift.tasks.general_points import prompts, verifier
+from svdrift.tasks.general_points.decks import held_out_multisets
 from svdrift.tasks.general_points.game import Hand, join
 from svdrift.tasks.general_points.hands import (
     check_splits,
-    held_out_multisets,
     make_split,
     solution_table,
     vary_table,

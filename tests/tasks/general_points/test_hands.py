@@ -7,10 +7,10 @@ import pytest
 
 from svdrift.errors import UserError
 from svdrift.tasks.general_points import game
+from svdrift.tasks.general_points.decks import held_out_multisets
 from svdrift.tasks.general_points.formula import evaluate, tokenise
 from svdrift.tasks.general_points.hands import (
     check_splits,
-    held_out_multisets,
     solution_table,
     vary_table,
 )

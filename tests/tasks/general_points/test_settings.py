@@ -63,7 +63,7 @@ def test_wrong_rules_are_refused(given: dict[str, Any], message: str) -> None:
         ({"rule": "evn"}, r"'evn' is not a rule \(allowed: tens, faces, odd\)"),
         ({"target": 61}, "61 is not a whole number from 1 to 60"),
         ({"target": 0}, "0 is not"),
-        ({"target": True}, "True is not"),
+        ({"target": True}, "true is not"),
         ({"cards": 5}, r"'cards' cannot vary \(allowed: rule, target\)"),
     ],
 )

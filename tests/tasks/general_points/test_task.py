@@ -4,7 +4,7 @@ import pytest
 from svdrift.tasks import Task, make_task
 from svdrift.tasks.base import demonstrations
 from svdrift.tasks.general_points import prompts, task, verifier
-from svdrift.tasks.general_points.hands import held_out_multisets
+from svdrift.tasks.general_points.decks import held_out_multisets
 from svdrift.tasks.general_points.settings import HandsSettings, Settings
 from tests.tasks.general_points.dealing import make_hands
 
