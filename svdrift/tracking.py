@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -59,8 +58,13 @@ def software(*scripts: str) -> str:
     names = {name.split(".")[0] for path in _deciding(scripts) for name in _imported_names(path)}
     foreign = names - sys.stdlib_module_names - {PACKAGE}
     installed = {name for package in foreign for name in _distributions()[package]}
-    versions = {name: version(name).split("+")[0] for name in installed}
+    versions = {name: _version(name) for name in installed}
     return ", ".join(f"{name} {versions[name]}" for name in sorted(versions, key=str.lower))
+
+
+@cache
+def _version(distribution: str) -> str:
+    return version(distribution).split("+")[0]
 
 
 @cache
@@ -91,28 +95,53 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
+@cache
 def _is_plumbing(path: Path) -> bool:
     if not path.is_relative_to(ROOT / PACKAGE):  # a script, or a file of the user's own
         return False
     return path.relative_to(ROOT / PACKAGE).parts[0] in PLUMBING or path.name in SETTINGS
 
 
-def _direct_imports(path: Path) -> list[Path]:
+@cache
+def _direct_imports(path: Path) -> tuple[Path, ...]:
     names = (name for name in _imported_names(path) if name.split(".")[0] == PACKAGE)
-    return [file for name in names for file in _files(name)]
+    return tuple({file: None for name in names for file in _files(name)})
+
+
+def _imported_names(path: Path) -> tuple[str, ...]:
+    """Dotted names that a module imports, wherever in it, but for the sake of types alone."""
+    return _read(path)[0]
 
 
 @cache
-def _imported_names(path: Path) -> tuple[str, ...]:
-    """Dotted names that a module imports, wherever in it, but for the sake of types alone."""
+def _files(name: str) -> tuple[Path, ...]:
+    """Files that importing the dotted `name` runs: its packages' `__init__`, and its module."""
+    if not name:
+        return ()
+    package, _, _ = name.rpartition(".")
+    path = ROOT.joinpath(*name.split("."))
+    own = [file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists()]
+    return (*_files(package), *own[:1])
+
+
+def _parsed(path: Path) -> str:
+    """The code of a module without comments, docstrings and formatting."""
+    return _read(path)[1]
+
+
+@cache
+def _read(path: Path) -> tuple[tuple[str, ...], str]:
+    """What a module imports, and its code; see `_imported_names` and `_parsed`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     names: set[str] = set()
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting.extend(node.orelse)
             continue
-        waiting.extend(ast.iter_child_nodes(node))
+        # An expression imports nothing.
+        waiting.extend(n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.expr))
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level:
@@ -120,28 +149,12 @@ def _imported_names(path: Path) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return tuple(sorted(names))
-
-
-def _files(name: str) -> Iterator[Path]:
-    """Files that importing the dotted `name` runs: its packages' `__init__`, and its module."""
-    path = ROOT
-    for part in name.split("."):
-        path = path / part
-        if (path / "__init__.py").exists():
-            yield path / "__init__.py"
-        elif path.with_suffix(".py").exists():
-            yield path.with_suffix(".py")
-
-
-@cache
-def _parsed(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [part for part in body if not _is_docstring(part)]  # type: ignore[attr-defined]
-    return ast.unparse(tree)  # and not its dump, whose form differs between versions of Python
+    # And not its dump, whose form differs between versions of Python.
+    return tuple(sorted(names)), ast.unparse(tree)
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -31,8 +31,9 @@ def digest():
 
 
 def forget():
-    for cached in (tracking._imported_names, tracking._parsed, tracking._distributions):
-        cached.cache_clear()
+    for function in vars(tracking).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 def test_imports_are_followed_through_packages(project):
