@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -59,6 +60,8 @@ def shown(value: object) -> str:
         return "null" if value is None else str(value).lower()
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else f"{'-' * (value < 0)}.inf"
+    if isinstance(value, date):  # which YAML reads where a day is written without quotes
+        return str(value)
     try:
         text = repr(list(value) if isinstance(value, tuple) else value)
     except ValueError:  # Python writes no number of more than 4,300 digits
@@ -158,9 +161,10 @@ def _expected(detail: ErrorDetails) -> str:
             return text
     if kind in _BOUNDS:
         word, name = _BOUNDS[kind]
-        return f"{word} {context[name]}"
+        bound = context[name]
+        return f"{word} {bound:g}" if isinstance(bound, float) else f"{word} {bound}"
     if kind == "string_type":
-        return "text (in quotes)" if isinstance(detail["input"], int | float) else "text"
+        return "text (in quotes)" if isinstance(detail["input"], int | float | date) else "text"
     if kind == "missing":
         return f"a list of {int(detail['loc'][-1]) + 1}"
     if kind in ("too_long", "too_short"):

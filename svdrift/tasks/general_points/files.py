@@ -60,7 +60,8 @@ def read_cards(
                 raise UserError(f"{path}: has no column 'cards'")
             rows = [(reader.line_num, row["cards"] or "") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a CSV file: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot be read as a CSV file: {why}") from None
     if not rows:
         raise UserError(f"{path}: holds no hands")
 
