@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +16,8 @@ from torch import Tensor
 from svdrift.errors import UserError
 from svdrift.models.folders import listed, one_line, require_config, unreadable, weight_files
 from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD, PREFIX, example
+
+BLOCK = 2**20  # entries that are read at once where not the whole tensor is needed
 
 Key = tuple[int | None, str]
 """Layer (None outside the layers) and module: what a matrix is called in every checkpoint."""
@@ -162,30 +163,43 @@ class Weights:
             tensor: Tensor = file.get_tensor(name)
         return tensor
 
+    def blocks(self, name: str) -> Iterator[Tensor]:
+        """Read one tensor some rows at a time, so that a large one takes little memory."""
+        shape = self.shape(name)
+        if self.size(name) <= BLOCK or len(shape) < 2:
+            yield Weights.read(self, name)
+            return
+        rows = max(1, BLOCK // math.prod(shape[1:]))
+        for start in range(0, shape[0], rows):
+            with safe_open(self._place[name], framework="pt") as file:
+                block: Tensor = file.get_slice(name)[start : start + rows]
+            yield block
+
     def size(self, name: str) -> int:
         """Number of entries of a tensor."""
         return math.prod(self.shape(name))
 
     def is_zero(self, name: str) -> bool:
         """Whether a tensor holds only zeros."""
-        return not bool(Weights.read(self, name).any())
+        return not any(bool(block.any()) for block in self.blocks(name))
 
     def __iter__(self) -> Iterator[tuple[Matrix, Tensor]]:
         for matrix in self.matrices:
             yield matrix, self.read(matrix.name)
 
     def _repeated(self) -> dict[str, str]:
-        configuration(self.folder)  # there is one, or this is no model
+        tied = _declares_tied(self.folder)
         labels = Labels(
             {m: self.labels.patterns.get(m, DEFAULT_PATTERNS[m]) for m in (EMBEDDING, HEAD)}
         )
         found = {key: name for name in self.names if (key := labels.of_matrix(name)) is not None}
         self.embedding, self.head = found.get((None, EMBEDDING)), found.get((None, HEAD))
-        if self.embedding is None or self.head is None:
+        if self.embedding is None or self.head is None or tied is False:
             return {}
         if self._headers[self.head] != self._headers[self.embedding]:
             return {}
-        if not torch.equal(Weights.read(self, self.head), Weights.read(self, self.embedding)):
+        pairs = zip(self.blocks(self.head), self.blocks(self.embedding), strict=True)
+        if not all(torch.equal(one, other) for one, other in pairs):
             return {}
         return {self.head: self.embedding} if is_tied(self.folder) else {}
 
@@ -234,10 +248,8 @@ def is_tied(folder: Path) -> bool:
     Raises:
         UserError: there is none, or it is not a model's configuration.
     """
-    config = configuration(folder)
-    for part in (config, config.get("text_config") or {}):
-        if "tie_word_embeddings" in part:
-            return bool(part["tie_word_embeddings"])
+    if (declared := _declares_tied(folder)) is not None:
+        return declared
     from transformers import AutoConfig  # takes seconds to import, and is rarely needed here
 
     try:
@@ -247,12 +259,8 @@ def is_tied(folder: Path) -> bool:
     return bool(getattr(default, "tie_word_embeddings", False))
 
 
-def configuration(folder: Path) -> dict[str, Any]:
-    """Read config.json of a model folder.
-
-    Raises:
-        UserError: there is none, or it is not a model's configuration.
-    """
+def _declares_tied(folder: Path) -> bool | None:
+    """What config.json says of tying; None if it leaves that to its class."""
     require_config(folder)
     path = folder / "config.json"
     try:
@@ -261,4 +269,7 @@ def configuration(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a model's configuration: {one_line(error)}") from None
     if not isinstance(config, dict) or not isinstance(config.get("text_config") or {}, dict):
         raise UserError(f"{path}: not a model's configuration: no JSON object")
-    return config
+    for part in (config, config.get("text_config") or {}):
+        if "tie_word_embeddings" in part:
+            return bool(part["tie_word_embeddings"])
+    return None

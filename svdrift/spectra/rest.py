@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -48,24 +48,19 @@ def left_out(anchor: Weights, target: Weights, done: Collection[str]) -> Iterato
         if name in done or (other is None and name in target.repeated):
             continue
         share = target.size(name) / whole
-        tensor = target.read(name)
         if other is None:
-            broken = _broken(target=tensor)
-            yield Rest(name, _group(target, name), share, "only in the target", broken)
-            continue
-        before = anchor.read(other)
-        broken = _broken(anchor=before, target=tensor)
-        if tensor.shape != before.shape:
+            differs, broken = "only in the target", _broken(target=target.blocks(name))
+        elif target.shape(name) != anchor.shape(other):
             differs = "shape"
+            broken = _broken(anchor=anchor.blocks(other), target=target.blocks(name))
         else:
-            common = torch.promote_types(tensor.dtype, before.dtype)
-            differs = "" if torch.equal(tensor.to(common), before.to(common)) else "values"
+            differs, broken = _compared(anchor.blocks(other), target.blocks(name))
         yield Rest(name, _group(target, name), share, differs, broken)
     whole = sum(map(anchor.size, anchor.names)) or 1
     for name in theirs.values():
         if name in anchor.repeated:
             continue
-        share, broken = anchor.size(name) / whole, _broken(anchor=anchor.read(name))
+        share, broken = anchor.size(name) / whole, _broken(anchor=anchor.blocks(name))
         yield Rest(name, _group(anchor, name), share, "only in the anchor", broken)
 
 
@@ -106,8 +101,19 @@ def unlabelled(weights: Weights, before: Weights | None = None) -> str:
     return "".join(listed(kind, names, MOST))
 
 
-def _broken(**tensors: Tensor) -> tuple[str, ...]:
-    return tuple(which for which, tensor in tensors.items() if not is_finite(tensor))
+def _compared(anchor: Iterator[Tensor], target: Iterator[Tensor]) -> tuple[str, tuple[str, ...]]:
+    """Whether two tensors of one shape differ, and which of them is not finite, block by block."""
+    differs, broken = "", set()
+    for before, after in zip(anchor, target, strict=True):
+        common = torch.promote_types(before.dtype, after.dtype)
+        if not torch.equal(before.to(common), after.to(common)):
+            differs = "values"
+        broken |= set(_broken(anchor=[before], target=[after]))
+    return differs, tuple(sorted(broken))
+
+
+def _broken(**tensors: Iterable[Tensor]) -> tuple[str, ...]:
+    return tuple(which for which, blocks in tensors.items() if not all(map(is_finite, blocks)))
 
 
 def _differing(rest: Collection[Rest]) -> str:
