@@ -30,19 +30,20 @@ from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
 import svdrift
+from svdrift.artefacts import AGAIN as AGAIN
+from svdrift.artefacts import BLANK, require_sealed, seal
+from svdrift.artefacts import PROVENANCE as PROVENANCE
 from svdrift.errors import UserError, explain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROVENANCE = "provenance.json"
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy")
 LOG_INTERVAL_S = 5.0
 
 T = TypeVar("T")
 Progress = Callable[[Iterable[int], int, str], Iterable[int]]  # of `progress` below
 
-AGAIN = "run the same command again"
 REFUSALS = {  # what the machine refuses, and what to do
     errno.ENOSPC: ("no space is left on its disk", "make room"),
     errno.EDQUOT: ("the disk quota is used up", "make room or ask for more"),
@@ -192,6 +193,7 @@ def read_table(path: Path) -> pd.DataFrame:
     from pyarrow import ArrowException
 
     try:
+        require_sealed(path)
         return pd.read_parquet(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -209,6 +211,16 @@ def read_table(path: Path) -> pd.DataFrame:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise damaged(path, f"cannot be read as a table ({_first_line(error)})") from None
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet, without its index, and with a checksum of the file in it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = pa.Table.from_pandas(table, preserve_index=False)
+    pq.write_table(made.replace_schema_metadata({**made.schema.metadata, "checksum": BLANK}), path)
+    seal(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:

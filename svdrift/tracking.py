@@ -21,6 +21,7 @@ PACKAGE = "svdrift"
 # `__init__` holds its version.
 PLUMBING = {
     "__init__.py",
+    "artefacts.py",
     "compute.py",
     "errors.py",
     "plugins.py",

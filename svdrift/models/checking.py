@@ -12,6 +12,7 @@ from transformers import AutoConfig
 from svdrift.errors import UserError
 from svdrift.models.folders import file_faults, listed, one_line, require_config
 from svdrift.models.loading import auto_class, quiet_transformers
+from svdrift.models.sizes import impossible_numbers
 
 
 def require_complete(folder: Path) -> None:
@@ -33,6 +34,8 @@ def config_faults(folder: Path) -> list[str]:
     Args:
         folder: one in which `file_faults` finds none.
     """
+    if faults := impossible_numbers(folder):
+        return faults
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(

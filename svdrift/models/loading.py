@@ -7,6 +7,7 @@ like a finding, so here every tensor must come from the file, or loading fails.
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,8 +27,11 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging
 
+from svdrift.artefacts import require_unchanged
 from svdrift.errors import UserError
-from svdrift.models.folders import listed, one_line, require_config, weight_files
+from svdrift.models.finite import require_finite
+from svdrift.models.folders import listed, one_line, require_config
+from svdrift.models.sizes import require_memory, require_possible, shapes_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -57,11 +61,15 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
         dtype: floating type of the parameters, whatever the type in the files.
 
     Raises:
-        UserError: the folder or its config is missing or unreadable, there are no safetensors,
-            or a tensor is missing, unexpected or of the wrong shape.
+        UserError: the folder or its config is missing or unreadable, or there are no safetensors;
+            files are not those that were written; a number in the config is impossible; the
+            weights do not fit into memory; a tensor is missing, unexpected, of the wrong shape or
+            not finite.
     """
     require_config(folder)
-    weight_files(folder)
+    require_unchanged(folder)
+    require_possible(folder)
+    require_memory(folder, sum(map(math.prod, shapes_of(folder))), dtype)
     return load_strictly(folder, folder, dtype=dtype, use_safetensors=True)
 
 
@@ -74,7 +82,8 @@ def load_strictly(said: Path, folder: Path, **arguments: Any) -> PreTrainedModel
         arguments: further ones for `from_pretrained`.
 
     Raises:
-        UserError: it cannot be loaded, or a tensor is missing, unexpected or of the wrong shape.
+        UserError: it cannot be loaded, or a tensor is missing, unexpected, of the wrong shape or
+            not finite.
     """
     try:
         with quiet_transformers():
@@ -118,6 +127,7 @@ def load_strictly(said: Path, folder: Path, **arguments: Any) -> PreTrainedModel
     if faults:
         kind = type(model).__name__
         raise UserError(f"{said}: tensors do not fit {kind}: {'; '.join(faults)}")
+    require_finite(said, named_tensors(model))
     return model
 
 
@@ -125,8 +135,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer saved in a model folder.
 
     Raises:
-        UserError: the folder or its tokenizer is missing or unreadable.
+        UserError: the folder or its tokenizer is missing or unreadable, or not as it was written.
     """
+    require_unchanged(folder)
     if not (folder / "tokenizer_config.json").is_file():
         raise UserError(f"{folder}: no tokenizer_config.json, so this folder has no tokenizer")
     try:
@@ -175,6 +186,9 @@ def save_checkpoint(
         folder: where to.
         dtype: floating type in the file, to which weights are rounded (to nearest, ties to even);
             None for the model's own.
+
+    Raises:
+        UserError: a weight is not finite; nothing is written.
     """
     if dtype not in (None, model.dtype):
         model = with_weights(
@@ -184,6 +198,7 @@ def save_checkpoint(
                 for name, tensor in named_tensors(model)
             },
         )
+    require_finite(folder, named_tensors(model))
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left over from a run that was killed
     partial.mkdir(parents=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import svdrift
+from svdrift.artefacts import write_checksums
 from svdrift.errors import UserError
 from svdrift.models.folders import INDEX, SINGLE, listed, weight_files
 from svdrift.models.sources import ADAPTER
@@ -124,6 +125,7 @@ def write_folder(
                 started=started,
                 paths=False,
             )
+            write_checksums(made)
             left = _left_behind(target.weights.folder, made)
             if out.exists():
                 raise UserError(f"{out}: was made meanwhile; nothing is overwritten")

@@ -12,8 +12,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from svdrift.artefacts import BLANK, require_sealed, require_unchanged, seal
 from svdrift.errors import UserError
+from svdrift.models.finite import is_finite as is_finite
+from svdrift.models.finite import require_finite
 from svdrift.models.folders import weights_hash
+from svdrift.scripting import damaged
 from svdrift.spectra.matrices import Key, Matrix, Weights
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 from svdrift.spectra.tensor_file import TensorFile
@@ -196,16 +200,6 @@ def _left_vectors(matrix: Tensor, S: Tensor, Vh: Tensor) -> Tensor:
     return U
 
 
-def is_finite(tensor: Tensor) -> bool:
-    """Whether no entry is NaN or infinite. Whole numbers never are, and float8 is widened."""
-    if not tensor.numel() or not tensor.is_floating_point():
-        return True
-    if tensor.element_size() == 1:
-        tensor = tensor.float()  # few operations know it
-    # Both ends are NaN if any entry is. Unlike a mask of all entries this takes no memory.
-    return bool(torch.isfinite(torch.stack(tensor.aminmax())).all())
-
-
 def decompose_checkpoint(
     folder: Path,
     out: Path,
@@ -216,9 +210,9 @@ def decompose_checkpoint(
     """Write the factors of all labelled matrices of a model folder to the safetensors file `out`.
 
     The file holds `{name}.U`, `{name}.S` and `{name}.Vh` in float32; its metadata hold
-    `content_hash` (`svdrift.models.folders.weights_hash`) and the labels. Memory stays within a few
-    times the largest matrix, because matrices are read, decomposed and written one after the
-    other. `out` appears when complete.
+    `content_hash` (`svdrift.models.folders.weights_hash`), the labels and its own `checksum`.
+    Memory stays within a few times the largest matrix, because matrices are read, decomposed and
+    written one after the other. `out` appears when complete.
 
     Args:
         folder: Hugging Face folder of safetensors.
@@ -227,8 +221,10 @@ def decompose_checkpoint(
         device: where the decompositions run.
 
     Raises:
-        UserError: see `Weights`; or a matrix holds NaN or infinite entries.
+        UserError: see `Weights`; the files are not those that were written; or a matrix holds NaN
+            or infinite entries.
     """
+    require_unchanged(folder)
     weights = Weights(folder, patterns)
     entries: dict[str, tuple[str, tuple[int, ...]]] = {}
     for matrix in weights.matrices:
@@ -241,13 +237,14 @@ def decompose_checkpoint(
         "content_hash": weights_hash(folder),
         "matrices": json.dumps(labels),
         "patterns": json.dumps(weights.labels.patterns),
+        "checksum": BLANK,
     }
     with TensorFile(out, entries, metadata) as file:
         for matrix, tensor in weights:
-            if not is_finite(tensor):
-                raise UserError(f"{folder}: {matrix.name} holds NaN or infinite entries")
+            require_finite(folder, [(matrix.name, tensor)])
             for part, factor in zip(("U", "S", "Vh"), decompose(tensor, device), strict=True):
                 file.write(f"{matrix.name}.{part}", factor)
+    seal(out)
 
 
 class FactorSource(Protocol):
@@ -279,12 +276,14 @@ class FactorStore:
         matrices: key (layer, module) to matrix, in the order of the file.
 
     Raises:
-        UserError: `path` is not such a file.
+        UserError: `path` is not such a file, or not as it was written; on reading, that factors
+            are not finite.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            require_sealed(path)
             with safe_open(path, framework="pt") as file:
                 metadata: dict[str, str] = file.metadata() or {}
             self.content_hash: str = metadata["content_hash"]
@@ -293,22 +292,28 @@ class FactorStore:
                 Matrix(name, layer, module, (shape[0], shape[1]))
                 for name, layer, module, shape in json.loads(metadata["matrices"])
             ]
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file of factors") from None
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise UserError(f"{path}: not a file of factors: {error!r}") from None
+            raise damaged(path, f"is not a file of factors: {error!r}") from None
         self.matrices: dict[Key, Matrix] = {matrix.key: matrix for matrix in matrices}
 
     def read(self, key: Key, ranks: Tensor | None = None) -> Factors:
         """Read the float32 factors of one matrix; of all ranks or of chosen ones."""
         name = self.matrices[key].name
-        with safe_open(self.path, framework="pt") as file:
-            factors = Factors(*(file.get_tensor(f"{name}.{part}") for part in ("U", "S", "Vh")))
+        factors = Factors(*(self._read(f"{name}.{part}") for part in ("U", "S", "Vh")))
         return factors if ranks is None else factors.of(ranks)
 
     def singular_values(self, key: Key) -> Tensor:
         """Read the singular values of one matrix alone, falling, shape (r,)."""
+        return self._read(f"{self.matrices[key].name}.S")
+
+    def _read(self, name: str) -> Tensor:
         with safe_open(self.path, framework="pt") as file:
-            values: Tensor = file.get_tensor(f"{self.matrices[key].name}.S")
-        return values
+            factor: Tensor = file.get_tensor(name)
+        if not is_finite(factor):
+            raise damaged(self.path, f"{name} holds NaN or infinite entries")
+        return factor
 
 
 @dataclass(frozen=True)
@@ -328,9 +333,10 @@ class Decomposed:
         store = FactorStore(factors)
         weights = Weights(folder, store.patterns)
         if tuple(store.matrices.values()) != weights.matrices:
-            raise UserError(f"{factors}: made from other matrices than those of {folder}")
+            raise damaged(factors, f"made from other matrices than those of {folder}")
         if store.content_hash != weights_hash(folder):
-            raise UserError(f"{factors}: made from other weights than those of {folder}")
+            require_unchanged(folder)  # which names the file that is damaged
+            raise damaged(factors, f"made from other weights than those of {folder}")
         return cls(weights, store)
 
     def weight(self, key: Key) -> Tensor:

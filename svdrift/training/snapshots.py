@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
+from svdrift.artefacts import link_tree, write_checksums
 from svdrift.errors import UserError
 
 
@@ -50,27 +50,12 @@ def stopped(done: str, work: Path) -> UserError:
 def hand_over(kept: Path, folder: Path) -> Path:
     """Put a checkpoint that was kept in the work folder in its place, and return that.
 
-    As links, since two copies of a large model take twice the room; as copies where the file
-    system has none. Without the pickle of arguments that DeepSpeed's trainer adds: it holds the
-    path of the run.
+    With checksums. As links, since two copies of a large model take twice the room. Without the
+    pickle of arguments that DeepSpeed's trainer adds: it holds the path of the run.
     """
-    pickled = shutil.ignore_patterns("training_args.bin")
-    return shutil.copytree(
-        kept,
-        folder,
-        symlinks=True,
-        dirs_exist_ok=True,
-        ignore=pickled,
-        copy_function=_link_or_copy,
-    )
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
+    (kept / "training_args.bin").unlink(missing_ok=True)
+    write_checksums(kept)
+    return link_tree(kept, folder)
 
 
 def train(trainer: Trainer, work: Path, *, every: int = 1) -> None:
@@ -84,24 +69,25 @@ def train(trainer: Trainer, work: Path, *, every: int = 1) -> None:
     Raises:
         UserError: SIGTERM came to one of the processes, and a snapshot was kept.
     """
-    snapshot = _last_whole(work, trainer.is_world_process_zero())
+    snapshot = last_whole(work, trainer.is_world_process_zero())
     trainer.accelerator.wait_for_everyone()
     if snapshot is not None and trainer.is_world_process_zero():
         print(f"goes on from the snapshot {snapshot}", flush=True)
     with terminated() as told:
         end = _EndWhenTold(told, trainer.accelerator, every)
         trainer.add_callback(end)  # the last one, so that it knows what the others want
-        trainer.train(resume_from_checkpoint=snapshot)
+        trainer.train(resume_from_checkpoint=None if snapshot is None else str(snapshot))
     if end.early:
         raise stopped(f"step {trainer.state.global_step} of {trainer.state.max_steps}", work)
 
 
-def _last_whole(work: Path, main: bool) -> str | None:
+def last_whole(work: Path, main: bool = False) -> Path | None:
     """The last snapshot that a trainer has written to the end; the main process removes others."""
     for folder in work.glob("checkpoint-*"):
         if main and not (folder / TRAINER_STATE_NAME).exists():  # what the trainer writes last
             shutil.rmtree(folder)
-    return get_last_checkpoint(str(work)) if work.is_dir() else None
+    found = get_last_checkpoint(str(work)) if work.is_dir() else None
+    return None if found is None else Path(found)
 
 
 class _EndWhenTold(TrainerCallback):

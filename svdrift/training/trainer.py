@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from svdrift.errors import UserError
 from svdrift.models import loading
+from svdrift.models.finite import require_finite_files
 from svdrift.scripting import Progress
-from svdrift.training import sharding
+from svdrift.training import finite, sharding, snapshots
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.run import folder
 
@@ -50,6 +53,7 @@ def common_arguments(work: Path, seed: int, dtype: torch.dtype, micro: int) -> d
         "save_strategy": "no",  # callbacks ask for snapshots
         "save_total_limit": 1,
         "logging_strategy": "steps",
+        "logging_nan_inf_filter": False,  # which would log another loss in place of NaN
         "report_to": "none",
         "disable_tqdm": True,
         "seed": seed,
@@ -97,10 +101,52 @@ class Keep(TrainerCallback):
     def _save(self, path: Path, main: bool) -> None:
         if sharding.kind() == "deepspeed" and self.trainer is not None:
             self.trainer.save_model(str(path))  # DeepSpeed alone can gather its weights
+            if main:
+                require_finite_files(path)
             return
         model = sharding.ordinary(self.model)  # the trainer would write tied weights twice
         if main:
             loading.save_checkpoint(model, self.tokenizer, path, self.dtype)
+
+
+class StopWhereNotFinite(TrainerCallback):
+    """End training, before anything is saved, at the step that spoils a weight or the loss."""
+
+    def __init__(self, what: str, work: Path, steps_each: int = 1) -> None:
+        """`what` is trained, for the error; see `Keep` for `steps_each`."""
+        self.what, self.work, self.steps_each = what, work, steps_each
+
+    def on_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Look at the weights that the step has changed, while gradients are still there."""
+        trained = (item for item in kwargs["model"].named_parameters() if item[1].requires_grad)
+        if (cause := finite.spoilt(trained)) is not None:
+            raise self._diverged(state.global_step + 1, state.max_steps, cause)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Look at the loss, which every process is given."""
+        for name in ("loss", "grad_norm"):
+            value = kwargs.get("logs", {}).get(name)
+            if value is not None and not math.isfinite(float(value)):
+                raise self._diverged(state.global_step, state.max_steps, f"{name} is {value}")
+
+    def _diverged(self, step: int, last: int, cause: str) -> UserError:
+        unit = "step" if self.steps_each == 1 else "update"
+        number, total = (-(-count // self.steps_each) for count in (step, last))
+        return finite.diverged(
+            f"{self.what}: {unit} {number} of {total}", cause, snapshots.last_whole(self.work)
+        )
 
 
 class ShowProgress(TrainerCallback):

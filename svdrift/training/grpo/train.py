@@ -44,7 +44,13 @@ from svdrift.training.rollout import (
     warnings_of,
 )
 from svdrift.training.run import Run, Trained, folder
-from svdrift.training.trainer import Keep, ShowProgress, common_arguments, quiet
+from svdrift.training.trainer import (
+    Keep,
+    ShowProgress,
+    StopWhereNotFinite,
+    common_arguments,
+    quiet,
+)
 
 OWN = "own/"  # before the names of what we measure, since TRL has a `reward_std` too
 
@@ -137,7 +143,7 @@ def train_grpo(
         generate: what writes the replies; it is given the policy of each update.
 
     Raises:
-        UserError: SIGTERM came, and a snapshot was kept.
+        UserError: SIGTERM came, and a snapshot was kept; or the loss or a weight is not finite.
     """
     quiet()
     tokenizer = loading.load_tokenizer(start)
@@ -165,7 +171,11 @@ def train_grpo(
             processing_class=tokenizer,
             rollout_func=game.play,
             reward_funcs=game.reward,
-            callbacks=[ShowProgress(progress, "GRPO", keep[-1], each), kept],
+            callbacks=[
+                StopWhereNotFinite("GRPO", work, each),
+                ShowProgress(progress, "GRPO", keep[-1], each),
+                kept,
+            ],
         )
     kept.trainer = trainer
     trainer.remove_callback(PrinterCallback)

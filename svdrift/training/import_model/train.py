@@ -11,15 +11,22 @@ import shutil
 from pathlib import Path
 
 import torch
+from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
 
+from svdrift.artefacts import PROVENANCE, SUMS
+from svdrift.models.apart import ROOM, try_apart
+from svdrift.models.chat import require_renders
 from svdrift.models.checking import require_complete
-from svdrift.models.folders import floating_types
+from svdrift.models.finite import require_finite_files
+from svdrift.models.folders import floating_types, require_config
 from svdrift.models.gguf import load_gguf
 from svdrift.models.hub import download
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.sources import HubModel, find_source
-from svdrift.scripting import PROVENANCE
 from svdrift.training.run import Run, Trained, folder
+
+OWN = (PROVENANCE, SUMS)  # notes of another study about its folder
+SECONDS = 300.0  # to describe a model without its weights, and to read its tokenizer
 
 
 def train(run: Run) -> Trained:
@@ -29,22 +36,52 @@ def train(run: Run) -> Trained:
     found = find_source(run.settings.source)
     source = download(found) if isinstance(found, HubModel) else found
     if source.is_file():
-        save_checkpoint(*load_gguf(source), out, run.dtype)
+        model, tokenizer = load_gguf(source)
+        require_renders(tokenizer, source, vocabulary(model.config))
+        save_checkpoint(model, tokenizer, out, run.dtype)
     else:
-        require_complete(source)
-        tokenizer = load_tokenizer(source)
+        tokenizer = require_usable(source)
         if run.dtype == torch.bfloat16 and floating_types(source) != {"BF16"}:
             save_checkpoint(load_model(source), tokenizer, out, run.dtype)
         else:  # what is in fewer bits than wanted is exact as it is
+            require_finite_files(source)
             link(source, out)
     # A snapshot of the hub lies in a folder that is named by its commit.
     commit = source.name if isinstance(found, HubModel) else None
     return Trained({0: out}, {}, inputs={"model": source}, notes={"commit": commit})
 
 
+def require_usable(source: Path) -> PreTrainedTokenizerBase:
+    """Refuse a model folder that cannot be loaded or asked, without reading its weights.
+
+    Returns:
+        Its tokenizer.
+
+    Raises:
+        UserError: in one line, whatever is wrong.
+    """
+
+    def try_folder() -> None:
+        require_complete(source)
+        load_tokenizer(source)
+
+    require_config(source)
+    room = ROOM + sum(path.stat().st_size for path in source.glob("*.safetensors"))
+    try_apart(source, "cannot be loaded", try_folder, seconds=SECONDS, room=room)
+    config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(source)
+    require_renders(tokenizer, source, vocabulary(config))
+    return tokenizer
+
+
+def vocabulary(config: PretrainedConfig) -> int:
+    """Number of tokens that a model knows."""
+    return int(config.get_text_config().vocab_size)
+
+
 def link(folder: Path, out: Path) -> None:
     """Link the files of a model folder, but not what stands in its subfolders."""
     out.mkdir(parents=True, exist_ok=True)
     for file in folder.resolve().iterdir():
-        if file.is_file() and file.name != PROVENANCE and not file.name.startswith("."):
+        if file.is_file() and file.name not in OWN and not file.name.startswith("."):
             os.symlink(file, out / file.name)

@@ -8,6 +8,7 @@ never from a running state: a run that was cut off, or is spread differently, dr
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from svdrift.models.backend import Generate
 from svdrift.models.generation import generate as batched
 from svdrift.scripting import Progress
 from svdrift.tasks.base import Task
-from svdrift.training import sharding, snapshots
+from svdrift.training import finite, sharding, snapshots
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.draws import MINIBATCHES, draw_noise, draw_problems, generator
 from svdrift.training.likelihood import k3
@@ -141,7 +142,8 @@ def train_ppo(
         generate: what writes the replies; it is given the policy of each update.
 
     Raises:
-        UserError: SIGTERM came and a snapshot was kept, or DeepSpeed would hold the model.
+        UserError: SIGTERM came and a snapshot was kept; the loss or a weight is not finite; or
+            DeepSpeed would hold the model.
     """
     _refuse_deepspeed(accelerator)
     device, processes = accelerator.device, accelerator.num_processes
@@ -221,11 +223,11 @@ def train_ppo(
                     step = accumulate_gradients(
                         model, rollouts, behaviour, whitened, returns, rows, settings, accelerator
                     )
-                    # Not finite: the step would spoil every weight, so fail instead.
-                    norm = clip_grad_norm_(
-                        parameters, settings.max_grad_norm, error_if_nonfinite=True
-                    )
+                    norm = clip_grad_norm_(parameters, settings.max_grad_norm)
                     step["grad_norm"] = sharding.gathered(norm).item()
+                    for name in ("policy_loss", "value_loss", "grad_norm"):
+                        if not math.isfinite(step[name]):  # the step would spoil every weight
+                            raise _diverged(update, keep[-1], f"{name} is {step[name]}", work)
                     steps.append(step)
                     optimizer.step()
                     optimizer.zero_grad()
@@ -256,6 +258,9 @@ def train_ppo(
             )
 
             # Checkpoint and snapshot: all processes hold the same or a piece, the first one writes.
+            trained = (item for item in actor.named_parameters() if item[1].requires_grad)
+            if (cause := finite.spoilt(trained)) is not None:
+                raise _diverged(update, keep[-1], cause, work)
             if update in keep:
                 policy = sharding.ordinary(actor.policy)
                 if accelerator.is_main_process:
@@ -279,6 +284,11 @@ def train_ppo(
         pd.DataFrame(tables["timing"]),
         {update: folder(work, update) for update in keep},
     )
+
+
+def _diverged(update: int, last: int, cause: str, work: Path) -> UserError:
+    snapshot = next(work.glob("snapshot-*"), None)  # there is one at most
+    return finite.diverged(f"PPO: update {update} of {last}", cause, snapshot)
 
 
 def reply_weights(

@@ -20,6 +20,7 @@ from svdrift.models.losses import Example, pad, summed_loss, tokenise
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.scripting import Progress
 from svdrift.tasks import task_class
+from svdrift.training import finite
 from svdrift.training.pretrain.settings import Settings
 from svdrift.training.run import Run, Trained, folder
 
@@ -58,6 +59,9 @@ def pretrain(
 
     Returns:
         Columns `step` (1-based) and `train_loss` (nats per reply token), one row a step.
+
+    Raises:
+        UserError: the loss or a weight is not finite.
     """
     device = next(model.parameters()).device
     examples = tokenise(tokenizer, conversations)
@@ -80,6 +84,11 @@ def pretrain(
             total += loss.item()
         clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
         optimizer.step()
+        cause = finite.spoilt(model.named_parameters())
+        if not math.isfinite(total):
+            cause = f"the loss is {total}"
+        if cause is not None:
+            raise finite.diverged(f"pretraining: step {step + 1} of {settings.steps}", cause, None)
         schedule.step()
         optimizer.zero_grad()
         losses.append(total / reply_length)

@@ -26,7 +26,13 @@ from svdrift.training.device import on_gpu
 from svdrift.training.parameters import freeze
 from svdrift.training.run import Run, Trained, folder
 from svdrift.training.sft.settings import Settings
-from svdrift.training.trainer import Keep, ShowProgress, common_arguments, quiet
+from svdrift.training.trainer import (
+    Keep,
+    ShowProgress,
+    StopWhereNotFinite,
+    common_arguments,
+    quiet,
+)
 
 WINDOW = 4  # steps over which a row of losses is the mean
 
@@ -90,7 +96,7 @@ def train_sft(
         Columns `step` and `train_loss` (nats per reply token, mean over the last 4 steps).
 
     Raises:
-        UserError: SIGTERM came, and a snapshot was kept.
+        UserError: SIGTERM came, and a snapshot was kept; or the loss or a weight is not finite.
     """
     quiet()
     freeze(model, embeddings=settings.freeze_embeddings)
@@ -103,6 +109,7 @@ def train_sft(
         processing_class=tokenizer,
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(StopWhereNotFinite("SFT", work))
     trainer.add_callback(ShowProgress(progress, "fine-tuning", keep[-1]))
     kept = Keep(model, tokenizer, keep, work, dtype)
     kept.trainer = trainer
