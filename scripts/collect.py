@@ -7,7 +7,7 @@ seed at .../seed-{seed}/{folder}/{name}.parquet.
 import argparse
 from pathlib import Path
 
-from svdrift.scripting import run
+from svdrift.scripting import run, write_table
 from svdrift.tables import join_tables
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the joined table (parquet)")
     args = parser.parse_args()
 
-    join_tables(args.tables).to_parquet(args.out, index=False)
+    write_table(join_tables(args.tables), args.out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from svdrift.scripting import read_table, run
+from svdrift.scripting import read_table, run, write_table
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     args = parser.parse_args()
 
     table = join_points(args.points, [read_table(path) for path in args.accuracy])
-    table.to_parquet(args.out, index=False)
+    write_table(table, args.out)
     table.to_csv(args.out.with_suffix(".csv"), index=False)
 
 

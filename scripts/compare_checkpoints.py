@@ -15,7 +15,7 @@ from svdrift.evaluation.comparisons import (
     paired_difference_over_seeds,
     paired_difference_table,
 )
-from svdrift.scripting import run
+from svdrift.scripting import run, write_table
 from svdrift.tables import join_tables
 
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     episodes = join_tables(args.episodes)
     tests = episodes[episodes["role"] == "test"]
-    compare(tests, args.pairs).to_parquet(args.out, index=False)
+    write_table(compare(tests, args.pairs), args.out)
 
 
 def compare(episodes: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.compute import device_argument
-from svdrift.scripting import run, settings_argument
+from svdrift.scripting import run, settings_argument, write_table
 from svdrift.spectra.decomposition import Decomposed, FactorStore, decompose_checkpoint
 from svdrift.spectra.matrices import Weights
 from svdrift.spectra.rest import unlabelled
@@ -34,10 +34,10 @@ def main() -> None:
         args.model, args.factors, patterns=args.settings.patterns, device=args.device
     )
     factors = FactorStore(args.factors)
-    spectrum_rows(factors).to_parquet(args.spectrum, index=False)
+    write_table(spectrum_rows(factors), args.spectrum)
     weights = Weights(args.model, factors.patterns)
     matrices = matrix_rows(Decomposed(weights, factors))
-    matrices.to_parquet(args.matrices, index=False)
+    write_table(matrices, args.matrices)
     if left := unlabelled(weights):
         print(f"WARNING: {args.checkpoint}: not decomposed: {left}", file=sys.stderr)
     if matrices["looks_random"].any():

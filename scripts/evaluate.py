@@ -13,7 +13,7 @@ from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import make_generate
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.models.settings import GenerationSettings
-from svdrift.scripting import progress, read_table, run, settings_argument
+from svdrift.scripting import progress, read_table, run, settings_argument, write_table
 from svdrift.tasks import make_task, task_argument
 from svdrift.tasks.base import demonstrations
 from svdrift.tasks.splits import splits_argument
@@ -76,12 +76,12 @@ def main() -> None:
                 {**place, "measure": "reward", "n": len(problems), "value": reward},
             ]
     episodes = pd.concat(tables, ignore_index=True)
-    episodes.to_parquet(args.episodes, index=False)
+    write_table(episodes, args.episodes)
     accuracy = accuracy_table(episodes, task.faults)
     once = ~accuracy["split"].isin(args.settings.multi_try_splits)
     accuracy = accuracy[~(once & (accuracy["measure"] == "solved_within_tries"))]
-    accuracy.to_parquet(args.accuracy, index=False)
-    pd.DataFrame(objectives).to_parquet(args.objectives, index=False)
+    write_table(accuracy, args.accuracy)
+    write_table(pd.DataFrame(objectives), args.objectives)
 
 
 if __name__ == "__main__":

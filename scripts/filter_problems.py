@@ -6,7 +6,14 @@ from pathlib import Path
 
 from svdrift.errors import UserError
 from svdrift.evaluation.sampling import ask, pass_rates, sampling_arguments, split_by_rate
-from svdrift.scripting import PROVENANCE, read_table, run, settings_argument, write_provenance
+from svdrift.scripting import (
+    PROVENANCE,
+    read_table,
+    run,
+    settings_argument,
+    write_provenance,
+    write_table,
+)
 from svdrift.study.data import PassRate
 
 
@@ -37,8 +44,8 @@ def main() -> None:
             f"rates from {rates.min():g} to {rates.max():g} (change at_least, at_most or the "
             "checkpoint)"
         )
-    kept.to_parquet(args.out, index=False)
-    dropped.to_parquet(args.dropped, index=False)
+    write_table(kept, args.out)
+    write_table(dropped, args.dropped)
     write_provenance(
         args.out.parent,
         inputs={"model": args.model, "problems": args.problems},

@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from svdrift.scripting import PROVENANCE, read_table, run, write_provenance
+from svdrift.scripting import PROVENANCE, read_table, run, write_provenance, write_table
 from svdrift.tasks import task_argument, task_class
 
 
@@ -32,7 +32,7 @@ def main() -> None:
         args.seed,
         {path.stem: read_table(path) for path in args.training},
     )
-    table.to_parquet(args.out, index=False)
+    write_table(table, args.out)
     write_provenance(
         args.out.parent,
         inputs={path.stem: path for path in args.training},

@@ -20,7 +20,7 @@ from svdrift.evaluation.contrasts import (
     restored,
     window,
 )
-from svdrift.scripting import read_table, run
+from svdrift.scripting import read_table, run, write_table
 from svdrift.story import Story
 from svdrift.tables import join_tables
 
@@ -60,7 +60,7 @@ def main() -> None:
     if args.intervention:
         path = {float(weight): name for weight, name in (item.split("=", 1) for item in args.path)}
         tables.append(equal_id(study, args.intervention, path).assign(reference=anchor))
-    pd.concat(tables, ignore_index=True).to_parquet(args.out, index=False)
+    write_table(pd.concat(tables, ignore_index=True), args.out)
 
 
 def by_seed(episodes: pd.DataFrame, anchors: pd.Series, last: str) -> Study:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from svdrift.compute import device_argument
-from svdrift.scripting import run, settings_argument
+from svdrift.scripting import run, settings_argument, write_table
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.drift import drift_tables, value_change_rows
 from svdrift.spectra.rest import unlabelled
@@ -48,7 +48,7 @@ def main() -> None:
     changes = value_change_rows(first.factors, second.factors)
     outputs = ((drift, args.drift), (nulls, args.nulls), (changes, args.value_changes))
     for table, path in outputs:
-        table.assign(pair=args.pair, before=before, after=after).to_parquet(path, index=False)
+        write_table(table.assign(pair=args.pair, before=before, after=after), path)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from svdrift.evaluation.comparisons import (
     share_over_clusters,
     share_p,
 )
-from svdrift.scripting import run
+from svdrift.scripting import run, write_table
 from svdrift.tables import join_tables
 
 REPAIR = ["repair", "target", "anchor"]  # the last two are ids, and may differ between seeds
@@ -37,8 +37,8 @@ def main() -> None:
     parser.add_argument("--effect", type=Path, required=True, help="out: differences (parquet)")
     args = parser.parse_args()
 
-    recovery_table(*split(join_tables(args.accuracy))).to_parquet(args.recovery, index=False)
-    measure_effects(*split(join_tables(args.episodes))).to_parquet(args.effect, index=False)
+    write_table(recovery_table(*split(join_tables(args.accuracy))), args.recovery)
+    write_table(measure_effects(*split(join_tables(args.episodes))), args.effect)
 
 
 def split(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

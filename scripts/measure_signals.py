@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from svdrift.evaluation.signals import signals
-from svdrift.scripting import read_table, run
+from svdrift.scripting import read_table, run, write_table
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a row a run and seed (parquet)")
     args = parser.parse_args()
 
-    signals(read_table(args.metrics)).to_parquet(args.out, index=False)
+    write_table(signals(read_table(args.metrics)), args.out)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from svdrift.compute import device_argument
-from svdrift.scripting import run, settings_argument
+from svdrift.scripting import run, settings_argument, write_table
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.spectra.updates import update_rows
@@ -23,13 +23,14 @@ def main() -> None:
     args = parser.parse_args()
 
     checkpoints = [open_checkpoint(args, name)[1] for name in (args.base, args.start, args.result)]
-    update_rows(
+    rows = update_rows(
         *checkpoints,
         shares=args.settings.shares,
         draws=args.settings.draws,
         seed=args.seed,
         device=args.device,
-    ).assign(result=args.result).to_parquet(args.out, index=False)
+    )
+    write_table(rows.assign(result=args.result), args.out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,14 @@ import time
 from pathlib import Path
 
 from svdrift.errors import UserError
-from svdrift.scripting import PROVENANCE, read_table, run, settings_argument, write_provenance
+from svdrift.scripting import (
+    PROVENANCE,
+    read_table,
+    run,
+    settings_argument,
+    write_provenance,
+    write_table,
+)
 from svdrift.study.data import Mixture
 from svdrift.tasks.mixing import mix
 
@@ -33,7 +40,7 @@ def main() -> None:
         )
     paths = dict(zip(shares, args.problems, strict=True))
     tables = {name: read_table(path) for name, path in paths.items()}
-    mix(tables, shares, args.settings.count, args.seed).to_parquet(args.out, index=False)
+    write_table(mix(tables, shares, args.settings.count, args.seed), args.out)
     write_provenance(
         args.out.parent,
         inputs=paths,

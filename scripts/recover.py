@@ -17,7 +17,7 @@ from svdrift.models.settings import GenerationSettings
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.grid import from_json
 from svdrift.recovery.plan import left_alone
-from svdrift.scripting import read_table, run, settings_argument
+from svdrift.scripting import read_table, run, settings_argument, write_table
 from svdrift.spectra.arguments import checkpoint_arguments, open_checkpoint
 from svdrift.tasks import make_task, task_argument
 from svdrift.tasks.splits import splits_argument
@@ -84,9 +84,9 @@ def main() -> None:
     episodes = pd.concat(tables, ignore_index=True)
     accuracy = accuracy_table(episodes, task.faults).drop(columns="checkpoint")
     accuracy = accuracy[accuracy["measure"] != "solved_within_tries"]  # there was one try
-    episodes.assign(**ids).to_parquet(args.episodes, index=False)
+    write_table(episodes.assign(**ids), args.episodes)
     columns = args.intervention.columns()
-    accuracy.assign(**(ids | columns)).to_parquet(args.accuracy, index=False)
+    write_table(accuracy.assign(**(ids | columns)), args.accuracy)
 
 
 if __name__ == "__main__":

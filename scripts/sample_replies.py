@@ -6,7 +6,14 @@ from pathlib import Path
 
 from svdrift.errors import UserError
 from svdrift.evaluation.sampling import ask, keep_replies, sampling_arguments, without_replies
-from svdrift.scripting import PROVENANCE, read_table, run, settings_argument, write_provenance
+from svdrift.scripting import (
+    PROVENANCE,
+    read_table,
+    run,
+    settings_argument,
+    write_provenance,
+    write_table,
+)
 from svdrift.study.data import Replies
 
 
@@ -43,7 +50,7 @@ def main() -> None:
             f"{args.checkpoint} (try more samples, a higher temperature, another checkpoint, "
             "or verified: false)"
         )
-    kept.to_parquet(args.out, index=False)
+    write_table(kept, args.out)
     write_provenance(
         args.out.parent,
         inputs={"model": args.model, "problems": args.problems},

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from svdrift.scripting import run
+from svdrift.scripting import run, write_table
 from svdrift.tasks import task_argument, task_class
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the table (parquet)")
     args = parser.parse_args()
 
-    task_class(args.skills.name).reference_table(args.skills).to_parquet(args.out, index=False)
+    write_table(task_class(args.skills.name).reference_table(args.skills), args.out)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from svdrift.scripting import (
     run_key,
     settings_argument,
     write_provenance,
+    write_table,
 )
 from svdrift.tasks import make_task, task_argument
 from svdrift.tracking import code_digest
@@ -106,7 +107,7 @@ def main() -> None:
         )
     if args.tables is not None:
         for table, rows in trained.tables.items():
-            rows.to_parquet(args.tables.format(table=table), index=False)
+            write_table(rows, args.tables.format(table=table))
     shutil.rmtree(args.work, ignore_errors=True)
 
 

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from svdrift.errors import UserError
-from svdrift.scripting import PROVENANCE, read_table, run, write_provenance
+from svdrift.scripting import PROVENANCE, read_table, run, write_provenance, write_table
 from svdrift.tasks import task_argument, task_class
 
 
@@ -26,7 +26,7 @@ def main() -> None:
             f"{args.problems}: none of its problems has a solution under the changed settings "
             "(change them, or vary another split)"
         )
-    varied.to_parquet(args.out, index=False)
+    write_table(varied, args.out)
     write_provenance(
         args.out.parent,
         inputs={"problems": args.problems},

@@ -143,12 +143,10 @@ def stage_rules(stage):
         params:
             **train_parameters(stage),
         shell:
-            # As links; as copies where the file system has none. A step that the run did not keep,
-            # because it was added later, is trained up to, but not on a cluster's log-in node.
+            # A step that the run did not keep, because it was added later, is trained up to, but not
+            # on a cluster's log-in node.
             "kept={input.models}/{resources.keep}; if test -d $kept; then "
-            + logged("cp --recursive --link $kept {output}")
-            + " || "
-            + logged("cp --recursive --no-target-directory $kept {output}")
+            + logged("python scripts/keep.py --kept $kept --out {output}")
             + '; elif test {resources.here} = no; then echo "error: {wildcards.checkpoint}: its run'
             " did not keep this step; run it again: snakemake --profile slurm --forcerun"
             f' train_{stage.name} ..." | tee {{log}} >&2; exit 2; else '
