@@ -29,6 +29,12 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
+# Snakemake names neither file nor line of a mistake in what --configfile names, so it is read before.
+.PHONY: readable
+study sweep budget resume: readable
+readable: $(RUN_TIME)
+	@python -m svdrift.study.overlays $(STUDY) $(SWEEP)
+
 study: $(RUN_TIME) ## Run the default study, or another: make study STUDY=experiments/smoke.yaml
 	snakemake --cores all $(CONFIG)
 	report=$(REPORT) && snakemake $(CONFIG) --report $$report && echo "Report:  $$report"

@@ -21,19 +21,25 @@ from svdrift.errors import UserError, meant
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def load(room: str, name: str, part: str = "") -> ModuleType:
+def load(room: str, name: str, part: str = "", holds: tuple[str, ...] = ()) -> ModuleType:
     """The module that a name stands for.
 
     Args:
         room: dotted package, such as `svdrift.training`.
         name: of a module (or, with a `part`, a folder) in the room, or the path of a file.
         part: module within the folder, such as `settings`; a file of your own holds all parts.
+        holds: what it must define.
 
     Raises:
-        UserError: there is no such module or file, naming the ones that there are.
+        UserError: there is no such module or file, naming the ones that there are; or a file of
+            your own is not Python, or lacks what it must define.
     """
     if name.endswith(".py"):
-        return _load_file(Path(name))
+        module = _load_file(Path(name))
+        for wanted in holds:
+            if not hasattr(module, wanted):
+                raise UserError(f"{name}: defines no {wanted} (docs/extending.md has examples)")
+        return module
     if name not in names(room, part):
         raise UserError(
             f"{name!r} is unknown{meant(name, names(room, part))} (allowed: "
@@ -74,6 +80,9 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # before it runs, as importing does
     try:
         spec.loader.exec_module(module)
+    except SyntaxError as error:
+        del sys.modules[name]
+        raise UserError(f"{path}: line {error.lineno}: not Python: {error.msg}") from None
     except BaseException:
         del sys.modules[name]
         raise

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from svdrift.errors import UserError
+from svdrift.errors import UserError, shown
+from svdrift.study.names import check_study
 from svdrift.study.overlays import with_on
 from svdrift.study.settings import Settings, read_settings
 
@@ -54,7 +55,9 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
     shared = {key: value for key, value in config.items() if key != "sweep"}
     name = str(config.get("study", DEFAULT_NAME))
     if name == DEFAULT_NAME or "/" in name:
-        raise UserError(f"study: a sweep needs a name of its own, without a slash, not {name!r}")
+        raise UserError(
+            f"study: a sweep needs a name of its own, without a slash, not {shown(name)}"
+        )
     points = tuple(
         _point(name, shared, dict(zip(values, chosen, strict=True)))
         for chosen in product(*values.values())
@@ -72,11 +75,13 @@ def _swept_values(given: Any) -> dict[str, Sequence[Any]]:
     for key, values in given.items():
         if str(key).split(".")[0] not in SECTIONS:
             raise UserError(
-                f"sweep: {key!r} changes no accuracy (allowed: settings below "
+                f"sweep: {shown(key)} changes no accuracy (allowed: settings below "
                 f"{', '.join(SECTIONS)})"
             )
         if not isinstance(values, list) or len(values) < 2:
-            raise UserError(f"sweep: {key}: must be a list of two values or more, not {values!r}")
+            raise UserError(
+                f"sweep: {key}: must be a list of two values or more, not {shown(values)}"
+            )
     return dict(given)
 
 
@@ -87,10 +92,14 @@ def _point(name: str, shared: Mapping[str, Any], chosen: Mapping[str, Any]) -> P
     try:
         settings = read_settings(config)
     except UserError as error:
-        where = ", ".join(f"{key} = {value}" for key, value in chosen.items())
+        where = ", ".join(f"{key} = {shown(value)}" for key, value in chosen.items())
         raise UserError(f"sweep: at {where}: {error}") from None
     values = {key: _value(settings, key.split(".")) for key in chosen}
     study = f"{name}/" + ",".join(f"{key}={_label(value)}" for key, value in values.items())
+    try:
+        check_study(study)
+    except UserError as error:
+        raise UserError(f"sweep: {error}") from None
     return Point(study, values, config | {"study": study})
 
 

@@ -18,6 +18,7 @@ TWO = {
         "stages.sft.learning_rate": ["1e-4", 2.0e-3],
     },
 }
+RULES = {"tens": [10, 10, 10], "faces": [11, 12, 13]}
 NO_RL = {
     "stages": {"ppo": None, "continued": None, "wide": None},
     "story": {"peak": None, "rl": None, "controls": [], "moderate": None},
@@ -91,6 +92,19 @@ def test_lists_nested_keys_and_the_keys_of_every_stage_can_be_swept(key, values,
         ({"sweep": {"stages.sft.learning_rate.x": [1, 2]}}, "stages.sft.learning_rate' must be"),
         ({"sweep": {"stages.sft.learning_rate": [1e-3, 0.001]}}, "stands for two points"),
         ({"study": "default", "sweep": {"task.target": [24, 30]}}, "a name of its own"),
+        (
+            {"sweep": {"stages.sft.steps": [True, 256]}},
+            "at stages.sft.steps = true: config: key 'stages.sft.steps' must be a whole number",
+        ),
+        (
+            {"sweep": {"stages.sft.learning_rate": [1e-3, float("inf")]}},
+            "at stages.sft.learning_rate = .inf: config: key 'stages.sft.learning_rate' must be a ",
+        ),
+        (
+            {"sweep": {"task.rules": [{**RULES, "x" * 200: [1, 2, 3]}, RULES]}},
+            "would be in the name of a file, and has",
+        ),
+        ({"sweep": {"stages.sft.steps": [256, 300]}, "study": ".."}, "key 'study' cannot be '..'"),
         ({"study": "a/b", "sweep": {"task.target": [24, 30]}}, "without a slash"),
     ],
 )

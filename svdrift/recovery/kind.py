@@ -54,7 +54,7 @@ def load(name: str) -> ModuleType:
     Raises:
         UserError: there is no such kind; the message lists the known ones.
     """
-    return plugins.load(ROOM, name)
+    return plugins.load(ROOM, name, holds=("KIND",))
 
 
 def kind(name: str) -> Kind:

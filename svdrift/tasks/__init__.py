@@ -42,7 +42,7 @@ def load_settings(name: str) -> ModuleType:
     Raises:
         UserError: there is no such task; the message names those that exist.
     """
-    return plugins.load(ROOM, name, "settings")
+    return plugins.load(ROOM, name, "settings", ("Settings",))
 
 
 def task_class(name: str) -> type[Task]:
@@ -51,7 +51,7 @@ def task_class(name: str) -> type[Task]:
     Raises:
         UserError: there is no such task; the message names those that exist.
     """
-    found: type[Task] = plugins.load(ROOM, name, "task").Task
+    found: type[Task] = plugins.load(ROOM, name, "task", ("Task",)).Task
     return found
 
 

@@ -169,5 +169,5 @@ def load_settings(name: str) -> tuple[Method, type[MethodSettings]]:
     Raises:
         UserError: no such method, naming those that there are.
     """
-    module = plugins.load(ROOM, name, "settings")
+    module = plugins.load(ROOM, name, "settings", ("METHOD", "Settings"))
     return module.METHOD, module.Settings

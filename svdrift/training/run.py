@@ -79,5 +79,5 @@ def folder(work: Path, step: int) -> Path:
 
 def load_train(name: str) -> Callable[[Run], Trained]:
     """The function that trains by the method of this name, or in a file of your own."""
-    train: Callable[[Run], Trained] = plugins.load(ROOM, name, "train").train
+    train: Callable[[Run], Trained] = plugins.load(ROOM, name, "train", ("train",)).train
     return train

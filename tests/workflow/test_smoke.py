@@ -134,7 +134,7 @@ def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
             "stages: {sft: {learning_rte: 0.1}}",
             "unknown key 'stages.sft.learning_rte', did you mean",
         ),
-        ("task: {id_rule: tenz}", "task.id_rule: 'tenz' is not a rule (allowed: tens, faces)"),
+        ("task: {id_rule: tenz}", "task.id_rule: 'tenz' is not a rule, did you mean 'tens'?"),
         ("stages: {sft: {keep: [4, 99]}}", "stages.sft.keep: step 99 is not between 1 and 16"),
         ("stages: {ppo: null}", "there is no stage 'ppo'"),
         ("stages: {ppo: {from: sft@5}}", "step 5 is not kept (kept: 4, 8, 16"),
