@@ -12,6 +12,7 @@ Only libraries are imported beforehand, never code of the project, which may be 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -48,6 +49,7 @@ LIBRARIES = (
     "trl",
     "datasets",
 )
+PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 WITHOUT_THREADS = {  # of libraries that would start theirs when they are loaded
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
@@ -87,7 +89,7 @@ def _in_a_fork(place: str, argv: Sequence[str]) -> int:
             raise ConnectionError(f"{place}: the server has gone")
         _pass_on_to(int(started))
         ended = answers.readline()
-    return int(ended) if ended else 128 + signal.SIGKILL  # the server went, and the fork with it
+    return int(ended) if ended else 128 + signal.SIGKILL  # the server went, and ends the fork
 
 
 def _pass_on_to(process: int) -> None:
@@ -126,8 +128,10 @@ def serve(place: str) -> None:
     Raises:
         RuntimeError: a library has started threads, which a fork would not have.
     """
+    _end_with_parent(signal.SIGTERM)
     for name in LIBRARIES:
         importlib.import_module(name)
+    _end_with_parent(0)  # from here on standard input says so, and all is put in order
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         raise RuntimeError(f"{threads} threads run before any fork")
@@ -176,6 +180,7 @@ def _fork(listening: socket.socket, children: dict[int, Any], events: Any) -> No
         return
     status = 1
     try:
+        _end_with_parent(signal.SIGTERM)  # should the server be killed
         for number in (*PASSED_ON, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -192,6 +197,11 @@ def _fork(listening: socket.socket, children: dict[int, Any], events: Any) -> No
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _end_with_parent(number: int) -> None:
+    """Let the end of the parent process send this one a signal, or none (0)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def _run(request: dict[str, Any]) -> int:

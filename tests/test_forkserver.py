@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from svdrift import forkserver
@@ -149,3 +150,56 @@ def test_a_program_that_was_edited_is_run_as_it_is_now(server, tmp_path):
 
 def test_other_commands_run_by_themselves(server):
     assert ran("bash", "-c", "echo $PPID; exit 4")[0] == 4
+
+
+def gone(process, seconds=30):
+    """Whether a process ends within some seconds."""
+    end = time.monotonic() + seconds
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+STARTING = """
+import pathlib, sys, time
+from svdrift import forkserver
+print(forkserver.start(pathlib.Path(sys.argv[1])).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_server_that_still_imports_ends_with_the_one_who_started_it(tmp_path):
+    command = [sys.executable, "-c", STARTING, str(tmp_path / "s")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as parent:
+        server = psutil.Process(int(parent.stdout.readline()))
+        until = time.monotonic() + WAIT_S
+        while "svdrift.forkserver" not in " ".join(server.cmdline()):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        time.sleep(0.5)
+        parent.kill()
+    assert gone(server, 5)
+
+
+def test_a_fork_ends_where_its_server_is_killed(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    command = [sys.executable, "-c", STARTING, str(folder)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as parent:
+        server = psutil.Process(int(parent.stdout.readline()))
+        until = time.monotonic() + WAIT_S
+        while not (folder / "socket").exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        text = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n"
+        variables = os.environ | {forkserver.VARIABLE: str(folder / "socket")}
+        process = client("python", script(tmp_path, text), env=variables)
+        fork = psutil.Process(int(process.stdout.readline()))
+        server.kill()
+        assert gone(fork, 5)
+        assert process.wait(WAIT_S) == 128 + signal.SIGKILL
+        parent.kill()

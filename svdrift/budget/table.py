@@ -118,10 +118,10 @@ def assumptions(settings: Settings, shape: Shape, m: Machine) -> str:
     snapshot = 4 * shape.parameters + 8 * shape.trained
     return (
         "Calculated from speeds, not measured. "
-        f"Each GPU (H200, measured) achieves {m.flops / 1e12:.0f} TFLOP/s in training and on prompts; a "
-        f"decoding step of the `batched` backend reads all weights at {m.memory / 1e12:.1f} TB/s "
-        f"and takes at least {1000 * m.step_s:.0f} ms; decompositions achieve "
-        f"{m.svd_flops / 1e12:.1f} TFLOP/s; the file system passes {m.storage / 1e9:.0f} GB/s. "
+        f"Each GPU (H200, measured) achieves {m.flops / 1e12:.0f} TFLOP/s in training and on "
+        "prompts; a decoding step of the `batched` backend reads all weights at "
+        f"{m.memory / 1e12:.1f} TB/s and takes at least {1000 * m.step_s:.0f} ms; decompositions "
+        f"achieve {m.svd_flops / 1e12:.1f} TFLOP/s; the file system passes {m.storage / 1e9:.0f} GB/s. "
         f"Prompts have {tokens.prompt} tokens, replies {tokens.reply}, feedback "
         f"{tokens.feedback}; decoding runs to {settings.task.max_reply_tokens} tokens, and "
         "every try is used. "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from svdrift import plugins
-from svdrift.section import Section
+from svdrift.section import LARGEST, Section
 from svdrift.study.data import Filter, Mixture, PassRate, Replies, Variant
 from svdrift.study.keys import Every, StageKeys
 from svdrift.study.settings import Settings
@@ -37,6 +37,12 @@ def reference_page() -> str:
         "default study. Other studies are overlays (`experiments/`): an overlay names only what "
         "differs, down to a single key of a single stage, and `null` removes a stage. Mappings are "
         "merged key by key; a list or a plain value replaces the one below it.",
+        "",
+        "Values are read as they are written and never converted: a whole number is neither "
+        '`16.0` nor `"16"` nor `true`, and every number is finite. A number with a fraction may be '
+        f"written `1e-3`. Numbers go up to {LARGEST:,} where a key sets no other bound; "
+        "`workflow/schemas/config.schema.json` has the bounds of each. A key that a file gives "
+        "twice is refused.",
     ]
     for path, section in _sections(Settings, ""):
         lines += _table(f"`{path}`" if path else "Top level", section)

@@ -65,9 +65,7 @@ def test_a_study_that_is_not_yaml_is_refused_in_one_line(tmp_path, monkeypatch):
         summary(None)
     (tmp_path / "Snakefile").touch()
     (tmp_path / "broken.yaml").write_text("sft: {steps: 3")
-    with pytest.raises(
-        UserError, match=r"broken\.yaml: line \d: not YAML: "
-    ) as refused:
+    with pytest.raises(UserError, match=r"broken\.yaml: line \d: not YAML: ") as refused:
         summary(tmp_path / "broken.yaml")
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError, match="No such file"):

@@ -30,7 +30,8 @@ def test_a_row_stands_for_every_combination() -> None:
     [
         (
             {"kind": "rotations"},
-            "kind: 'rotations' is unknown, did you mean 'directions'\\? \\(allowed: directions, interpolate",
+            "kind: 'rotations' is unknown, did you mean 'directions'\\? "
+            "\\(allowed: directions, interpolate",
         ),
         (
             {"kind": "directions", "tip": 1},

@@ -155,7 +155,7 @@ def test_refuses_what_is_no_file_of_factors(tmp_path: Path) -> None:
 
 def test_refuses_other_matrices(tmp_path: Path) -> None:
     untied, tied = save(llama(0), tmp_path / "a"), save(llama(0, tied=True), tmp_path / "b")
-    with pytest.raises(UserError, match="b has no head of its own, .*a has"):
+    with pytest.raises(UserError, match=r"b has no head of its own, .*a has"):
         require_same_matrices(untied, tied)
     with pytest.raises(UserError, match="other matrices"):
         Decomposed.open(tmp_path / "a", tmp_path / "b.factors")

@@ -165,7 +165,10 @@ def test_pretraining_that_diverges_ends(tmp_path):
     message = refusal(
         pretrain, model, tokenizer, test_sft.PAIRS * 3, settings, lambda steps, *_: steps
     )
-    assert re.match(r"pretraining: step [12] of 20: the (loss|gradient of .*) is (not finite|nan|inf); ", message)
+    assert re.match(
+        r"pretraining: step [12] of 20: the (loss|gradient of .*) is (not finite|nan|inf); ",
+        message,
+    )
 
 
 # --------------------------------------------------------------------------------------
