@@ -209,6 +209,7 @@ ELSEWHERE = OURS._replace(host="node7", pid=12)
             f"takes over k: {OURS}, which was making it, is dead",
         ),
     ],
+    ids=["of an older version", "elsewhere", "dead here"],  # the same in each process of the tests
 )
 def test_a_claim_of_the_dead_is_taken_over(studies, monkeypatch, text, heard):
     base, _, _ = studies
