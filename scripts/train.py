@@ -107,7 +107,7 @@ def main() -> None:
         )
     if args.tables is not None:
         for table, rows in trained.tables.items():
-            write_table(rows, args.tables.format(table=table))
+            write_table(rows, Path(args.tables.format(table=table)))
     shutil.rmtree(args.work, ignore_errors=True)
 
 
