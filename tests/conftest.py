@@ -23,16 +23,18 @@ hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in
 hypothesis.settings.load_profile("suite")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share what took long to make run in one process (`--dist loadgroup`)."""
     on_smoke = {item.path for item in items if "smoke" in getattr(item, "fixturenames", ())}
     for item in items:
+        if not item.get_closest_marker("workflow") or item.get_closest_marker("xdist_group"):
+            continue
         if item.path.parent.name == "slurm":
             group = "slurm"
         else:
             group = "smoke" if item.path in on_smoke else item.path.stem
-        if item.get_closest_marker("workflow"):
-            item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
