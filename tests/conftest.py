@@ -1,6 +1,7 @@
 """What holds for every test: no network, no screen, no two tests fighting for the cores.
 
-And the finished smoke study, which all tests that need one share.
+And the finished smoke study, which all tests that need one share: they are of one `xdist_group`, as
+are others that share what took long to make, so that they run in one process.
 """
 
 import os
@@ -21,20 +22,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # In CI the same examples each time, so that a red run is the change's fault.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("suite")
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share what took long to make run in one process (`--dist loadgroup`)."""
-    on_smoke = {item.path for item in items if "smoke" in getattr(item, "fixturenames", ())}
-    for item in items:
-        if not item.get_closest_marker("workflow") or item.get_closest_marker("xdist_group"):
-            continue
-        if item.path.parent.name == "slurm":
-            group = "slurm"
-        else:
-            group = "smoke" if item.path in on_smoke else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
