@@ -135,7 +135,7 @@ def test_a_closed_terminal_ends_a_script_as_sigterm_does(ignored):
     """Unless it runs under nohup."""
     program = (
         "import os, signal, sys\n"
-        f"{'signal.signal(signal.SIGHUP, signal.SIG_IGN)' if ignored else ''}\n"
+        f"signal.signal(signal.SIGHUP, signal.SIG_{'IGN' if ignored else 'DFL'})\n"
         "from svdrift.scripting import run\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
         "run(lambda: os.kill(os.getpid(), signal.SIGHUP))\n"

@@ -22,7 +22,9 @@ def project(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.setattr(tracking, "ROOT", tmp_path)
-    return tmp_path
+    forget()
+    yield tmp_path
+    forget()
 
 
 def digest():

@@ -104,7 +104,10 @@ def test_a_method_of_ones_own_leaves_checkpoints_tables_and_provenance(given, tm
         ({"settings": '{"changes": 1}'}, "--settings: "),
         ({"settings": '{"steps": 0}'}, "steps"),
         ({"settings": "steps"}, "--settings: not a JSON object"),
-        ({"method": "pqo"}, "'pqo' is unknown (allowed: grpo, import_model, ppo, pretrain, sft,"),
+        (
+            {"method": "pqo"},
+            "'pqo' is unknown, did you mean 'ppo'? (allowed: grpo, import_model, ppo, pretrain, sft,",
+        ),
         ({"method": "no/such.py"}, "no/such.py: no such file"),
         ({"task": '{"name": "chess"}'}, "'chess' is unknown"),
         ({"start": None}, "--start: steady change needs it"),

@@ -28,7 +28,7 @@ MATRIX = "one matrix turned further, or less far, than the null (`svdrift compar
 class Held:
     """Matrices in memory, as weights and as factors: what drift reads."""
 
-    content_hash = ""
+    content_hash, folder = "", "in memory"
 
     def __init__(self, tensors: dict[Key, torch.Tensor]) -> None:
         self._tensors = {f"{layer}.{module}": t for (layer, module), t in tensors.items()}
