@@ -106,7 +106,7 @@ def test_a_method_of_ones_own_leaves_checkpoints_tables_and_provenance(given, tm
         ({"settings": "steps"}, "--settings: not a JSON object"),
         (
             {"method": "pqo"},
-            "'pqo' is unknown, did you mean 'ppo'? (allowed: grpo, import_model, ppo, pretrain, sft,",
+            "'pqo' is unknown, did you mean 'ppo'? (allowed: grpo, import_model, ppo, pretrain,",
         ),
         ({"method": "no/such.py"}, "no/such.py: no such file"),
         ({"task": '{"name": "chess"}'}, "'chess' is unknown"),
