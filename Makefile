@@ -21,7 +21,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate format lock docs clean
+.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate \
+	format lock docs clean workflow-on-slurm workflow-smoke workflow-rest
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -67,7 +68,15 @@ unit: $(DEV) ## Run the unit tests
 	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow" --durations 20
 
 workflow: $(DEV) ## Run the tests that run the real workflow
-	pytest -n 2 --dist loadgroup -m workflow --durations 30
+	$(MAKE) --jobs 3 --output-sync=line --keep-going workflow-on-slurm workflow-smoke workflow-rest
+
+# Side by side: those on Slurm wait most of the time. Each shares what took long to make.
+workflow-on-slurm: $(DEV)
+	pytest -v --durations 10 -m slurm
+workflow-smoke: $(DEV)
+	pytest -v --durations 10 -m smoke
+workflow-rest: $(DEV)
+	pytest -v --durations 10 -m "workflow and not slurm and not smoke"
 
 slurm: $(DEV) ## Of these those on a real Slurm, which is installed for it: as root on Debian
 	python -m tests.slurm.cluster install

@@ -1,7 +1,6 @@
 """What holds for every test: no network, no screen, no two tests fighting for the cores.
 
-And the finished smoke study, which all tests that need one share: they are of one `xdist_group`, as
-are others that share what took long to make, so that they run in one process.
+And the finished smoke study, which all tests that need one share.
 """
 
 import os

@@ -11,7 +11,7 @@ import pytest
 
 from tests.slurm.conftest import wait_for
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
 
 LOSSES = "results/smoke/seed-0/training/sft/losses.parquet"
 LOG = "results/smoke/logs/seed-0/train/sft.log"

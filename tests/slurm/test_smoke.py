@@ -8,7 +8,7 @@ import pytest
 
 from tests.workflow.test_reruns import SMOKE, jobs
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
 
 ON_GPUS = {
     "train_base": 60,  # minutes

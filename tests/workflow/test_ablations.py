@@ -39,9 +39,7 @@ EXTRA = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ABLATIONS]
-)
+@pytest.mark.parametrize("name", ABLATIONS)
 def test_an_ablation_runs(snakemake, clone, name):
     stages, expected = ABLATIONS[name]
     small = {"study": f"pico-{name}", "stages": stages} | EXTRA.get(name, {})

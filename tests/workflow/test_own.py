@@ -8,7 +8,7 @@ import pytest
 from tests.workflow.clones import unquoted
 from tests.workflow.test_reruns import jobs
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("own")]
+pytestmark = pytest.mark.workflow
 
 RL = {"updates": 2, "episodes": 8, "minibatch_size": 8, "epochs": 1}
 STUDY = {

@@ -12,7 +12,7 @@ from svdrift.study.settings import read_settings
 from tests.published import ROOT
 from tests.workflow.test_reruns import jobs
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("published")]
+pytestmark = pytest.mark.workflow
 
 GRAPHS = {
     "llama-3.2-11b": {

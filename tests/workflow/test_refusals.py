@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("refusals")]
+pytestmark = pytest.mark.workflow
 
 FILES = {  # name -> what the file holds, and the line
     "twice": ("study: x\nseeds: [0]\nseeds: [1]\n", "line 3: key 'seeds' is given twice"),

@@ -17,7 +17,7 @@ from tests.workflow.browser import BROWSER, DRIVER, browser, complaints, open_pa
 
 pytestmark = [
     pytest.mark.workflow,
-    pytest.mark.xdist_group("smoke"),
+    pytest.mark.smoke,
     pytest.mark.skipif(
         not (BROWSER and DRIVER) and not os.environ.get("CI"),
         reason="needs chromium and chromedriver (apt-get install chromium chromium-driver)",

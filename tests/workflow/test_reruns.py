@@ -17,7 +17,7 @@ import pytest
 
 from tests.workflow.clones import snakemake_in
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("smoke")]
+pytestmark = [pytest.mark.workflow, pytest.mark.smoke]
 
 SMOKE = ("--configfile", "experiments/smoke.yaml")
 Jobs = dict[str, int]

@@ -16,7 +16,7 @@ import pytest
 from svdrift.running import NOTES
 from tests.workflow.clones import ROOT
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("running")]
+pytestmark = pytest.mark.workflow
 
 JOBS = 12
 SNAKEFILE = f"""

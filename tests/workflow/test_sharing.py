@@ -8,7 +8,7 @@ import pytest
 from tests.workflow.clones import snakemake_in
 from tests.workflow.test_reruns import SMOKE, jobs
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("smoke")]
+pytestmark = [pytest.mark.workflow, pytest.mark.smoke]
 
 REUSED = "reused from"
 

@@ -18,7 +18,7 @@ from tests.packages import install
 from tests.workflow.clones import laid_over, snakemake_in
 from tests.workflow.test_reruns import SMOKE, jobs
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("smoke")]
+pytestmark = [pytest.mark.workflow, pytest.mark.smoke]
 
 ROOT = Path(__file__).parents[2]
 FIGURES = [

@@ -10,7 +10,7 @@ import yaml
 
 from tests.workflow.test_smoke import jobs
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("sweep")]
+pytestmark = pytest.mark.workflow
 
 SWEEP = ("--snakefile", "workflow/sweep.smk", "--configfile", "sweep.yaml")
 POINTS = [f"pico/stages.sft.learning_rate={rate}" for rate in ("0.001", "0.01")]
