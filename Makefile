@@ -21,8 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate \
-	format lock docs clean workflow-on-slurm workflow-smoke workflow-rest
+.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate format lock docs clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -68,15 +67,12 @@ unit: $(DEV) ## Run the unit tests
 	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow" --durations 20
 
 workflow: $(DEV) ## Run the tests that run the real workflow
-	$(MAKE) --jobs 3 --output-sync=line --keep-going workflow-on-slurm workflow-smoke workflow-rest
+	@set -o pipefail; running=; for marks in $(TOGETHER); do \
+		pytest -v --durations 10 -m "$$marks" | grep --line-buffered . & running="$$running $$!"; \
+	done; failed=0; for one in $$running; do wait $$one || failed=1; done; exit $$failed
 
-# Side by side: those on Slurm wait most of the time. Each shares what took long to make.
-workflow-on-slurm: $(DEV)
-	pytest -v --durations 10 -m slurm
-workflow-smoke: $(DEV)
-	pytest -v --durations 10 -m smoke
-workflow-rest: $(DEV)
-	pytest -v --durations 10 -m "workflow and not slurm and not smoke"
+# In processes side by side, by what the tests share: those on Slurm wait most of the time.
+TOGETHER = "slurm" "smoke" "workflow and not slurm and not smoke"
 
 slurm: $(DEV) ## Of these those on a real Slurm, which is installed for it: as root on Debian
 	python -m tests.slurm.cluster install
