@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from svdrift import yaml_files
 from svdrift.errors import UserError, shown
 from svdrift.scripting import run
@@ -80,6 +82,24 @@ def read_yaml(file: Path) -> dict[str, Any]:
         return with_on(found)  # type: ignore[no-any-return]
     except ValueError as error:
         raise UserError(f"{file}: {error}") from None
+
+
+def as_yaml(given: Any) -> Any:
+    """Settings of a command line (`--config`) as a file would hold them.
+
+    Snakemake leaves numbers, truth values and nulls within them as text.
+    """
+    if isinstance(given, Mapping):
+        return {key: as_yaml(value) for key, value in given.items()}
+    if isinstance(given, list):
+        return [as_yaml(value) for value in given]
+    if not isinstance(given, str):
+        return given
+    try:
+        value = yaml.safe_load(given)
+    except (yaml.YAMLError, ValueError):
+        return given
+    return value if value is None or isinstance(value, int | float) else given
 
 
 def main() -> None:

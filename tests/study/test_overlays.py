@@ -3,10 +3,11 @@
 import copy
 
 import pytest
+import yaml
 from snakemake.utils import update_config
 
 from svdrift.errors import UserError
-from svdrift.study.overlays import laid_over, read_config, require_name
+from svdrift.study.overlays import as_yaml, laid_over, read_config, require_name
 
 CONFIG = {"study": "a", "stages": {"sft": {"steps": 4, "keep": [1, 2]}, "ppo": {"on": "x"}}}
 
@@ -81,3 +82,18 @@ def test_on_is_a_key_whether_quoted_or_not(tmp_path):
     over.write_text("stages: {sft: {'on': two, on: three}}")
     with pytest.raises(UserError, match=r"over.yaml: on: written with quotes"):
         read_config(over, base)
+
+
+def test_settings_of_a_command_line_are_as_in_a_file() -> None:
+    text = "{stages: {sft: {steps: '64', rate: 1.0e-3, ppo: null, on: practice}}, a: ['1', true]}"
+    given = yaml.load(text, Loader=yaml.BaseLoader)  # as Snakemake reads them
+    assert as_yaml(given) == {
+        "stages": {"sft": {"steps": 64, "rate": 1e-3, "ppo": None, "on": "practice"}},
+        "a": [1, True],
+    }
+    assert as_yaml({"study": "2024-01-01", "x": "a: b", "y": "[1", "z": 7}) == {
+        "study": "2024-01-01",
+        "x": "a: b",
+        "y": "[1",
+        "z": 7,
+    }
