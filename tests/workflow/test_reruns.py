@@ -139,14 +139,16 @@ class Row:
     said: str = ""
 
 
-def append(file: str, text: str) -> Callable[[Path], None]:
+def write(file: str, text: str) -> Callable[[Path], None]:
     def change(clone: Path) -> None:
-        path = clone / file
-        text_before = path.read_text()
-        path.unlink()  # in the copy, whose files are links
-        path.write_text(text_before + text)
+        (clone / file).unlink()  # in the copy, whose files are links
+        (clone / file).write_text(text)
 
     return change
+
+
+def append(file: str, text: str) -> Callable[[Path], None]:
+    return lambda clone: write(file, (clone / file).read_text() + text)(clone)
 
 
 def edited(file: str) -> Callable[[Path], None]:
@@ -331,7 +333,7 @@ ROWS = [
     Row(
         "the site of a cluster",
         {},
-        change=append(
+        change=write(
             "slurm/site.yaml", "gpu: {partition: big}\ngres: gpu\nsetup: umask 027\nwithin: env\n"
         ),
     ),
