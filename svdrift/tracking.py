@@ -8,8 +8,12 @@ docstrings and formatting change nothing.
 from __future__ import annotations
 
 import ast
+import atexit
 import hashlib
+import json
+import os
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -32,6 +36,7 @@ PLUMBING = {
     "tracking.py",
 }
 SETTINGS = {"settings.py", "method.py"}  # in any room
+Read = tuple[tuple[str, ...], str]  # names, digest of the code
 
 
 def code_digest(*scripts: str) -> str:
@@ -42,7 +47,7 @@ def code_digest(*scripts: str) -> str:
     """
     digest = hashlib.sha256()
     for path in _deciding(scripts):
-        digest.update(f"{_name(path)}\n{_parsed(path)}\n".encode())
+        digest.update(f"{_name(path)}\n{_code(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -125,15 +130,63 @@ def _files(name: str) -> tuple[Path, ...]:
     return (*_files(package), *own[:1])
 
 
-def _parsed(path: Path) -> str:
-    """The code of a module without comments, docstrings and formatting."""
+def _code(path: Path) -> str:
+    """The digest of a module's code without comments, docstrings and formatting."""
     return _read(path)[1]
 
 
 @cache
-def _read(path: Path) -> tuple[tuple[str, ...], str]:
-    """What a module imports, and its code; see `_imported_names` and `_parsed`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> Read:
+    """What a module imports, and the digest of its code; see `_imported_names` and `_code`."""
+    source = path.read_bytes()
+    key = hashlib.sha256(source).hexdigest()
+    known = _remembered()
+    if key in known:
+        _parsed[key] = known[key]
+    else:
+        _parsed[key] = _parse(source, path)
+        atexit.unregister(_remember)
+        atexit.register(_remember)
+    return _parsed[key]
+
+
+# Parsing all modules takes a second of CPU at each start of the workflow, so what came out is kept
+# beside the bytecode, by the content of the source.
+MEMORY = Path(__file__).parent / "__pycache__" / f"tracking.{sys.implementation.cache_tag}.json"
+_parsed: dict[str, Read] = {}  # in this process
+
+
+@cache
+def _remembered() -> dict[str, Read]:
+    """What earlier processes parsed; nothing if this very file has changed since."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        memory = json.loads(MEMORY.read_text(encoding="utf-8"))
+        if memory["by"] == _own_digest():
+            return {key: (tuple(names), code) for key, (names, code) in memory["sources"].items()}
+    return {}
+
+
+def _remember() -> None:
+    """Keep what this process has read, for the next one; never mind where that is not allowed."""
+    with suppress(OSError):
+        MEMORY.parent.mkdir(exist_ok=True)
+        written = MEMORY.with_suffix(f".{os.getpid()}")
+        written.write_text(json.dumps({"by": _own_digest(), "sources": _parsed}), encoding="utf-8")
+        written.replace(MEMORY)
+
+
+@cache
+def _own_digest() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def _parse(source: bytes, path: Path) -> Read:
+    """See `_read`.
+
+    Raises:
+        ValueError: it imports by a relative name.
+    """
+    tree = ast.parse(source)
     names: set[str] = set()
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -155,7 +208,8 @@ def _read(path: Path) -> tuple[tuple[str, ...], str]:
         if isinstance(body, list):
             node.body = [part for part in body if not _is_docstring(part)]  # type: ignore[attr-defined]
     # And not its dump, whose form differs between versions of Python.
-    return tuple(sorted(names)), ast.unparse(tree)
+    code = hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+    return tuple(sorted(names)), code
 
 
 def _is_docstring(node: ast.AST) -> bool:

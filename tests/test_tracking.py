@@ -185,3 +185,31 @@ def test_only_figures_import_matplotlib():
     scripts = [f"scripts/{path.name}" for path in (tracking.ROOT / "scripts").glob("*.py")]
     drawing = {name for name in scripts if "matplotlib" in tracking.software(name)}
     assert drawing == {"scripts/plot.py", "scripts/compare_studies.py"}
+
+
+def test_what_was_parsed_is_remembered_by_content(project, monkeypatch, tmp_path):
+    """By another process, until the source or the parser itself is another."""
+    monkeypatch.setattr(tracking, "MEMORY", tmp_path / "deep" / "memory.json")
+    parsed = []
+    parse = tracking._parse
+    monkeypatch.setattr(
+        tracking, "_parse", lambda source, path: parsed.append(path.name) or parse(source, path)
+    )
+
+    def as_another_process():
+        tracking._remember()
+        parsed.clear()
+        tracking._parsed.clear()
+        return digest()
+
+    first = digest()
+    assert sorted(parsed) == ["__init__.py", "a.py", "b.py", "script.py"]
+    assert as_another_process() == first
+    assert parsed == []
+    (project / "svdrift/rooms/b.py").write_text("def g():\n    return 2\n")
+    assert as_another_process() != first
+    assert parsed == ["b.py"]
+    tracking.MEMORY.write_text("no JSON")
+    tracking._parsed.clear()
+    digest()
+    assert len(parsed) == 1 + 4
