@@ -32,10 +32,12 @@ FLOORS = [
     {"evaluation", "recovery"},
     {"figures", "findings", "sweeps", "budget"},
     {"study"},
+    {"api"},
     {"cli"},
+    {"__main__"},
 ]
 # `budget` and `sweeps` describe whole studies.
-ABOVE_STUDY = {"budget", "sweeps", "cli"}
+ABOVE_STUDY = {"budget", "sweeps"}
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FLOOR |= dict.fromkeys(ABOVE_STUDY, FLOOR["study"] + 1)
 

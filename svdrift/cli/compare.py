@@ -10,39 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from svdrift.api.comparing import DRAWS, NULLS, SHARE, Comparison, compare
 from svdrift.cli import PROBLEM
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
-from svdrift.models.folders import adapters, listed
-from svdrift.spectra.comparison import (
-    degrees,
-    grouped,
-    in_words,
-    matrix_changes,
-    nulls_in,
-    on_average,
-    percent,
-)
-from svdrift.spectra.decomposition import Decomposed
-from svdrift.spectra.drift import drift_tables
-from svdrift.spectra.on_demand import open_on_demand
+from svdrift.spectra.comparison import degrees, nulls_in, percent
 from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
-from svdrift.spectra.rest import Rest, left_out, not_finite, sentences
-from svdrift.spectra.settings import SpectraSettings
-from svdrift.spectra.tables import matrix_rows
+from svdrift.spectra.rest import sentences
 from svdrift.story import Story
 
-DEFAULTS = SpectraSettings()
-NULLS = ("isotropic", "inputs_kept")  # fewer, and fewer draws, than a study: each takes minutes
-DRAWS = 5
 FIGURE_SUFFIXES = (".png", ".pdf", ".csv")  # that `style.save` writes
 HEADINGS = {
     "isotropic": "isotropic",
@@ -67,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ranks",
         type=float,
-        default=DEFAULTS.shares[0],
+        default=SHARE,
         metavar="SHARE",
         help="leading directions that are compared, as a share of the rank (default: %(default)s)",
     )
@@ -118,50 +102,29 @@ def main(args: argparse.Namespace) -> int:
     """
     if args.figure is not None:
         require_writable(args.figure)
-    if not 0 < args.ranks <= 1:
-        raise UserError(f"--ranks: a share of the rank above 0 and up to 1, not {args.ranks:g}")
     reading = ReadingProgress()
-    options: dict[str, Any] = {"modules": args.modules, "device": args.device}
-    anchor = open_on_demand(args.anchor, **options, on_first_read=reading.tick)
-    target = open_on_demand(args.target, **options)
-    reading.start([m.name for m in anchor.weights.matrices], "matrices compared")
-    drift, nulls = drift_tables(
-        anchor,
-        target,
-        shares=[args.ranks],
-        windows=1,
+    found = compare(
+        args.anchor,
+        args.target,
+        ranks=args.ranks,
+        modules=args.modules,
         nulls=args.nulls,
         draws=args.draws,
         seed=args.seed,
         device=args.device,
+        on_open=lambda names: reading.start(names, "matrices compared"),
+        on_read=reading.tick,
     )
     reading.finish()
-    groups = grouped(changes := matrix_changes(drift, nulls))
-    average = on_average(drift, nulls)
-    spectra = {"anchor": matrix_rows(anchor), "target": matrix_rows(target)}
-    random = pd.concat(table[table["looks_random"]].assign(checkpoint=name)
-                       for name, table in spectra.items())  # fmt: skip
-    compared = {matrix.name for matrix in target.weights.matrices}
-    rest = list(left_out(anchor.weights, target.weights, compared))
-    nothing = zeros(anchor, target)
-    words = in_words(groups, average, args.ranks)
-    if differ := sum(bool(one.differs) for one in rest):
-        words.append(f"{differ} of {len(rest)} tensors that were not compared differ.")
-    words += zeros_in_words(nothing) + warnings(random) + broken(rest)
-    words += adapters(args.anchor, args.target)
     if args.json:
-        report = _report(args, anchor, target, random, words)
-        report |= {"zeros": nothing, "not_compared": [one._asdict() for one in rest]}
-        tables = {"groups": groups, "on_average": average, "matrices": changes}
-        report |= {name: _records(table) for name, table in tables.items()}
-        print(json.dumps(report, indent=2))
+        print(json.dumps(_report(args, found), indent=2))
     else:
-        print(f"{table_text(groups)}\n{LEGEND}\n\n" + "\n".join(words))
-        if rest:
-            print("\n".join(["Not compared (--json names all):", *sentences(rest)]))
+        print(f"{table_text(found.groups)}\n{LEGEND}\n\n" + "\n".join(found.summary))
+        if found.not_compared:
+            print("\n".join(["Not compared (--json names all):", *sentences(found.not_compared)]))
     if args.figure is not None:
-        _draw(args.figure, drift, spectra)
-    return PROBLEM if len(random) or not_finite(rest) else 0
+        _draw(args.figure, found.drift, found.spectra)
+    return PROBLEM if found.faulty else 0
 
 
 def table_text(groups: pd.DataFrame) -> str:
@@ -180,45 +143,6 @@ def table_text(groups: pd.DataFrame) -> str:
                 cells += [degrees(row[null]), f"{row[f'more_{null}']}/{row[f'less_{null}']}"]
             lines.append((*cells, percent(row["value_change"]), percent(row["value_noise"])))
     return aligned(lines)
-
-
-def warnings(random: pd.DataFrame) -> list[str]:
-    """A line for each checkpoint with matrices that look never trained.
-
-    Args:
-        random: `matrix_rows` of these matrices, with `checkpoint`.
-    """
-    return [
-        f"WARNING: {len(rows)} matrices of the {name} look never trained, so their directions are "
-        f"noise: {', '.join(sorted(set(rows['module'])))}."
-        for name, rows in random.groupby("checkpoint", sort=False)
-    ]
-
-
-def zeros(anchor: Decomposed, target: Decomposed) -> dict[str, list[str]]:
-    """Names of the matrices of zeros, which have no directions, by checkpoint."""
-    return {
-        name: [
-            matrix.name
-            for key, matrix in checkpoint.factors.matrices.items()
-            if not checkpoint.factors.singular_values(key).any()
-        ]
-        for name, checkpoint in (("anchor", anchor), ("target", target))
-    }
-
-
-def zeros_in_words(found: Mapping[str, Sequence[str]]) -> list[str]:
-    """A line for each checkpoint with matrices of zeros."""
-    return [
-        line
-        for name, matrices in found.items()
-        for line in listed(f"No angle, because all zeros in the {name}", matrices)
-    ]
-
-
-def broken(rest: Sequence[Rest]) -> list[str]:
-    """A line if tensors that were not compared hold NaN."""
-    return listed("WARNING: not compared, and hold NaN or infinities", not_finite(rest))
 
 
 def require_writable(figure: Path) -> None:
@@ -241,19 +165,21 @@ def require_writable(figure: Path) -> None:
             raise UserError(f"--figure: {path} cannot be written: {error.strerror}") from None
 
 
-def _report(
-    args: argparse.Namespace,
-    anchor: Decomposed,
-    target: Decomposed,
-    random: pd.DataFrame,
-    words: list[str],
-) -> dict[str, Any]:
+def _report(args: argparse.Namespace, found: Comparison) -> dict[str, Any]:
+    models = {
+        name: {"folder": str(getattr(args, name)), "weights_sha256": digest}
+        for name, digest in found.hashes.items()
+    }
     return {
-        "anchor": {"folder": str(args.anchor), "weights_sha256": anchor.factors.content_hash},
-        "target": {"folder": str(args.target), "weights_sha256": target.factors.content_hash},
+        **models,
         "settings": {name: getattr(args, name) for name in ("ranks", "nulls", "draws", "seed")},
-        "looks_random": _records(random[["checkpoint", "layer", "module"]]),
-        "summary": words,
+        "looks_random": _records(found.looks_random[["checkpoint", "layer", "module"]]),
+        "summary": found.summary,
+        "zeros": found.zeros,
+        "not_compared": [one._asdict() for one in found.not_compared],
+        "groups": _records(found.groups),
+        "on_average": _records(found.on_average),
+        "matrices": _records(found.matrices),
     }
 
 
@@ -263,7 +189,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return records
 
 
-def _draw(path: Path, drift: pd.DataFrame, spectra: dict[str, pd.DataFrame]) -> None:
+def _draw(path: Path, drift: pd.DataFrame, spectra: Mapping[str, pd.DataFrame]) -> None:
     layers = drift[drift["layer"].notna()]
     if not (layers.loc[layers["measure"] == "update_norm", "observed"] > 0).any():
         print(f"{path}: not drawn, because nothing in the layers changed", file=sys.stderr)

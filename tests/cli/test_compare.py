@@ -227,7 +227,7 @@ def test_files_are_read_strictly(pair, monkeypatch, capsys, tmp_path):
     ("arguments", "says"),
     [
         (["--modules", "z"], "modules: 'z' is not known (allowed: q, k"),
-        (["--ranks", "2"], "--ranks: a share"),
+        (["--ranks", "2"], "ranks: a share"),
         (["--draws", "1"], "draws: an interval needs at least 2"),
         (["--nulls", "inputs_kept"], "nulls: isotropic and others, each once"),
         (["--nulls", "isotropic", "white"], "nulls: 'white' is not known (allowed: isotropic, "),

@@ -1,0 +1,158 @@
+"""Two checkpoints side by side: what turned, beside what noise would have turned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from svdrift.errors import UserError
+from svdrift.models.folders import adapters, listed
+from svdrift.spectra.comparison import grouped, in_words, matrix_changes, on_average
+from svdrift.spectra.decomposition import Decomposed
+from svdrift.spectra.drift import drift_tables
+from svdrift.spectra.on_demand import open_on_demand
+from svdrift.spectra.patterns import INSIDE
+from svdrift.spectra.rest import Rest, left_out, not_finite
+from svdrift.spectra.settings import SpectraSettings
+from svdrift.spectra.tables import matrix_rows
+
+SHARE = SpectraSettings().shares[0]
+NULLS = ("isotropic", "inputs_kept")  # fewer, and fewer draws, than a study: each takes minutes
+DRAWS = 5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed between two checkpoints.
+
+    Attributes:
+        matrices: a row a matrix; columns as in `svdrift.spectra.comparison`.
+        groups: the same by kind of module, by layer and over all.
+        on_average: a row a null: the mean angle, and its difference from the null.
+        drift: every number measured, as in a study's table of drift.
+        spectra: `anchor` and `target` to a row a matrix; column `looks_random`.
+        zeros: `anchor` and `target` to the names of matrices of zeros, which have no directions.
+        not_compared: all other tensors.
+        hashes: `anchor` and `target` to the SHA-256 of their weights.
+        summary: the main results as sentences.
+    """
+
+    matrices: pd.DataFrame
+    groups: pd.DataFrame
+    on_average: pd.DataFrame
+    drift: pd.DataFrame
+    spectra: Mapping[str, pd.DataFrame]
+    zeros: Mapping[str, Sequence[str]]
+    not_compared: Sequence[Rest]
+    hashes: Mapping[str, str]
+    summary: Sequence[str]
+
+    @property
+    def looks_random(self) -> pd.DataFrame:
+        """The matrices that look never trained, so that their directions are noise."""
+        return pd.concat(
+            table[table["looks_random"]].assign(checkpoint=name)
+            for name, table in self.spectra.items()
+        )
+
+    @property
+    def faulty(self) -> bool:
+        """Whether a matrix looks never trained, or what was not compared holds NaN."""
+        return bool(len(self.looks_random) or not_finite(self.not_compared))
+
+
+def compare(
+    anchor: str | Path,
+    target: str | Path,
+    *,
+    ranks: float = SHARE,
+    modules: Collection[str] = INSIDE,
+    nulls: Sequence[str] = NULLS,
+    draws: int = DRAWS,
+    seed: int = 0,
+    device: str = "cpu",
+    on_open: Callable[[Collection[str]], None] = lambda names: None,
+    on_read: Callable[[str], None] = lambda name: None,
+) -> Comparison:
+    """Which layers and kinds of module turned between two checkpoints, and by more than noise?
+
+    Reads safetensors one pair of matrices at a time.
+
+    Args:
+        anchor: model folder before.
+        target: model folder after.
+        ranks: leading directions that are compared, as a share of the rank.
+        modules: kinds of module.
+        nulls: how the update is drawn anew, `isotropic` among them.
+        draws: of each null, at least 2; each costs one more decomposition of every matrix.
+        seed: of the nulls.
+        device: where to compute.
+        on_open: is given the names of the matrices, before the work.
+        on_read: is given the name of each tensor, before it is read.
+
+    Raises:
+        UserError: a folder cannot be read or a compared matrix holds NaN, the architectures
+            differ, or an argument is out of range.
+    """
+    if not 0 < ranks <= 1:
+        raise UserError(f"ranks: a share of the rank above 0 and up to 1, not {ranks:g}")
+    anchor, target = Path(anchor), Path(target)
+    before = open_on_demand(anchor, modules=modules, device=device, on_first_read=on_read)
+    after = open_on_demand(target, modules=modules, device=device)
+    on_open([matrix.name for matrix in before.weights.matrices])
+    drift, drawn = drift_tables(
+        before,
+        after,
+        shares=[ranks],
+        windows=1,
+        nulls=nulls,
+        draws=draws,
+        seed=seed,
+        device=device,
+    )
+    groups = grouped(changes := matrix_changes(drift, drawn))
+    average = on_average(drift, drawn)
+    compared = {matrix.name for matrix in after.weights.matrices}
+    rest = list(left_out(before.weights, after.weights, compared))
+    both = {"anchor": before, "target": after}
+    found = Comparison(
+        matrices=changes,
+        groups=groups,
+        on_average=average,
+        drift=drift,
+        spectra={name: matrix_rows(one) for name, one in both.items()},
+        zeros={name: _zeros(one) for name, one in both.items()},
+        not_compared=rest,
+        hashes={name: one.factors.content_hash for name, one in both.items()},
+        summary=(words := in_words(groups, average, ranks)),
+    )
+    words += _remarks(found) + adapters(anchor, target)
+    return found
+
+
+def _zeros(checkpoint: Decomposed) -> list[str]:
+    """Names of the matrices of zeros, which have no directions."""
+    return [
+        matrix.name
+        for key, matrix in checkpoint.factors.matrices.items()
+        if not checkpoint.factors.singular_values(key).any()
+    ]
+
+
+def _remarks(found: Comparison) -> list[str]:
+    """What limits a comparison, a line each."""
+    rest = found.not_compared
+    lines = []
+    if differ := sum(bool(one.differs) for one in rest):
+        lines.append(f"{differ} of {len(rest)} tensors that were not compared differ.")
+    for name, matrices in found.zeros.items():
+        lines += listed(f"No angle, because all zeros in the {name}", matrices)
+    for name, rows in found.looks_random.groupby("checkpoint", sort=False):
+        lines.append(
+            f"WARNING: {len(rows)} matrices of the {name} look never trained, so their directions "
+            f"are noise: {', '.join(sorted(set(rows['module'])))}."
+        )
+    return lines + listed("WARNING: not compared, and hold NaN or infinities", not_finite(rest))
