@@ -47,6 +47,9 @@ class Statement(NamedTuple):
     note: str = ""
 
 
+UNEVEN = "groups of very unequal size say less than as many equal ones"
+
+
 @dataclass(frozen=True)
 class Simulation:
     """Studies of one kind, and the statements that each of them makes.

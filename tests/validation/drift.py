@@ -121,7 +121,7 @@ SIMULATIONS = [
             f"{words}, 10 draws, one seed",
             [*MEANS, Statement(MATRIX)],
             studies(null, 10),
-            200,
+            800,
             6,
         )
         for null, words in (

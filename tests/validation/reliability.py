@@ -53,6 +53,7 @@ class Workplace:
         goal: what of the study is made; empty for all.
         finished: what each finished job made, of all runs.
         kinds: of the jobs, in the order in which they began.
+        resumed: runs of training that went on from a snapshot.
     """
 
     root: Path
@@ -60,20 +61,21 @@ class Workplace:
     goal: tuple[str, ...] = ()
     finished: Counter[str] = field(default_factory=Counter)
     kinds: dict[str, None] = field(default_factory=dict)
+    resumed: set[str] = field(default_factory=set)
 
     @property
     def results(self) -> Path:
         return self.root / "results" / NAME
 
     def start(self, *targets: str) -> subprocess.Popen[str]:
-        """`snakemake` for these, or for the goal; its standard error is to be read."""
+        """`snakemake` for these, or for the goal; what it says is to be read."""
         command = ("snakemake", "--cores", "2", "--configfile", OVERLAY, *self.arguments)
         return subprocess.Popen(
             [*command, "--", *(f"results/{NAME}/{target}" for target in targets or self.goal)],
             cwd=self.root,
             env=os.environ | variables_in(self.root),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
@@ -81,8 +83,9 @@ class Workplace:
     def run(self, *targets: str) -> tuple[int, str]:
         """The exit status of `snakemake` and what it said."""
         process = self.start(*targets)
-        _, said = process.communicate(timeout=LIMIT)
+        said, _ = process.communicate(timeout=LIMIT)
         self.note(said.splitlines())
+        self.note_resumed()
         return process.returncode, said
 
     def finish(self, *targets: str) -> None:
@@ -97,14 +100,20 @@ class Workplace:
         rule = current = ""
         for line in lines:
             if found := RULE.match(line):
-                rule = kind(found[1])
+                rule, current = kind(found[1]), ""
             elif line.startswith("    output: "):
                 current = line.removeprefix("    output: ")
                 self.kinds[rule] = None
             elif line.startswith("    jobid: "):
                 outputs[line.removeprefix("    jobid: ")] = current
-            elif (ended := FINISHED.match(line)) and outputs.get(ended[1]):
+            elif (ended := FINISHED.match(line)) and outputs.get(ended[1]):  # not `all`
                 self.finished[outputs[ended[1]]] += 1
+
+    def note_resumed(self) -> None:
+        """Look into the logs of training, of which the next attempt makes new ones."""
+        for log in self.results.glob("logs/seed-*/train/*.log"):
+            if "goes on from the snapshot" in log.read_text(errors="replace"):
+                self.resumed.add(log.stem)
 
     def artefacts(self) -> dict[str, str]:
         """The SHA-256 of each table, model, file of factors, figure and text of the study."""
@@ -163,18 +172,20 @@ def kill_in(place: Workplace, wanted: Counter[str], draw: random.Random) -> Kill
         wanted: how many kills each kind is still to see; this one is counted off.
     """
     process, lines, hit = place.start(), [], None
-    assert process.stderr is not None
-    for line in process.stderr:
+    assert process.stdout is not None
+    for line in process.stdout:
         lines.append(line.rstrip("\n"))
         found = RULE.match(lines[-1])
         if hit is None and found and wanted[kind(found[1])] > 0:
             hit = Kill(kind(found[1]), alone=draw.random() < 0.5)
             if hit.kind.startswith(TRAINS) and wanted[hit.kind] == 1:
                 until_a_snapshot(place, hit.kind.removeprefix(TRAINS))
-            time.sleep(draw.uniform(0.0, 2.5))
+            else:
+                time.sleep(draw.uniform(0.0, 2.5))
             kill(process, alone=hit.alone)
     process.wait(timeout=LIMIT)
     place.note(lines)
+    place.note_resumed()
     if hit is None:
         if process.returncode:
             raise RuntimeError("\n".join(lines[-60:]))
@@ -200,8 +211,8 @@ def kill(process: subprocess.Popen[str], alone: bool) -> None:
         with suppress(psutil.NoSuchProcess):
             other.kill()
     if alone:  # they hold the pipe that is read
-        assert process.stderr is not None
-        os.set_blocking(process.stderr.fileno(), False)
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
 
 
 @dataclass(frozen=True)
@@ -212,7 +223,7 @@ class Killed:
     artefacts: int
     different: tuple[str, ...]
     again: tuple[str, ...]
-    resumed: int
+    resumed: tuple[str, ...]
     left: tuple[str, ...]
 
     @property
@@ -229,13 +240,12 @@ def killed(place: Workplace, undisturbed: dict[str, str], wanted: Counter[str]) 
         tell(f"  kill {len(kills)}: in {one.kind}, {how}; {sum(place.finished.values())} jobs done")
     place.finish()
     found = place.artefacts()
-    logs = [path.read_text() for path in (place.results / "logs").rglob("*.log")]
     return Killed(
         tuple(kills),
         len(undisturbed),
         tuple(sorted(set(found.items()) ^ set(undisturbed.items()))),
         tuple(outputs for outputs, times in place.finished.items() if times > 1),
-        sum("goes on from the snapshot" in log for log in logs),
+        tuple(sorted(place.resumed)),
         tuple(place.left()),
     )
 
@@ -297,6 +307,7 @@ def damaged(place: Workplace, artefact: str, damage: str, whole: dict[str, str])
     """Damage an artefact of a finished study, ask for what is made from it, and do as told."""
     reader, file = READERS[artefact], place.results / artefact
     DAMAGES[damage](file)
+    (place.results / reader).unlink()
     status, said = place.run(reader)
     lines = {line[line.index("error: ") :] for line in said.splitlines() if "error: " in line}
     found = [line for line in lines if artefact in line]
@@ -383,7 +394,7 @@ def killed_line(what: str, found: Killed) -> str:
     return (
         f"| {what} | {len(found.kills)}: {alone} of Snakemake alone, {len(found.kills) - alone} "
         f"with all its descendants | {jobs} | {same} of {found.artefacts} | {len(found.again)} "
-        f"| {found.resumed} | {len(found.left)} |\n"
+        f"| {', '.join(found.resumed)} | {len(found.left)} |\n"
     )
 
 
@@ -391,7 +402,7 @@ def page(kills: dict[str, Killed], damages: Sequence[Damaged], disks: Sequence[S
     """The tables of docs/reliability.md."""
     text = (
         "\n| study | SIGKILLs | while these jobs worked | files as in an undisturbed run "
-        "| finished jobs that ran again | trainings that went on from a snapshot | leftovers |\n"
+        "| finished jobs that ran again | runs that went on from a snapshot | leftovers |\n"
         "| --- | --- | --- | --- | --- | --- | --- |\n"
     )
     text += "".join(killed_line(what, found) for what, found in kills.items())

@@ -165,11 +165,14 @@ def holds_a_solution(hand: Hand, reply: str) -> bool:
     for lenient, plain in LENIENT.items():
         reply = reply.replace(lenient, plain)
     reply = re.sub(r"(?<=[0-9) ])[xX](?=[0-9( ])", "*", reply)
-    reply = re.sub(r"\\[nrt ,;:!]|\$", " ", reply).replace("\\/", "/")
+    reply = reply.replace("\\/", "/")
+    # A colon after a backslash is a space in LaTeX, or the end of what stands before it.
+    ended = re.sub(r"\\[nrt ,;!]|\$", " ", reply)
+    reply = ended.replace("\\:", " ")
     braces = reply.translate(str.maketrans("{}", "()"))  # which may be brackets of the formula
     return any(
         is_solution(hand, stretch.strip(" \n*"))
-        for text in (reply, braces)
+        for text in (reply, braces, ended)
         for stretch in re.findall(r"[-+*/()0-9\s]+", text)
     )
 

@@ -34,7 +34,7 @@ def test_kills_change_nothing_and_no_finished_job_runs_again(undisturbed, whole,
     assert {MODEL, PROBLEMS, *GOAL[1:]} <= set(whole)
     found = killed(workplace(tmp_path, goal=GOAL), whole, Counter({"train_sft": 1, "evaluate": 1}))
     assert [one.kind for one in found.kills] == ["train_sft", "evaluate"]
-    assert found.resumed == 1
+    assert found.resumed == ("sft",)
     assert found.harmless, found
 
 
@@ -66,6 +66,7 @@ def test_what_differs_is_seen(undisturbed, whole, tmp_path):
     (undisturbed.results / "tables/more.csv").unlink()
     assert dict(set(found.items()) ^ set(whole.items())).keys() == {PROBLEMS, "tables/more.csv"}
     lines = ["rule a:", "    output: x", "    jobid: 3", "Finished jobid: 3 (Rule: a)"]
+    lines += ["localrule all:", "    jobid: 0", "Finished jobid: 0 (Rule: all)"]
     counted = reliability.Workplace(tmp_path)
     for _ in range(2):
         counted.note(lines)
