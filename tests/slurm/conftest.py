@@ -111,7 +111,7 @@ def done(on_slurm, tmp_path_factory):
     """Slurm's record of the jobs of the finished study."""
     log = tmp_path_factory.mktemp("logs") / "smoke.log"
     process = on_slurm.start(log=log)
-    assert process.wait(timeout=1800) == 0, log.read_text()[-5000:]
+    assert process.wait(timeout=3600) == 0, log.read_text()[-5000:]
     jobs = pd.DataFrame(on_slurm.cluster.jobs())
     return jobs[jobs["Comment"].str.startswith("rule_", na=False)]  # not those of the test itself
 
