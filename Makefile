@@ -40,7 +40,7 @@ study: $(RUN_TIME) ## Run the default study, or another: make study STUDY=experi
 	report=$(REPORT) && snakemake $(CONFIG) --report $$report && echo "Report:  $$report"
 
 status: $(RUN_TIME) ## What is done, what would run and why: make status [STUDY=experiments/smoke.yaml]
-	@python -m svdrift.cli status $(STUDY)
+	@python -m svdrift status $(STUDY)
 
 sweep: $(RUN_TIME) ## Run a study at each value of a setting: make sweep SWEEP=experiments/sweeps/….yaml
 	snakemake --snakefile workflow/sweep.smk --cores all \
@@ -99,8 +99,8 @@ docs: $(RUN_TIME) ## Regenerate the documents that are generated from the code
 PIP_COMPILE = pip-compile --quiet --strip-extras --unsafe-package pip --build-deps-for editable \
 	--no-header --no-emit-index-url --no-emit-find-links --no-annotate $(UPGRADE) pyproject.toml
 lock: $(DEV) ## Pin pyproject's requirements anew (UPGRADE=--upgrade for the newest versions)
-	$(PIP_COMPILE) --output-file envs/requirements.lock
-	$(PIP_COMPILE) --extra dev --constraint envs/requirements.lock \
+	$(PIP_COMPILE) --extra workflow --output-file envs/requirements.lock
+	$(PIP_COMPILE) --extra workflow --extra dev --constraint envs/requirements.lock \
 		--output-file envs/requirements-dev.lock
 	sed -i -E -e 's/^(torch==[0-9.]+)\+.*/\1/' -e '/^(#.*)?$$/d' \
 		envs/requirements.lock envs/requirements-dev.lock

@@ -97,7 +97,7 @@ def main() -> None:
         print(row("load both in float32", both, bare, both, seconds))
         for number, name in enumerate(arguments.commands):
             command = COMMANDS[name].format(**places, out=Path(room) / str(number)).split()
-            used, seconds = peak("-m", "svdrift.cli", *command)
+            used, seconds = peak("-m", "svdrift", *command)
             print(row(name, used, bare, both, seconds), flush=True)
 
 

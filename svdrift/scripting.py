@@ -342,8 +342,11 @@ def _plain(settings: BaseModel | Mapping[str, Any]) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    ours = {"python": platform.python_version(), "svdrift": svdrift.__version__}
-    return ours | {package: importlib.metadata.version(package) for package in PACKAGES}
+    versions = {"python": platform.python_version(), "svdrift": svdrift.__version__}
+    for package in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):  # one that took no part
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def _commit() -> str | None:

@@ -7,6 +7,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from svdrift.cli.text import aligned, duration, last_time
@@ -49,8 +50,11 @@ def summary(study: Path | None) -> list[dict[str, str]]:
     """What Snakemake's own summary says of each file of a study.
 
     Raises:
+        ModuleNotFoundError: Snakemake is not installed.
         UserError: with Snakemake's own refusal.
     """
+    if find_spec("snakemake") is None:  # it runs in a process of its own
+        raise ModuleNotFoundError(name="snakemake")
     if not Path("Snakefile").is_file():
         raise UserError("Snakefile: not in this folder; run svdrift where the workflow is")
     command = [sys.executable, "-m", "snakemake", "--summary", "--nocolor"]

@@ -53,7 +53,7 @@ def test_a_file_that_cannot_be_read_is_refused_before_snakemake_starts(clone, ru
         one_line(made.stdout + made.stderr, f"{file}: {line}")
         assert "snakemake" not in made.stdout
     for command in ("stages", "status"):
-        asked = run(sys.executable, "-m", "svdrift.cli", command, file)
+        asked = run(sys.executable, "-m", "svdrift", command, file)
         assert asked.returncode == 2
         one_line(asked.stdout + asked.stderr, f"{file}: {line}")
 

@@ -107,7 +107,7 @@ def test_points_compare_on_the_same_problems(sweep, python):
 
 
 def test_status_tells_what_is_done_and_what_would_run(sweep, python, clone, config):
-    finished = python("-m", "svdrift.cli", "status", "sweep.yaml")
+    finished = python("-m", "svdrift", "status", "sweep.yaml")
     assert finished.returncode == 0, finished.stderr
     rows = {line.split()[0]: line.split() for line in finished.stdout.splitlines() if line}
     assert rows["stages_sft_learning_rate_0_01_evaluate"][1:3] == ["6", "0"]  # three files each
@@ -115,7 +115,7 @@ def test_status_tells_what_is_done_and_what_would_run(sweep, python, clone, conf
 
     changed = config | {"evaluation": {"tries": 2}}
     (clone / "changed.yaml").write_text(yaml.safe_dump(changed))
-    waiting = python("-m", "svdrift.cli", "status", "changed.yaml")
+    waiting = python("-m", "svdrift", "status", "changed.yaml")
     lines = {line.split()[0]: line for line in waiting.stdout.splitlines() if line}
     assert lines["stages_sft_learning_rate_0_01_train_sft"].split()[2] == "0"
     evaluate = lines["stages_sft_learning_rate_0_01_evaluate"]
@@ -127,7 +127,7 @@ def test_status_tells_what_is_done_and_what_would_run(sweep, python, clone, conf
 
 def test_status_refuses_in_one_line(python, clone):
     (clone / "wrong.yaml").write_text("study: wrong\nstories: {rl: ppo}")
-    refused = python("-m", "svdrift.cli", "status", "wrong.yaml")
+    refused = python("-m", "svdrift", "status", "wrong.yaml")
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: config: unknown key 'stories', did you mean")
     assert refused.stderr.count("\n") == 1
