@@ -37,4 +37,4 @@ rule all:
 
 
 onsuccess:
-    print(f"\nFindings: {RESULTS}/report/README.md\nFigures:  {FIGURES}/\nTables:   {TABLES}/")
+    print(f"\nReport:   {RESULTS}/report.html\nFigures:  {FIGURES}/\nTables:   {TABLES}/")

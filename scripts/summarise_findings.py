@@ -1,11 +1,10 @@
-"""Hold the tables of a study against the claims: findings with verdicts, as CSV and HTML page."""
+"""Hold the tables of a study against the claims: findings with verdicts."""
 
 import argparse
 from pathlib import Path
 
 from svdrift.findings import claims
 from svdrift.findings.finding import findings_table
-from svdrift.findings.page import page
 from svdrift.findings.rotation import rotation
 from svdrift.scripting import read_table, run
 from svdrift.story import Story
@@ -23,9 +22,7 @@ def main() -> None:
     parser.add_argument(
         "--story", type=Story.model_validate_json, required=True, help="the study's story (JSON)"
     )
-    parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--findings", type=Path, required=True, help="out: one row a finding (csv)")
-    parser.add_argument("--page", type=Path, required=True, help="out: the same to read (html)")
+    parser.add_argument("--out", type=Path, required=True, help="one row a finding (csv)")
     args = parser.parse_args()
 
     story: Story = args.story
@@ -39,9 +36,7 @@ def main() -> None:
     if args.recovery_effect:
         found += claims.recovery(read_table(args.recovery_effect), contrasts, story, signals)
     found += claims.strength(accuracy, comparisons, story, signals)
-    table = findings_table(found)
-    table.to_csv(args.findings, index=False, lineterminator="\n")
-    args.page.write_text(page(table, args.study), encoding="utf-8")
+    findings_table(found).to_csv(args.out, index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""The table of findings for people: Markdown for GitHub, and one self-contained HTML page."""
+"""The table of findings for people: how estimates and verdicts read, and Markdown tables."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -66,7 +65,7 @@ def judged(row: Mapping[Hashable, Any]) -> str:
     return VERDICTS[row["verdict"]] + alone
 
 
-def _counted(row: Mapping[Hashable, Any]) -> str:
+def counted(row: Mapping[Hashable, Any]) -> str:
     """`5,000 problems in 320 groups`."""
     groups = "" if pd.isna(row["groups"]) else f" in {row['groups']:,.0f} groups"
     return f"{row['n']:,} {row['counted']}{groups}"
@@ -141,82 +140,3 @@ def compact(findings: pd.DataFrame) -> str:
 
 def _estimate(row: Mapping[Hashable, Any]) -> str:
     return estimate(row) + (f"<br>{row['detail']}" if row["detail"] else "")
-
-
-def page(findings: pd.DataFrame, study: str) -> str:
-    """The same as one HTML page that needs nothing else; narrow screens get a card a statement."""
-    parts = [_HEAD.replace("STUDY", html.escape(study)), "<h1>Findings</h1>"]
-    parts.append(f"<p>Study <code>{html.escape(study)}</code>. {HOW_TO_READ}</p>")
-    rows = [
-        [
-            f"{row['number']}",
-            html.escape(row["text"]),
-            f"claim {row['paper']}",
-            *(f"{row[verdict]}" for verdict in VERDICTS),
-        ]
-        for row in summary(findings).to_dict("records")
-    ]
-    parts.append(_table(["", "Claim", "In the papers", *VERDICTS], rows))
-    for number, (claim, text) in enumerate(CLAIMS.items(), start=1):
-        parts.append(f"<h2>{number}. {html.escape(text)}</h2>")
-        own = findings[findings["claim"] == claim]
-        if own.empty:
-            parts.append("<p>Not measured in this study.</p>")
-            continue
-        cells = [
-            [
-                html.escape(row["statement"]),
-                f'<b class="{row["verdict"]}">{judged(row)}</b>',
-                _lines(estimate(row), row["detail"]),
-                html.escape(row["each"]),
-                html.escape(row["published"]),
-                _lines(_counted(row), row["test"]),
-            ]
-            for row in own.to_dict("records")
-        ]
-        parts.append(_table([*COLUMNS[:-1], "n and test"], cells))
-    return "\n".join([*parts, "</body></html>\n"])
-
-
-def _lines(first: str, second: str) -> str:
-    more = f"<br><small>{html.escape(second)}</small>" if second else ""
-    return html.escape(first) + more
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    body = "\n".join(
-        "<tr>"
-        + "".join(
-            f'<td data-head="{name}">{cell}</td>' for name, cell in zip(heads, row, strict=True)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
-
-
-_HEAD = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>Findings: STUDY</title>
-<style>
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 1180px; margin: 1.5rem auto;
-  padding: 0 1rem; color: #111; background: #fff; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .6rem;
-  border-bottom: 1px solid #ddd; }
-small { color: #555; }
-.holds { color: #00664a; } .fails { color: #b03a00; } .undecided, .described { color: #555; }
-b { white-space: nowrap; }
-@media (max-width: 720px) {
-  thead { display: none; }
-  tr { display: block; border: 1px solid #ccc; border-radius: 6px; margin: .8rem 0;
-    padding: .3rem .2rem; }
-  td { display: block; border: 0; padding: .2rem .6rem; overflow-wrap: anywhere; }
-  td:empty { display: none; }
-  td::before { content: attr(data-head); display: block; font-size: .75rem; color: #666; }
-}
-</style></head><body>"""

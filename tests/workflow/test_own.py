@@ -87,7 +87,7 @@ def test_the_whole_study_runs(own):
     row = accuracy[accuracy["checkpoint"] == LAST].iloc[0]
     assert (row["stage"], row["step"], row["start"]) == ("again", 2, "sft-8.ppo-2.noise-3")
     assert (own / "figures/stages_overview.png").stat().st_size > 10_000
-    assert (own / "findings.html").stat().st_size > 1000
+    assert (own / "report.html").stat().st_size > 1000
 
 
 def test_the_method_left_its_table_and_provenance(own):

@@ -75,7 +75,7 @@ AFTER_EVALUATE = (
 )
 # The anchor's: one pair's drift, and five variants, which restore its directions.
 AFTER_ANCHOR = (
-    {"collect_anchors": 1, "measure_drift": 1, "recover": 5}
+    {"collect_anchors": 1, "measure_drift": 1, "recover": 5, "show_replies": 1}
     | AFTER_DRIFT
     | AFTER_RECOVER
     | CONTRASTS
@@ -93,6 +93,7 @@ EVALUATIONS = {"evaluate": 11} | AFTER_SFT_EVALUATE
 AFTER_PPO = (  # two runs, of which one has an intermediate checkpoint, and the control
     {"keep_ppo": 3, "keep_demonstrated": 1}
     | {"evaluate": 4, "decompose": 2, "measure_drift": 2, "recover": 1, "measure_updates": 2}
+    | once("show_replies")
     | COLLECT_SPECTRA
     | OF_UPDATES
     | AFTER_EVALUATE
@@ -109,6 +110,7 @@ OF_STORY = (
     | OF_DRIFT
     | plots("rl_effect", "advantages", "rl_update", "recovery_frontier")
     | CONTRASTS
+    | once("show_replies")
 )
 PPO = {"train_ppo": 2, "train_demonstrated": 1}
 CONTROLS = {"train_continued": 2, "train_wide": 1, "keep_continued": 2, "keep_wide": 1} | OF_LOSSES
@@ -289,7 +291,7 @@ ROWS = [
     ),
     Row(
         "one more seed",
-        OF_A_SEED | once("collect_anchors"),
+        {rule: count for rule, count in OF_A_SEED.items() if rule != "show_replies"},  # of seed 0
         "seeds: [0, 1]",
     ),
     Row(
@@ -383,6 +385,11 @@ ROWS = [
     Row("contrasts", CONTRASTS, change=edited("svdrift/evaluation/contrasts.py")),
     Row("claims", FINDINGS, change=edited("svdrift/findings/claims.py")),
     Row("a caption", once("write_report"), change=append("workflow/report/stages.rst", "More.")),
+    Row(
+        "the report's page",
+        once("write_report"),
+        change=append("workflow/report/page.html.jinja", "<!-- More. -->\n"),
+    ),
     Row(
         "precision of training",
         {"train_sft": 1} | AFTER_SFT,

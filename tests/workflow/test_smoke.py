@@ -118,15 +118,6 @@ def test_every_artefact_tells_where_it_comes_from(smoke):
         assert record["versions"]["torch"]
 
 
-def test_the_report_opens_without_the_results(smoke, snakemake, tmp_path):
-    report = tmp_path / "report.html"
-    made = snakemake(*SMOKE, "--report", str(report))
-    assert made.returncode == 0, made.stderr[-2000:]
-    text = report.read_text()
-    for name in FIGURES:
-        assert name in text
-
-
 @pytest.mark.parametrize(
     ("overlay", "message"),
     [

@@ -2,6 +2,9 @@
 
 from shlex import quote
 
+from svdrift.study.differences import differences
+from svdrift.study.overlays import read_config
+
 PATH, RL = "3. Supervised fine-tuning", "4. Reinforcement learning"
 WEIGHTS, RECOVERY = "5. Spectra", "6. Recovery"
 PUBLISHED_CURVE = "svdrift/reference/llama_ood_by_checkpoint.csv"
@@ -124,9 +127,8 @@ rule summarise_findings:
         PUBLISHED_CURVE,
         PUBLISHED_STAGES,
     output:
-        findings=TABLES + "/findings.csv",
-        page=report(
-            RESULTS + "/findings.html",
+        report(
+            TABLES + "/findings.csv",
             caption="../report/findings.rst",
             category="1. Findings",
             labels={"table": "findings with verdicts"},
@@ -144,16 +146,129 @@ rule summarise_findings:
             f"--{option} {TABLES}/{table}.parquet" for option, table in EVIDENCE.items()
         ),
         story=ROLES.model_dump_json(),
-        study=STUDY.study,
     shell:
         logged(
             "python scripts/summarise_findings.py {params.tables} --story {params.story:q}"
-            " --study {params.study} --findings {output.findings} --page {output.page}"
+            " --out {output}"
         )
 
 
+SHOWN_SEED = STUDY.seeds[0]  # whose replies and problems the report shows
+REPLYING = dict.fromkeys(  # checkpoints whose replies may be shown
+    [
+        *STORY.candidates,
+        STORY.last,
+        *(
+            [STORY.moderate, STORY.rl.results[STORY.moderate]]
+            if STORY.rl and STORY.moderate in STORY.rl.results
+            else []
+        ),
+    ]
+)
+TESTS = [
+    split.name
+    for split in STUDY.evaluated_splits
+    if split.role == "test" and split.shift in ("id", "ood")
+]
+
+
+rule show_replies:
+    """A right reply, a wrong one and one of a problem that was forgotten, as samples."""
+    input:
+        episodes=expand(
+            SEED + "/evaluation/{checkpoint}/episodes.parquet",
+            seed=SHOWN_SEED,
+            checkpoint=REPLYING,
+        ),
+        problems=expand(PROBLEMS + "/{split}.parquet", seed=SHOWN_SEED, split=TESTS),
+        choice=expand(SEED + "/selection/anchor.json", seed=SHOWN_SEED),
+    output:
+        TABLES + "/replies.parquet",
+    log:
+        LOGS + "/show_replies.log",
+    benchmark:
+        BENCHMARKS + "/show_replies.tsv"
+    localrule: True
+    resources:
+        **needs(),
+    params:
+        **code("scripts/show_replies.py", *TASK),
+        task=playing(*TESTS, rewards=False),
+        story=ROLES.model_dump_json(),
+    shell:
+        logged(
+            "python scripts/show_replies.py --task {params.task:q} --story {params.story:q}"
+            " --episodes {input.episodes} --problems {input.problems}"
+            " --anchor-choice {input.choice} --out {output}"
+        )
+
+
+# What the report names beside itself.
+LINKS = [
+    "tables/findings.csv=every statement",
+    *(
+        f"tables/{table}.parquet"
+        for table in [*COLLECTED, *(t for t, made in MEASURED.items() if made)]
+    ),
+    "tables/replies.parquet=the samples above",
+    "configuration.json=every setting as it was resolved",
+    "story.json=which checkpoint plays which part",
+    *(
+        f"seed-{seed}/{folder}"
+        for seed in STUDY.seeds
+        for folder in ("problems/", "training/", "models/", "evaluation/")
+    ),
+]
+
+
 rule write_report:
-    """The findings, then every figure with its caption, as Markdown beside PNGs."""
+    """One page that needs nothing else: what came out, every figure, and how it was made."""
+    input:
+        page="workflow/report/page.html.jinja",
+        findings=TABLES + "/findings.csv",
+        replies=TABLES + "/replies.parquet",
+        problems=expand(PROBLEMS + "/summary.csv", seed=SHOWN_SEED),
+        figures=expand(FIGURES + "/{figure}.png", figure=PLOTS),
+        captions=expand("workflow/report/{name}.rst", name=["problems", *PLOTS]),
+    output:
+        page=RESULTS + "/report.html",
+        provenance=RESULTS + "/report.provenance.json",
+    log:
+        LOGS + "/write_report.log",
+    benchmark:
+        BENCHMARKS + "/write_report.tsv"
+    localrule: True
+    resources:
+        **needs(),
+        folder=RESULTS,  # its benchmarks and provenance are shown
+        # Also settings that decide nothing, for which no page is written anew.
+        changed=json.dumps(
+            differences(
+                STUDY.model_dump(mode="json"),
+                read_settings(read_config(None)).model_dump(mode="json"),
+            )
+        ),
+    params:
+        **code("scripts/write_report.py"),
+        chapters=json.dumps({figure: chapter for figure, (chapter, *_) in PLOTS.items()}),
+        story=ROLES.model_dump_json(),
+        study=STUDY.study,
+        seeds=STUDY.seeds,
+        made_of=config["made_of"],
+        links=LINKS,
+    shell:
+        logged(
+            "python scripts/write_report.py --page {input.page} --findings {input.findings}"
+            " --replies {input.replies} --problems {input.problems} --figures {input.figures}"
+            " --captions {input.captions} --chapters {params.chapters:q} --story {params.story:q}"
+            " --study {params.study} --seeds {params.seeds} --made-of {params.made_of:q}"
+            " --changed {resources.changed:q} --links {params.links:q} --folder {resources.folder}"
+            " --out {output.page}"
+        )
+
+
+rule write_gallery:
+    """The findings, figures and their tables as Markdown, to put into a repository; on demand."""
     input:
         findings=TABLES + "/findings.csv",
         # Of the nulls' draws, drift has the means.
@@ -164,26 +279,31 @@ rule write_report:
         figures=expand(FIGURES + "/{figure}.png", figure=PLOTS),
         captions=expand("workflow/report/{figure}.rst", figure=PLOTS),
     output:
-        directory(RESULTS + "/report"),
+        directory(RESULTS + "/gallery"),
     log:
-        LOGS + "/write_report.log",
+        LOGS + "/write_gallery.log",
     benchmark:
-        BENCHMARKS + "/write_report.tsv"
+        BENCHMARKS + "/write_gallery.tsv"
     localrule: True
     resources:
         **needs(),
     params:
-        **code("scripts/write_report.py"),
+        **code("scripts/write_gallery.py"),
         chapters=json.dumps({figure: chapter for figure, (chapter, *_) in PLOTS.items()}),
         study=STUDY.study,
         made_of=config["made_of"],
     shell:
         logged(
-            "python scripts/write_report.py --findings {input.findings} --tables {input.tables}"
+            "python scripts/write_gallery.py --findings {input.findings} --tables {input.tables}"
             " --figures {input.figures}"
             " --captions {input.captions} --chapters {params.chapters:q} --study {params.study}"
             " --made-of {params.made_of:q} --out {output}"
         )
+
+
+rule gallery:
+    input:
+        rules.write_gallery.output,
 
 
 rule findings:
