@@ -9,19 +9,28 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from svdrift import plugins
+from svdrift.api.loading import load_factors
+from svdrift.api.recovering import Choice, choose, modules_of, recover
+from svdrift.cli import PROBLEM
 from svdrift.cli.reading import ReadingProgress
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.models.folders import adapters, listed
+from svdrift.recovery import choosing
 from svdrift.recovery import kind as kinds
-from svdrift.recovery.folder import as_they_were, write_folder
+from svdrift.recovery.folder import NOT_EVALUATED, as_they_were, partial_prefix
 from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.plan import make_plan
+from svdrift.scripting import progress
+from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.on_demand import open_on_demand
-from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +47,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ranks",
         type=float,
-        default=0.0,
         metavar="SHARE",
         help="share of the full rank, from the largest singular value; 0.2 is published",
     )
@@ -55,7 +63,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layers",
         type=block,
-        default=(0.0, 1.0),
         metavar="FROM-TO%",
         help="block of layers in percent of the depth, such as 0-25%% (default: 0-100%%)",
     )
@@ -71,6 +78,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="leave embedding and head alone (as published they are repaired in every block)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of random_directions (default: 0)")
+    parser.add_argument(
+        "--choose-on",
+        type=Path,
+        metavar="FILE",
+        help="choose what is not given of --ranks, --layers and --weight by the loss of the first "
+        "half of this text, and report on the second; blank lines separate documents",
+    )
     device_argument(parser)
 
 
@@ -81,19 +95,25 @@ def main(args: argparse.Namespace) -> int:
         UserError: a folder cannot be read or holds NaN, what is repaired does not fit, the recipe
             is impossible, `--out` exists, or the disk is full.
     """
-    intervention = recipe(args)
+    intervention = None if args.choose_on else recipe(args)
     if args.out.exists():  # before both models are read for their hashes
         raise UserError(f"{args.out}: exists already; nothing is overwritten")
     reading = ReadingProgress()
-    modules = args.modules or INSIDE  # what is not repaired need not be known
-    modules = (*modules, *(() if args.layers_only else (EMBEDDING, HEAD)))
-    target = open_on_demand(
-        args.target, modules=modules, device=args.device, on_first_read=reading.tick
-    )
-    anchor = open_on_demand(args.anchor, modules=modules, device=args.device)
-    reading.start(make_plan(target, anchor, intervention).names, "tensors repaired")
-    plan, rest, left = write_folder(target, anchor, intervention, args.out, device=args.device)
-    reading.finish()
+    modules = modules_of(args.modules, not args.layers_only)
+    with _opened(args, modules, reading) as (target, anchor):
+        notes: Sequence[str] = (NOT_EVALUATED,)
+        if intervention is None:
+            choice = _choose(args, target, anchor)
+            print("\n".join(choice.summary))
+            if not choice.better:
+                print(f"{args.out}: not written: none lowers the loss of the first half")
+                return PROBLEM
+            intervention, notes = choice.intervention, [" ".join(choice.summary)]
+        reading.start(make_plan(target, anchor, intervention).names, "tensors repaired")
+        plan, rest, left = recover(
+            anchor, target, args.out, intervention, notes=notes, device=args.device
+        )
+        reading.finish()
     print(f"{args.out}: {len(plan.names)} of {len(target.weights.names)} tensors repaired")
     for line in as_they_were(plan, rest):
         print(line)
@@ -101,6 +121,50 @@ def main(args: argparse.Namespace) -> int:
     for note in [*notes, *adapters(args.anchor, args.target)]:
         print(note, file=sys.stderr)
     return 0
+
+
+class _Pair(NamedTuple):
+    target: Decomposed
+    anchor: Decomposed
+
+
+@contextmanager
+def _opened(
+    args: argparse.Namespace, modules: Collection[str], reading: ReadingProgress
+) -> Iterator[_Pair]:
+    """Both models; where many repairs are tried, with factors on the disk meanwhile."""
+    if args.choose_on is None:
+        yield _Pair(
+            open_on_demand(
+                args.target, modules=modules, device=args.device, on_first_read=reading.tick
+            ),
+            open_on_demand(args.anchor, modules=modules, device=args.device),
+        )
+        return
+    place = next(parent for parent in args.out.absolute().parents if parent.exists())
+    with tempfile.TemporaryDirectory(prefix=partial_prefix(args.out), dir=place) as room:
+        models = {"target": args.target, "anchor": args.anchor}
+        yield _Pair(
+            *(
+                load_factors(folder, Path(room) / name, modules=modules, device=args.device)
+                for name, folder in progress(models.items(), 2, "models decomposed")
+            )
+        )
+
+
+def _choose(args: argparse.Namespace, target: Decomposed, anchor: Decomposed) -> Choice:
+    candidates = choosing.candidates(
+        args.kind,
+        target.weights.depth,
+        top=args.ranks,
+        bottom=args.bottom_ranks,
+        layers=args.layers,
+        weight=args.weight,
+        modules=args.modules,
+        embedding_and_head=not args.layers_only,
+        seed=args.seed,
+    )
+    return choose(anchor, target, args.choose_on, candidates, device=args.device, progress=progress)
 
 
 def recipe(args: argparse.Namespace) -> Intervention:
@@ -113,9 +177,9 @@ def recipe(args: argparse.Namespace) -> Intervention:
         raise UserError(f"--ranks: {args.kind} needs a share of the ranks, such as 0.2")
     return Intervention(
         args.kind,
-        top=args.ranks,
+        top=args.ranks or 0.0,
         bottom=args.bottom_ranks,
-        layers=args.layers,
+        layers=args.layers or (0.0, 1.0),
         modules=None if args.modules is None else tuple(args.modules),
         embedding_and_head=not args.layers_only,
         weight=args.weight,

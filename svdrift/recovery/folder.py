@@ -8,7 +8,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -41,6 +41,7 @@ KEPT = (
 CODE = (".py", ".pyc", ".so", ".pkl", ".pickle", ".bin", ".pt", ".pth", ".sh")  # never copied
 SHARD_BYTES = 5 * 10**9
 SPARE_BYTES = 64 * 2**20  # for the other files
+NOT_EVALUATED = "The repair was not evaluated."
 
 
 class Written(NamedTuple):
@@ -63,6 +64,7 @@ def write_folder(
     intervention: Intervention,
     out: Path,
     *,
+    notes: Sequence[str] = (NOT_EVALUATED,),
     device: str = "cpu",
     shard_bytes: int = SHARD_BYTES,
 ) -> Written:
@@ -78,6 +80,7 @@ def write_folder(
         anchor: the checkpoint whose directions, values or weights are given to it.
         intervention: what is replaced, and where.
         out: the folder to make; parents are made too.
+        notes: paragraphs of the card on how the result was evaluated.
         device: where the products run.
         shard_bytes: largest size of a shard that holds more than one tensor.
 
@@ -102,7 +105,7 @@ def write_folder(
     rest = _rest(target, anchor, plan)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_room(out), dir=out.parent) as room:
+        with tempfile.TemporaryDirectory(prefix=partial_prefix(out), dir=out.parent) as room:
             made = Path(room) / "model"
             made.mkdir()
             largest = max(path.stat().st_size for path in files)
@@ -115,7 +118,7 @@ def write_folder(
                 copy = made / path.relative_to(target.weights.folder)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, copy)
-            card = model_card(target, anchor, intervention, plan, rest)
+            card = model_card(target, anchor, intervention, plan, rest, out.name, notes)
             (made / "README.md").write_text(card, encoding="utf-8")
             write_provenance(
                 made,
@@ -168,11 +171,11 @@ def remove_leftovers(out: Path) -> None:
 
     Only for who knows that no other process is making `out`.
     """
-    for room in out.parent.glob(f"{glob.escape(_room(out))}*"):
+    for room in out.parent.glob(f"{glob.escape(partial_prefix(out))}*"):
         shutil.rmtree(room)
 
 
-def _room(out: Path) -> str:
+def partial_prefix(out: Path) -> str:
     """How the name of the folder begins in which `out` is made."""
     return f".{out.name}.svdrift-partial-"
 
@@ -198,6 +201,8 @@ def model_card(
     intervention: Intervention,
     plan: Plan,
     rest: list[Rest],
+    name: str,
+    notes: Sequence[str],
 ) -> str:
     """README.md of the folder: what was done to what, and how exactly numbers were kept.
 
@@ -245,7 +250,10 @@ def model_card(
             _rounding(intervention, dtypes),
             "",
             f"Made by svdrift {svdrift.__version__}; versions, hardware and hashes of all inputs "
-            "are in `provenance.json`. The repair was not evaluated.",
+            "are in `provenance.json`.",
+            "",
+            *(line for note in notes for line in (note, "")),
+            f"To upload this folder, as its models' licences allow: `hf upload YOUR-NAME/{name} .`",
             "",
         ]
     )

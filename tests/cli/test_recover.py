@@ -93,6 +93,8 @@ def test_the_folder_is_complete(pair, monkeypatch, tmp_path):
     assert '"kind": "directions", "top": 0.2' in card
     assert "BF16: at most 0.39 % of an entry" in card
     assert "the target's own card" not in card
+    assert "The repair was not evaluated." in card
+    assert "`hf upload YOUR-NAME/out .`" in card
     assert str(tmp_path.parent) not in card  # cards are published; paths are not
 
 

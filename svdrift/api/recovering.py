@@ -1,0 +1,173 @@
+"""A repaired model, and the choice of the repair by the loss of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from svdrift.api.evaluating import BATCH, positions_of, read_documents, require_known, window_length
+from svdrift.api.loading import as_checkpoint
+from svdrift.evaluation.accuracy import Floats
+from svdrift.evaluation.texts import clusters, halves, loss_table, window_losses, windows
+from svdrift.models.arguments import DTYPES
+from svdrift.models.loading import load_model, load_tokenizer
+from svdrift.recovery import choosing
+from svdrift.recovery.apply import recovered
+from svdrift.recovery.choosing import ANCHOR, CHOSEN, INTERPOLATION, TARGET
+from svdrift.recovery.folder import NOT_EVALUATED, Written, write_folder
+from svdrift.recovery.interventions import Intervention
+from svdrift.scripting import Progress
+from svdrift.spectra.decomposition import Decomposed
+from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
+
+
+def recover(
+    anchor: str | Path | Decomposed,
+    target: str | Path | Decomposed,
+    out: str | Path,
+    intervention: Intervention,
+    *,
+    notes: Sequence[str] = (NOT_EVALUATED,),
+    device: str = "cpu",
+) -> Written:
+    """Give one model singular directions (or values, or weights) of another, as a new folder.
+
+    Args:
+        anchor: what is restored: a model folder, or what `load_factors` gave.
+        target: what is repaired.
+        out: the folder to make; nothing is overwritten.
+        intervention: what is replaced, and where.
+        notes: paragraphs of the model card on how the result was evaluated.
+        device: where to compute.
+
+    Returns:
+        What was repaired and what stayed as it was.
+
+    Raises:
+        UserError: a folder cannot be read or holds NaN, what is repaired does not fit, `out`
+            exists, or the disk is full.
+    """
+    modules = modules_of(intervention.modules, intervention.embedding_and_head)
+    return write_folder(
+        as_checkpoint(target, modules, device),
+        as_checkpoint(anchor, modules, device),
+        intervention,
+        Path(out),
+        notes=notes,
+        device=device,
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The intervention with the lowest loss on the first half of a text.
+
+    Attributes:
+        intervention: what was chosen.
+        interpolation: plain interpolation, chosen the same way.
+        selection: the loss of every candidate on the first half; columns of
+            `svdrift.evaluation.texts.loss_table`, compared with the target.
+        held_out: the same on the second half, of target, anchor, chosen and interpolation.
+        against_interpolation: the chosen one on the second half, compared with interpolation.
+        better: whether it has a lower loss than the target on the first half.
+        summary: the main results as sentences.
+    """
+
+    intervention: Intervention
+    interpolation: Intervention
+    selection: pd.DataFrame
+    held_out: pd.DataFrame
+    against_interpolation: pd.Series
+    better: bool
+    summary: Sequence[str]
+
+
+def choose(
+    anchor: str | Path | Decomposed,
+    target: str | Path | Decomposed,
+    text: str | Path,
+    candidates: Sequence[Intervention] = (),
+    *,
+    window: int | None = None,
+    batch_size: int = BATCH,
+    dtype: str = "float32",
+    device: str = "cpu",
+    progress: Progress = lambda items, total, description: items,
+) -> Choice:
+    """Choose ranks, layers or a weight by the loss of a text, and report on its other half.
+
+    The text should hold what was lost and what must stay: of a text of the lost alone the anchor
+    itself is the best model. Every candidate is tried in the loaded target.
+
+    Args:
+        anchor: what is restored: a model folder, or better what `load_factors` gave with a file, so
+            that each matrix is decomposed once, and not for every candidate.
+        target: what is repaired.
+        text: a file of UTF-8 text; blank lines separate documents.
+        candidates: none for `svdrift.recovery.choosing.candidates` of `directions`.
+        window: see `evaluate`.
+        batch_size: see `evaluate`.
+        dtype: see `evaluate`.
+        device: see `evaluate`.
+        progress: passes candidates on, and tells how far they are.
+
+    Raises:
+        UserError: a model or the text cannot be read, the text is too short, or a candidate is
+            impossible.
+    """
+    modules = modules_of(candidates[0].modules if candidates else None, True)
+    target = as_checkpoint(target, modules, device)
+    anchor = as_checkpoint(anchor, modules, device)
+    candidates = candidates or choosing.candidates("directions", target.weights.depth)
+    plain = choosing.interpolations(candidates[0], *choosing.WEIGHTS)
+    (whole,) = choosing.interpolations(candidates[0], 1.0)
+    folder = target.weights.folder
+    tokenizer = load_tokenizer(folder)
+    length = window_length(window, {str(folder): positions_of(folder)})
+    pieces = windows(tokenizer, read_documents(Path(text)), length)
+    first, second = halves(pieces)
+    model = load_model(folder, dtype=DTYPES[dtype]).to(device)
+    require_known(str(folder), pieces, model.config.get_text_config().vocab_size)
+
+    def loss(part: slice, intervention: Intervention | None) -> Floats:
+        if intervention is None:
+            return window_losses(model, pieces[part], batch_size)
+        with recovered(model, target, anchor, intervention, device):
+            return window_losses(model, pieces[part], batch_size)
+
+    every = tuple(dict.fromkeys((*candidates, *plain)))
+    tried = {
+        every[number]: loss(first, every[number])
+        for number in progress(range(len(every)), len(every), "candidates tried")
+    }
+    chosen = choosing.lowest({one: tried[one] for one in candidates})
+    simple = choosing.lowest({one: tried[one] for one in plain})
+    before = {TARGET: loss(first, None), **{one.id: nats for one, nats in tried.items()}}
+    after = {
+        TARGET: loss(second, None),
+        ANCHOR: loss(second, whole),
+        CHOSEN: loss(second, chosen),
+        INTERPOLATION: loss(second, simple),
+    }
+    selection, held_out = loss_table(pieces[first], before), loss_table(pieces[second], after)
+    pair = {name: after[name] for name in (INTERPOLATION, CHOSEN)}
+    against = loss_table(pieces[second], pair).iloc[1]
+    _, kind = clusters(pieces)
+    said = selection.replace({"model": {chosen.id: CHOSEN}})
+    return Choice(
+        chosen,
+        simple,
+        selection,
+        held_out,
+        against,
+        bool(before[chosen.id].sum() < before[TARGET].sum()),
+        choosing.in_words(chosen, simple, len(candidates), said, held_out, against, kind),
+    )
+
+
+def modules_of(inside: Collection[str] | None, embedding_and_head: bool) -> tuple[str, ...]:
+    """The modules that a repair reads: what is not repaired need not be known."""
+    return (*(inside or INSIDE), *((EMBEDDING, HEAD) if embedding_and_head else ()))
