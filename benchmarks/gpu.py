@@ -41,6 +41,7 @@ from svdrift.budget.costs import svd_flops, training_flops
 from svdrift.evaluation.episodes import reply_loss, run_episodes
 from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models import loading
+from svdrift.models.backend import Generate
 from svdrift.models.chat import prompt_tokens
 from svdrift.models.generation import generate
 from svdrift.models.tiny import make_tokenizer
@@ -169,8 +170,9 @@ class Bench:
         keep: Sequence[int],
         name: str,
         dtype: torch.dtype = torch.float32,
+        write: Generate = generate,
     ) -> Trained:
-        """Run a stage as the workflow's job does."""
+        """Run a stage as the workflow's job does; `write` writes the replies of episodes."""
         record, kind = load_settings(method)
         split = "demonstrations" if method == "sft" else "practice"
         learns = record.learns_from == "problems"
@@ -187,7 +189,7 @@ class Bench:
                 key=name,
                 dtype=dtype,
                 max_reply_tokens=GAME.max_reply_tokens,
-                generate=generate,
+                generate=write,
                 progress=lambda steps, *_: steps,
                 device=self.device,
             )

@@ -1,4 +1,4 @@
-"""The benchmark of a GPU, rehearsed on the CPU at the smallest size: for breakage, not speed."""
+"""The benchmarks, rehearsed at the smallest size: for breakage, not speed."""
 
 import json
 import os
@@ -6,22 +6,40 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.__main__ import page
 from benchmarks.gpu import PARTS
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_every_part_of_the_gpu_benchmark_runs(tmp_path: Path) -> None:
-    out = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--size", "pico"]
-    done = subprocess.run(
-        [*command, "--out", str(out)],
+def rehearsed(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command, "--size", "pico"],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_every_row_compares_two_ways(tmp_path: Path) -> None:
+    out = tmp_path / "bench.json"
+    done = rehearsed("benchmarks", "--repeats", "1", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(out.read_text())
+    assert len(found["rows"]) == 8
+    for what, seconds in found["rows"].items():
+        assert len(seconds) > 1, what
+        assert all(len(times) == 1 and times[0] > 0 for times in seconds.values()), what
+        assert what in done.stdout
+    table = page(found)
+    assert table.count("\n| ") == 2 + sum(map(len, found["rows"].values()))
+
+
+def test_every_part_of_the_gpu_benchmark_runs(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    done = rehearsed("benchmarks.gpu", "--device", "cpu", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
     assert set(PARTS) <= set(found)
