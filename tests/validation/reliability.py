@@ -280,7 +280,7 @@ READERS = {  # an artefact, and what is made from it
     "seed-0/models/sft-80/config.json": "seed-0/spectra/sft-80/factors.safetensors",
     "seed-0/models/sft-80/tokenizer.json": "seed-0/evaluation/sft-80/accuracy.parquet",
     "seed-0/spectra/base/factors.safetensors": "seed-0/drift/base-to-sft-240/drift.parquet",
-    "seed-0/evaluation/sft-80/episodes.parquet": "tables/comparisons.parquet",
+    "seed-0/evaluation/sft-80/episodes.parquet": "tables/recovery.parquet",
     "seed-0/drift/base-to-sft-240/drift.parquet": "tables/drift.parquet",
     "tables/accuracy.parquet": "figures/accuracy_by_step.png",
 }
@@ -306,6 +306,7 @@ class Damaged:
 def damaged(place: Workplace, artefact: str, damage: str, whole: dict[str, str]) -> Damaged:
     """Damage an artefact of a finished study, ask for what is made from it, and do as told."""
     reader, file = READERS[artefact], place.results / artefact
+    before = file.read_bytes()
     DAMAGES[damage](file)
     (place.results / reader).unlink()
     status, said = place.run(reader)
@@ -314,6 +315,7 @@ def damaged(place: Workplace, artefact: str, damage: str, whole: dict[str, str])
     told = REFUSAL.fullmatch(found[0]) if len(found) == 1 else None
     refused = status == 1 and told is not None and "Traceback" not in said
     if told is None:
+        file.write_bytes(before)
         return Damaged(artefact, damage, False, False, said[-2000:])
     named = told[2].replace(" (links to the same file)", "").split(" and ")
     for name in named:
