@@ -21,7 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate format lock docs clean
+.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate format lock docs site clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -37,7 +37,7 @@ readable: $(RUN_TIME)
 
 study: $(RUN_TIME) ## Run the default study, or another: make study STUDY=experiments/smoke.yaml
 	snakemake --cores all $(CONFIG)
-	report=$(REPORT) && snakemake $(CONFIG) --report $$report && echo "Report:  $$report"
+	@echo "Report:  $(REPORT)"
 
 status: $(RUN_TIME) ## What is done, what would run and why: make status [STUDY=experiments/smoke.yaml]
 	@python -m svdrift status $(STUDY)
@@ -57,7 +57,7 @@ compare: $(RUN_TIME) ## Set finished studies side by side: make compare STUDIES=
 
 test: check unit workflow ## Run every check and test
 
-check: $(DEV) ## Check format, lint and types
+check: $(DEV) site ## Check format, lint and types, and that the documents make a site
 	ruff format --check .
 	ruff check .
 	snakefmt --check Snakefile workflow
@@ -93,6 +93,9 @@ docs: $(RUN_TIME) ## Regenerate the documents that are generated from the code
 	python docs/readme_findings.py
 	python -m docs.budgets
 	python -m docs.published_spectra
+
+site: $(DEV) ## The documents as a site, in build/site, with every link checked
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 # Versions in the locks stay unless pyproject.toml forbids them. The local suffix of torch
 # (+cpu, +cu130) names a build, which is the machine's choice.
