@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from svdrift.errors import UserError
     from svdrift.recovery.interventions import Intervention
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {  # imported at their first use, so that `import svdrift` is quick
     "compare": "api.comparing",
