@@ -75,7 +75,20 @@ def _version(distribution: str) -> str:
 
 @cache
 def _distributions() -> dict[str, list[str]]:
-    return dict(packages_distributions())
+    """Packages to the distributions that hold them.
+
+    To find them takes a second of CPU, so they are kept for as long as the same are installed.
+    """
+    places = [place for place in sys.path if os.path.isdir(place)]
+    installed = sorted(name for place in places for name in os.listdir(place) if "-info" in name)
+    memory = MEMORY.with_name(f"packages.{sys.implementation.cache_tag}.json")
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if known["installed"] == installed:
+            return dict(known["packages"])
+    packages = dict(packages_distributions())
+    _keep(memory, {"installed": installed, "packages": packages})
+    return packages
 
 
 def _deciding(scripts: tuple[str, ...]) -> list[Path]:
@@ -167,12 +180,17 @@ def _remembered() -> dict[str, Read]:
 
 
 def _remember() -> None:
-    """Keep what this process has read, for the next one; never mind where that is not allowed."""
+    """Keep what this process has read, for the next one."""
+    _keep(MEMORY, {"by": _own_digest(), "sources": _parsed})
+
+
+def _keep(memory: Path, what: object) -> None:
+    """Write a memory whole; never mind where that is not allowed."""
     with suppress(OSError):
-        MEMORY.parent.mkdir(exist_ok=True)
-        written = MEMORY.with_suffix(f".{os.getpid()}")
-        written.write_text(json.dumps({"by": _own_digest(), "sources": _parsed}), encoding="utf-8")
-        written.replace(MEMORY)
+        memory.parent.mkdir(exist_ok=True)
+        written = memory.with_suffix(f".{os.getpid()}")
+        written.write_text(json.dumps(what), encoding="utf-8")
+        written.replace(memory)
 
 
 @cache

@@ -213,3 +213,22 @@ def test_what_was_parsed_is_remembered_by_content(project, monkeypatch, tmp_path
     tracking._parsed.clear()
     digest()
     assert len(parsed) == 1 + 4
+
+
+def test_which_libraries_there_are_is_remembered_until_another_is_installed(monkeypatch, tmp_path):
+    monkeypatch.setattr(tracking, "MEMORY", tmp_path / "deep" / "memory.json")
+    monkeypatch.setattr("sys.path", [str(tmp_path), str(tmp_path / "none")])
+    looked = []
+
+    def found():
+        looked.append(1)
+        return {"yaml": ["PyYAML"]}
+
+    monkeypatch.setattr(tracking, "packages_distributions", found)
+    (tmp_path / "pyyaml-6.dist-info").mkdir()
+    for installed, times in [("", 1), ("", 1), ("numpy-2.dist-info", 2), ("", 2)]:
+        (tmp_path / installed).mkdir(exist_ok=True)
+        forget()
+        assert tracking._distributions() == {"yaml": ["PyYAML"]}
+        assert len(looked) == times
+    forget()
