@@ -6,6 +6,7 @@ installed. `tests/test_packaging.py` says which these are.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -126,6 +127,16 @@ def test_recover_and_check(light, pair, tmp_path):
     assert asked.returncode == 0, asked.stderr
     asked = light("check", out)
     assert asked.returncode == 0, asked.stderr + asked.stdout
+
+
+@pytest.mark.parametrize("on", [["--text", "text.txt"], ["--task", "general_points"]])
+def test_evaluate(light, pair, tmp_path, on):
+    (tmp_path / "text.txt").write_text("a b a b\n\nb a b a")
+    hands = {"demonstrations": 192, "practice": 64, "test": 12}
+    settings = ["--task-settings", json.dumps({"hands": hands})] * (on[0] == "--task")
+    asked = light("evaluate", *pair, *on, *settings, cwd=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.startswith("model")
 
 
 def test_a_command_of_the_workflow_names_the_extra(light):
