@@ -8,10 +8,9 @@ import argparse
 import os
 from pathlib import Path
 
-from svdrift.checkpoints import ANCHOR, resolve
 from svdrift.forkserver import call
 from svdrift.scripting import run
-from svdrift.store import key_of, produce
+from svdrift.store import Ask, key_of, produce
 
 
 def main() -> None:
@@ -41,14 +40,10 @@ def main() -> None:
     store = os.environ.get("SVDRIFT_STORE", "results/.store")
     if not store:
         raise SystemExit(call(args.command))
-    key, inputs = list(args.key), list(args.inputs)
-    if args.choice is not None:
-        anchor = resolve(ANCHOR, args.choice)
-        key.append(f"{ANCHOR} {anchor}")
-        inputs += [path for path in args.candidates if anchor in path.parts]
+    ask = Ask(args.key, args.inputs, args.outputs, args.candidates).chosen(args.choice)
     status = produce(
         Path(store),
-        key_of(key, inputs),
+        key_of(ask.key, ask.inputs),
         args.outputs,
         lambda: call(args.command),
         lambda line: print(line, flush=True),

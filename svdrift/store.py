@@ -17,11 +17,12 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from svdrift.checkpoints import ANCHOR, resolve
 from svdrift.errors import UserError
 from svdrift.liveness import Process
 from svdrift.scripting import content_hash
@@ -47,7 +48,11 @@ def key_of(parts: Iterable[str], inputs: Iterable[Path]) -> str:
 
     Paths of inputs do not count, their order does. Raises: UserError if an input does not exist.
     """
-    made_from = {"parts": list(parts), "inputs": [content_hash(path) for path in inputs]}
+    return _key(parts, [content_hash(path) for path in inputs])
+
+
+def _key(parts: Iterable[str], hashes: Sequence[str]) -> str:
+    made_from = {"parts": list(parts), "inputs": hashes}
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 
@@ -94,6 +99,79 @@ def produce(
             else:
                 return 0
     return 0
+
+
+class Ask(NamedTuple):
+    """What a job asks the store for: the arguments of scripts/reuse.py.
+
+    Attributes:
+        key: all that decides the outputs, but for the inputs.
+        inputs: files and folders, by their contents.
+        outputs: what the job makes.
+        candidates: inputs of checkpoints one of which is the anchor; the others' do not count.
+        choice: which checkpoint the anchor is (JSON); None without.
+    """
+
+    key: Sequence[str]
+    inputs: Sequence[Path]
+    outputs: Sequence[Path]
+    candidates: Sequence[Path] = ()
+    choice: Path | None = None
+
+    def chosen(self, choice: Path | None) -> Ask:
+        """The same with the anchor in its place, as the file `choice` says.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if choice is None:
+            return self
+        anchor = resolve(ANCHOR, choice)
+        return self._replace(
+            key=[*self.key, f"{ANCHOR} {anchor}"],
+            inputs=[*self.inputs, *(path for path in self.candidates if anchor in path.parts)],
+        )
+
+
+def served(store: Path, asks: Iterable[Ask], stale: Collection[Path], most: int) -> list[bool]:
+    """Which jobs the store would serve if they ran now, one after the other.
+
+    Args:
+        store: folder of all entries.
+        asks: of the jobs that would run, each after those that it depends on.
+        stale: outputs of all jobs that would run; their present contents do not count.
+        most: bytes of inputs that are read; a job beyond that counts as not served.
+
+    Returns:
+        For each ask, whether there is an entry. A damaged one is found out only by a job.
+    """
+    place: dict[Path, Path] = {}  # of what the store would put in place
+    known: dict[Path, str] = {}
+    made, found = set(stale), []
+    for ask in asks:
+        found.append(False)
+        choice = None if ask.choice is None else place.get(ask.choice, ask.choice)
+        if choice in made or (choice is not None and not choice.exists()):
+            continue
+        ask = ask.chosen(choice)
+        inputs = [place.get(path, path) for path in ask.inputs]
+        if any(path in made or not path.exists() for path in inputs):
+            continue
+        for path in inputs:
+            if path not in known and (most := most - _size(path)) >= 0:
+                known[path] = content_hash(path)
+        if any(path not in known for path in inputs):
+            continue
+        entry = store / _key(ask.key, [known[path] for path in inputs])
+        if _record(entry) is not None:
+            found[-1] = True
+            place |= {output: entry / str(i) for i, output in enumerate(ask.outputs)}
+    return found
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else list(_files(path).values())
+    return sum(file.stat().st_size for file in files)
 
 
 def entries(store: Path) -> Iterator[Entry]:

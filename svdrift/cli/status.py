@@ -1,28 +1,53 @@
-"""What of a study is done, what would run and why; run it in the folder of the workflow."""
+"""What of a study is done, what would run and why; run it in the folder of the workflow.
+
+Also how many of the jobs that would run the store of finished artefacts serves, and how long the
+others will take, by the times of finished jobs.
+"""
 
 from __future__ import annotations
 
 import argparse
-import csv
+import json
+import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from svdrift.cli.text import aligned, duration, last_time
 from svdrift.errors import UserError
+from svdrift.store import Ask, served
 from svdrift.study.overlays import read_yaml
 
-REASONS = {  # Snakemake's status of a file that it would make again -> why, in our words
-    "missing": "not made yet",
-    "updated input files": "an input is newer",
-    "set of input files changed": "other inputs",
-    "rule implementation changed": "its rule changed",
-    "params changed": "its settings or code changed",
-    "ok": "follows an earlier job",
-}
-LOGS, BENCHMARKS = "/logs/", "/benchmarks/"  # a job's log and benchmark have one name
+RESULTS = Path("results")
+LISTING = "workflow/jobs.py"
+REUSE = "scripts/reuse.py"  # of the command of a job that asks the store first
+REUSED = "reused from"  # how the log of a job begins that the store served
+HASHED = 2 * 10**8  # bytes of inputs that are read to ask the store: a second or so
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a study.
+
+    Attributes:
+        rule: that it belongs to.
+        runs: whether Snakemake would run it now, and `why`.
+        log, benchmark: its files; empty without.
+        outputs: files and folders that it makes.
+        command: that it would run; empty if it would not.
+    """
+
+    rule: str
+    runs: bool
+    why: str
+    log: str
+    benchmark: str
+    outputs: Sequence[str]
+    command: str
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,15 +64,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print a table for each study.
 
-    Raises: see `summary`.
+    Raises: see `jobs_of`.
     """
     for study in args.studies or [None]:
-        print(f"{study or 'config.yaml'}\n\n{status_table(summary(study))}\n")
+        jobs = jobs_of(study)
+        stored = in_store(jobs)
+        times = Times(jobs)
+        table = status_table(jobs, stored, times)
+        print(f"{study or 'config.yaml'}\n\n{table}\n\n{left_in_words(jobs, stored, times)}\n")
     return 0
 
 
-def summary(study: Path | None) -> list[dict[str, str]]:
-    """What Snakemake's own summary says of each file of a study.
+def jobs_of(study: Path | None) -> list[Job]:
+    """Every job of a study, after those that it depends on, as Snakemake sees it.
 
     Raises:
         ModuleNotFoundError: Snakemake is not installed.
@@ -57,7 +86,7 @@ def summary(study: Path | None) -> list[dict[str, str]]:
         raise ModuleNotFoundError(name="snakemake")
     if not Path("Snakefile").is_file():
         raise UserError("Snakefile: not in this folder; run svdrift where the workflow is")
-    command = [sys.executable, "-m", "snakemake", "--summary", "--nocolor"]
+    command = [sys.executable, LISTING, "--nocolor"]
     if study is not None:
         command += ["--snakefile", "workflow/sweep.smk"] * ("sweep" in read_yaml(study))
         command += ["--configfile", str(study)]
@@ -66,39 +95,130 @@ def summary(study: Path | None) -> list[dict[str, str]]:
         said = (answer.stderr + answer.stdout).strip().splitlines()
         refusals = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
         raise UserError((refusals or said[-1:])[0])
-    return list(csv.DictReader(answer.stdout.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [Job(**json.loads(line)) for line in answer.stdout.splitlines()]
 
 
-def status_table(files: Sequence[dict[str, str]]) -> str:
-    """By rule: its files that are done and to be made, the time of its last jobs, and why."""
-    rules: dict[str, list[dict[str, str]]] = {}
-    for file in files:
-        rules.setdefault(file["rule"], []).append(file)
-    lines: list[tuple[str, ...]] = [("rule", "done", "to make", "last time", "why")]
-    lines += [_line(rule, found, why=True) for rule, found in rules.items()]
-    lines.append(_line("all", files))
-    seconds = last_times([file for file in files if to_make(file)])
-    return f"{aligned(lines)}\nStill to run, as long as last time: {duration(seconds)}"
+def in_store(jobs: Iterable[Job]) -> set[str]:
+    """First outputs of the jobs that the store would serve."""
+    store = os.environ.get("SVDRIFT_STORE", str(RESULTS / ".store"))
+    waiting = [job for job in jobs if job.runs]
+    if not store or not Path(store).is_dir():
+        return set()
+    stale = {Path(output) for job in waiting for output in job.outputs}
+    asking = [(job, ask) for job in waiting if (ask := asked(job.command)) is not None]
+    found = served(Path(store), [ask for _, ask in asking], stale, HASHED)
+    return {job.outputs[0] for (job, _), yes in zip(asking, found, strict=True) if yes}
 
 
-def _line(name: str, files: Sequence[dict[str, str]], why: bool = False) -> tuple[str, ...]:
-    waiting = [file["status"] for file in files if to_make(file)]
-    counts = str(len(files) - len(waiting)), str(len(waiting))
-    reasons = ", ".join(dict.fromkeys(REASONS.get(status, status) for status in waiting))
-    return name, *counts, duration(last_times(files)), reasons * why
+def asked(command: str) -> Ask | None:
+    """What a job's command asks the store for; None if it asks nothing."""
+    words = shlex.split(command)
+    if REUSE not in words:
+        return None
+    parts: dict[str, list[str]] = {}
+    for word in words[words.index(REUSE) + 1 : words.index("--")]:
+        if word.startswith("--"):
+            own = parts[word] = []
+        else:
+            own.append(word)
+    inputs, outputs, candidates, choice = (
+        [Path(path) for path in parts.get(f"--{name}", [])]
+        for name in ("inputs", "outputs", "candidates", "choice")
+    )
+    return Ask(parts["--key"], inputs, outputs, tuple(candidates), choice[0] if choice else None)
 
 
-def to_make(file: dict[str, str]) -> bool:
-    """Whether Snakemake would make a file of its summary (again)."""
-    return file["plan"] != "no update"
+class Times:
+    """How long jobs take: as they last took, or as the same job or jobs of its kind did elsewhere.
+
+    Args:
+        jobs: of the study.
+        results: folder of all studies.
+    """
+
+    def __init__(self, jobs: Sequence[Job], results: Path = RESULTS) -> None:
+        self._results = results
+        self._same: dict[str, list[float]] = {}
+        self._kind: dict[str, list[float]] = {}
+        for benchmark in sorted(results.glob("*/benchmarks/**/*.tsv")):
+            if seconds := computed(benchmark):
+                self._same.setdefault(self._place(benchmark), []).extend(seconds)
+                self._kind.setdefault(self._kind_of(benchmark), []).extend(seconds)
+
+    def last(self, jobs: Iterable[Job]) -> list[float]:
+        """Seconds that these jobs took when they last ran."""
+        return [
+            second for job in jobs if job.benchmark for second in last_time(Path(job.benchmark))
+        ]
+
+    def expected(self, job: Job) -> float | None:
+        """Seconds that a job will take; None if nothing like it was ever timed."""
+        if not job.benchmark:  # such as the one that writes the configuration
+            return None
+        path = Path(job.benchmark)
+        known = (
+            computed(path)
+            or self._same.get(self._place(path))
+            or self._kind.get(self._kind_of(path))
+        )
+        return sum(known) / len(known) if known else None
+
+    def _place(self, benchmark: Path) -> str:
+        """A benchmark's path within its study, the same for the same job of another study."""
+        return "/".join(benchmark.parts[len(self._results.parts) + 2 :])
+
+    def _kind_of(self, benchmark: Path) -> str:
+        """The same without seed and checkpoint."""
+        parts = self._place(benchmark).split("/")
+        return parts[1] if len(parts) > 2 else parts[0]
 
 
-def last_times(files: Sequence[dict[str, str]]) -> list[float]:
-    """Seconds that the jobs of files took when they last ran, by Snakemake's benchmarks."""
-    logs = dict.fromkeys(file["log-file(s)"] for file in files)  # several files of one job
-    return [
-        second
-        for log in logs
-        if log  # the rule that writes the configuration has none
-        for second in last_time(Path(log.replace(LOGS, BENCHMARKS)).with_suffix(".tsv"))
-    ]
+def computed(benchmark: Path) -> list[float]:
+    """Seconds that a job took when it last ran, unless the store served it."""
+    log = Path(str(benchmark).replace("/benchmarks/", "/logs/")).with_suffix(".log")
+    if log.is_file() and f"{REUSED} " in log.read_text(encoding="utf-8", errors="replace"):
+        return []
+    return last_time(benchmark)
+
+
+def status_table(jobs: Sequence[Job], stored: set[str], times: Times) -> str:
+    """By rule: jobs done, to run and in the store, the time of the last ones, and why they run."""
+    rules: dict[str, list[Job]] = {}
+    for job in jobs:
+        rules.setdefault(job.rule, []).append(job)
+    lines: list[tuple[str, ...]] = [("rule", "done", "to run", "in store", "last time", "why")]
+    lines += [_line(rule, found, stored, times, why=True) for rule, found in rules.items()]
+    lines.append(_line("all", jobs, stored, times))
+    return aligned(lines)
+
+
+def _line(
+    name: str, jobs: Sequence[Job], stored: set[str], times: Times, why: bool = False
+) -> tuple[str, ...]:
+    waiting = [job for job in jobs if job.runs]
+    there = sum(job.outputs[0] in stored for job in waiting)
+    counts = str(len(jobs) - len(waiting)), str(len(waiting)), str(there) if waiting else ""
+    reasons = ", ".join(dict.fromkeys(job.why for job in waiting))
+    return name, *counts, duration(times.last(jobs)), reasons * why
+
+
+def left_in_words(jobs: Sequence[Job], stored: set[str], times: Times) -> str:
+    """What is still to do, and how long it takes on the cores of this machine."""
+    waiting = [job for job in jobs if job.runs]
+    if not waiting:
+        return "Nothing is left to run."
+    computing = [job for job in waiting if job.outputs[0] not in stored]
+    known = [s for job in computing if (s := times.expected(job)) is not None]
+    counts = f"{len(waiting)} of {len(jobs)} jobs are left"
+    if served := len(waiting) - len(computing):
+        counts += f"; the store serves {served} of them"
+    if not known:
+        return f"{counts}. No job like the other {len(computing)} was timed yet."
+    cores = os.cpu_count() or 1
+    # Jobs that wait for one another leave cores idle, so this is the least.
+    least = max(sum(known) / cores, *known)
+    text = f"{counts}. The other {len(computing)} compute for {duration([sum(known)])}"
+    text += f": {duration([least])} or more on {cores} cores, by the times of finished jobs"
+    if lacking := len(computing) - len(known):
+        text += f" ({lacking} were never timed and are not counted)"
+    return f"{text}."

@@ -1,50 +1,195 @@
-"""`svdrift status` on what Snakemake's summary says; tests/workflow runs it on a real study."""
+"""`svdrift status` on what Snakemake says of jobs; tests/workflow runs it on a real study."""
 
-import csv
+from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
-from svdrift.cli import status
-from svdrift.cli.status import status_table, summary, to_make
+from svdrift.cli.status import (
+    Job,
+    Times,
+    asked,
+    computed,
+    in_store,
+    jobs_of,
+    left_in_words,
+    status_table,
+)
 from svdrift.cli.text import duration, last_time
 from svdrift.errors import UserError
+from svdrift.store import Ask, key_of, produce
 
-SUMMARY = """\
-output_file\tdate\trule\tlog-file(s)\tstatus\tplan
-m/1\tWed Nov 25\ttrain\tr/logs/train/1.log\tok\tno update
-m/1.parquet\tWed Nov 25\ttrain\tr/logs/train/1.log\tok\tno update
-m/2\tWed Nov 25\ttrain\tr/logs/train/2.log\tparams changed\tupdate pending
-m/2.parquet\tWed Nov 25\ttrain\tr/logs/train/2.log\tparams changed\tupdate pending
-m/3\t-\ttrain\t-\tmissing\tupdate pending
-p/1\tWed Nov 25\tplay\tr/logs/play/1.log\tok\tupdate pending
-p/2\tWed Nov 25\tplay\t-\tparams changed\tno update
-new\t-\tplot\t-\tsomething "new\tupdate pending
-"""
+
+def job(name: str, why: str = "", command: str = "", study: str = "r") -> Job:
+    """A job such as `train/1`, which makes a file of that name."""
+    rule = name.partition("/")[0]
+    log = f"results/{study}/logs/seed-0/{name}.log"
+    benchmark = f"results/{study}/benchmarks/seed-0/{name}.tsv"
+    return Job(rule, bool(why), why, log, benchmark, [f"results/{study}/{name}"], command)
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def timed(tmp_path, monkeypatch):
+    """Make benchmarks: study/job to seconds; with a log that says it was reused where asked."""
     monkeypatch.chdir(tmp_path)
-    for job, seconds in {"train/1": 61.5, "train/2": 30, "play/1": 8}.items():
-        file = tmp_path / f"r/benchmarks/{job}.tsv"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"s\th:m:s\n{seconds}\t0:01:01\n")
-    return list(csv.DictReader(SUMMARY.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    monkeypatch.delenv("SVDRIFT_STORE", raising=False)
+
+    def make(seconds: dict[str, float], reused: tuple[str, ...] = ()) -> None:
+        for name, second in seconds.items():
+            study, _, own = name.partition("/")
+            file = Path("results", study, "benchmarks/seed-0", f"{own}.tsv")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"s\th:m:s\n{second}\t0:01:01\n")
+            log = Path("results", study, "logs/seed-0", f"{own}.log")
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text("reused from results/.store/ab\n" if name in reused else "done\n")
+
+    return make
 
 
-def test_files_are_counted_by_rule_and_jobs_timed_once(files):
-    table = status_table(files).splitlines()
-    rows = [line.split(maxsplit=5) for line in table[1:5]]
-    assert rows[0] == ["train", "2", "3", "92", "s", "its settings or code changed, not made yet"]
-    assert rows[1] == ["play", "1", "1", "8", "s", "follows an earlier job"]
-    assert table[3].split(maxsplit=4) == ["plot", "0", "1", "-", 'something "new']
-    assert rows[3] == ["all", "3", "5", "100", "s"] or rows[3][:3] == ["all", "3", "5"]
+JOBS = [
+    job("train/1"),
+    job("train/2", "its settings or code changed"),
+    job("train/3", "not made yet"),
+    job("play/1", "follows an earlier job"),
+    job("plot/1", 'something "new'),
+    Job("configuration", False, "", "", "", ["r/configuration.json"], ""),
+]
 
 
-def test_what_is_still_to_run_is_totalled(files):
-    assert status_table(files).splitlines()[-1] == "Still to run, as long as last time: 38 s"
-    done = [file for file in files if not to_make(file)]
-    assert status_table(done).splitlines()[-1].endswith(": -")
+def test_jobs_are_counted_by_rule(timed):
+    timed({"r/train/1": 61.5, "r/train/2": 30, "r/play/1": 8})
+    table = status_table(JOBS, {"results/r/train/3"}, Times(JOBS)).splitlines()
+    rows = [line.split(maxsplit=6) for line in table[1:]]
+    reasons = "its settings or code changed, not made yet"
+    assert rows[0] == ["train", "1", "2", "1", "92", "s", reasons]
+    assert rows[1] == ["play", "0", "1", "0", "8", "s", "follows an earlier job"]
+    assert table[3].split(maxsplit=5) == ["plot", "0", "1", "0", "-", 'something "new']
+    assert table[4].split() == ["configuration", "1", "0", "-"]
+    assert rows[4] == ["all", "2", "4", "1", "100", "s"] or rows[4][:4] == ["all", "2", "4", "1"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reused", "expected"),
+    [
+        ({"r/train/2": 30, "r/train/1": 90, "other/train/2": 5}, (), 30),  # as it last took
+        ({"r/train/1": 90, "other/train/2": 5}, (), 5),  # the same job of another study
+        ({"r/train/1": 90, "r/train/4": 30}, (), 60),  # jobs of its kind
+        ({"r/train/2": 1, "r/train/1": 90}, ("r/train/2",), 90),  # one that the store served
+        ({"r/play/1": 90}, (), None),
+        ({}, (), None),
+    ],
+)
+def test_a_job_takes_as_long_as_the_nearest_one_that_was_timed(timed, seconds, reused, expected):
+    timed(seconds, reused)
+    assert Times(JOBS).expected(job("train/2")) == expected
+
+
+@pytest.mark.parametrize(
+    ("jobs", "stored", "cores", "says"),
+    [
+        ([job("train/1")], (), 2, "Nothing is left to run."),
+        (
+            JOBS,
+            ("results/r/train/3",),
+            2,
+            "4 of 6 jobs are left; the store serves 1 of them. The other 3 compute for 38 s: "
+            "30 s or more on 2 cores, by the times of finished jobs (1 were never timed and are "
+            "not counted).",
+        ),
+        (
+            [job("train/1", "x"), job("train/2", "x")],
+            (),
+            4,
+            "2 of 2 jobs are left. The other 2 compute for 92 s: 62 s or more on 4 cores, by the "
+            "times of finished jobs.",
+        ),
+        (
+            [job("train/1", "x"), job("train/2", "x"), job("play/1", "x")],
+            (),
+            1,
+            "3 of 3 jobs are left. The other 3 compute for 100 s: 100 s or more on 1 cores, by "
+            "the times of finished jobs.",
+        ),
+        ([job("plot/1", "x")], (), 2, "1 of 1 jobs are left. No job like the other 1 was timed"),
+    ],
+)
+def test_what_is_left_is_said_in_all(timed, monkeypatch, jobs, stored, cores, says):
+    timed({"r/train/1": 62, "r/train/2": 30, "r/play/1": 8})
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert says in left_in_words(jobs, set(stored), Times(jobs)).replace("2 min", "100 s")
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("python scripts/plot.py --out x", None),
+        (
+            "workflow/logged.sh l 1 python scripts/reuse.py --key k 0 '{\"a\": 1}' --inputs a 'b c'"
+            " --outputs o p -- python scripts/train.py --key z -- 3",
+            Ask(["k", "0", '{"a": 1}'], [Path("a"), Path("b c")], [Path("o"), Path("p")]),
+        ),
+        (
+            "python scripts/reuse.py --key k --inputs --outputs o -- x",
+            Ask(["k"], [], [Path("o")]),
+        ),
+        (
+            "scripts/reuse.py --key k --inputs a --candidates b c --choice d --outputs o -- x",
+            Ask(["k"], [Path("a")], [Path("o")], (Path("b"), Path("c")), Path("d")),
+        ),
+    ],
+)
+def test_what_a_job_asks_the_store_is_read_from_its_command(command, found):
+    assert asked(command) == found
+
+
+def stored_job(name: str, inputs: str, key: str) -> Job:
+    command = f"python scripts/reuse.py --key {key} --inputs {inputs} --outputs {name} -- make"
+    return Job("rule", True, "not made yet", "", "", [name], command)
+
+
+def test_the_store_is_asked_through_a_chain_of_jobs(timed):
+    """The second job's input is the first one's output, which is not there but in the store."""
+    Path("a").write_text("start")
+    made = {"b": ("a", "first"), "c": ("b", "second")}
+    for name, (source, key) in made.items():
+
+        def make(name: str = name) -> int:
+            Path(name).write_text(f"made {name}")
+            return 0
+
+        store, text = Path("results/.store"), []
+        produce(store, key_of([key], [Path(source)]), [Path(name)], make, text.append)
+    for name in made:
+        Path(name).unlink()
+    jobs = [
+        stored_job("b", "a", "first"),
+        stored_job("c", "b", "second"),
+        stored_job("d", "b", "other"),
+        stored_job("e", "d", "second"),  # d is not known before it is made
+        Job("plot", True, "x", "", "", ["f"], "python scripts/plot.py"),
+    ]
+    assert in_store(jobs) == {"b", "c"}
+    Path("b").write_text("an old one, which would be made anew")
+    assert in_store(jobs) == {"b", "c"}
+    Path("a").write_text("another start")
+    assert in_store(jobs) == set()
+
+
+def test_large_inputs_are_not_read(timed, monkeypatch):
+    Path("a").write_text("start")
+    key = key_of(["first"], [Path("a")])
+    produce(Path("results/.store"), key, [Path("a")], lambda: 0, lambda line: None)
+    jobs = [stored_job("b", "a", "first")]
+    assert in_store(jobs) == {"b"}
+    monkeypatch.setattr("svdrift.cli.status.HASHED", 4)
+    assert in_store(jobs) == set()
+
+
+def test_a_store_that_is_off_serves_nothing(timed, monkeypatch):
+    monkeypatch.setenv("SVDRIFT_STORE", "")
+    assert in_store([stored_job("b", "a", "first")]) == set()
 
 
 @pytest.mark.parametrize(
@@ -57,22 +202,17 @@ def test_durations_are_short(seconds, text):
 
 def test_a_job_that_never_ran_has_no_time(tmp_path):
     assert last_time(tmp_path / "none.tsv") == []
+    assert computed(tmp_path / "none.tsv") == []
 
 
 def test_a_study_that_is_not_yaml_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="Snakefile: not in this folder"):
-        summary(None)
+        jobs_of(None)
     (tmp_path / "Snakefile").touch()
     (tmp_path / "broken.yaml").write_text("sft: {steps: 3")
     with pytest.raises(UserError, match=r"broken\.yaml: line \d: not YAML: ") as refused:
-        summary(tmp_path / "broken.yaml")
+        jobs_of(tmp_path / "broken.yaml")
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError, match="No such file"):
-        summary(tmp_path / "missing.yaml")
-
-
-def test_a_rule_without_a_log_has_no_time():
-    """Such as the one that writes the resolved configuration."""
-    file = {"rule": "configuration", "log-file(s)": "", "status": "ok", "plan": "no update"}
-    assert status.last_times([file]) == []
+        jobs_of(tmp_path / "missing.yaml")

@@ -1,6 +1,7 @@
 """A sweep in one graph, its points side by side, and what `svdrift status` says of it."""
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -107,10 +108,14 @@ def test_points_compare_on_the_same_problems(sweep, python):
 
 
 def test_status_tells_what_is_done_and_what_would_run(sweep, python, clone, config):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     finished = python("-m", "svdrift", "status", "sweep.yaml")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime < 15  # a third of that where nothing else runs
     assert finished.returncode == 0, finished.stderr
     rows = {line.split()[0]: line.split() for line in finished.stdout.splitlines() if line}
-    assert rows["stages_sft_learning_rate_0_01_evaluate"][1:3] == ["6", "0"]  # three files each
+    assert rows["stages_sft_learning_rate_0_01_evaluate"][1:3] == ["2", "0"]
+    assert "Nothing is left to run." in finished.stdout
     assert rows["stages_sft_learning_rate_0_01_train_sft"][4] == "s"  # the time it took
 
     changed = config | {"evaluation": {"tries": 2}}
@@ -119,10 +124,17 @@ def test_status_tells_what_is_done_and_what_would_run(sweep, python, clone, conf
     lines = {line.split()[0]: line for line in waiting.stdout.splitlines() if line}
     assert lines["stages_sft_learning_rate_0_01_train_sft"].split()[2] == "0"
     evaluate = lines["stages_sft_learning_rate_0_01_evaluate"]
-    assert evaluate.split()[1:3] == ["0", "6"]
+    assert evaluate.split()[1:4] == ["0", "2", "0"]
     assert evaluate.endswith("its settings or code changed")
     assert lines["plot_sweep"].split()[2] != "0"
-    assert "Still to run" in waiting.stdout
+    assert "or more on" in waiting.stdout.splitlines()[-2]
+
+    again = config | {"study": "again"}  # the same under another name: all from the store
+    (clone / "again.yaml").write_text(yaml.safe_dump(again))
+    shared = python("-m", "svdrift", "status", "again.yaml")
+    lines = {line.split()[0]: line.split() for line in shared.stdout.splitlines() if line}
+    assert lines["stages_sft_learning_rate_0_01_train_sft"][1:4] == ["0", "1", "1"]
+    assert lines["stages_sft_learning_rate_0_01_evaluate"][1:4] == ["0", "2", "2"]
 
 
 def test_status_refuses_in_one_line(python, clone):
