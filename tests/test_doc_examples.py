@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+import svdrift
 from svdrift.models.loading import load_model, save_checkpoint
 from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
@@ -105,6 +107,58 @@ def test_the_method_trains(examples):
     assert loss.iloc[-5:].mean() < 0.7 * loss.iloc[0]
     kept = {step: load_model(folder) for step, folder in trained.checkpoints.items()}
     assert set(kept) == {2, 40}
+
+
+@pytest.fixture
+def two_models(tmp_path, monkeypatch):
+    """A folder with what the examples of docs/python.md are given."""
+    tokenizer = make_tokenizer(
+        make_task(load_task("general_points").Settings().play("id_test")).words
+    )
+    architecture = ArchitectureSettings(hidden_size=16, layers=2, heads=2, intermediate_size=16)
+    for seed, name in enumerate(["anchor", "target"]):
+        torch.manual_seed(seed)
+        save_checkpoint(make_model(len(tokenizer), architecture), tokenizer, tmp_path / name)
+    (tmp_path / "text.txt").write_text("\n\n".join(["cards 3 4", "1 + 2", "( 5 - 6 )", "3 * 4"]))
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_calls_from_python(two_models, capsys):
+    """The examples of docs/python.md, one after the other, and all names that it lists."""
+    page = ROOT / "docs/python.md"
+    namespace: dict[str, object] = {}
+    for number, text in enumerate(blocks(page, "python")):
+        exec(compile(text, f"{page.name}, example {number}", "exec"), namespace)
+    assert {"directions", "average", "chosen"} <= {path.name for path in two_models.iterdir()}
+    assert "Chosen on the first half of the text" in capsys.readouterr().out
+    listed, *_ = page.read_text(encoding="utf-8").split("\n## ")
+    names = re.findall(r"`(\w+)\(|an? `(\w+)`|^\| `(\w+)` ", listed, re.M)
+    assert {"".join(found) for found in names} == set(svdrift.__all__)
+
+
+def test_the_notebook_draws(monkeypatch, tmp_path):
+    """Its cells one after the other, each figure looked at for lines and points."""
+    import matplotlib.pyplot as plt
+
+    notebook = json.loads((ROOT / "docs/study-tables.ipynb").read_text(encoding="utf-8"))
+    monkeypatch.chdir(ROOT / "docs")
+    drawn = []
+
+    def show():
+        drawn.append([len(axis.lines) for axis in plt.gcf().axes])
+        plt.close("all")
+
+    monkeypatch.setattr(plt, "show", show)
+    namespace: dict[str, object] = {}
+    for number, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []  # none that could be stale
+            exec(compile("".join(cell["source"]), f"cell {number}", "exec"), namespace)
+    assert drawn[0] == [6, 6]  # five seeds and their mean
+    assert len(namespace["best"]) == 10
+    assert drawn[1][0] >= 2
 
 
 def test_the_kind_replaces_left_directions_alone(examples):
