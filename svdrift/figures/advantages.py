@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from svdrift.figures import labels, style
 from svdrift.figures.aggregate import order
@@ -33,7 +34,7 @@ def draw(advantages: pd.DataFrame, story: Story) -> style.Drawing:
     together = ", pooled" if labels.several(own) else ""
     note = (
         f"{labels.seeds(own)}{together}. Advantages before normalisation over the batch. "
-        "Areas are equal: one scale for all rows."
+        "All rows have one scale, and areas of 1."
     )
     height = 0.75 + 0.42 * len(starts)
     figure, axes = style.panels(
@@ -44,14 +45,17 @@ def draw(advantages: pd.DataFrame, story: Story) -> style.Drawing:
         edges = np.append(part["bin_low"].to_numpy(), part["bin_high"].iloc[-1])
         panel.stairs(part["density"], edges, fill=True, color=colours[start], alpha=0.8)
         panel.axvline(0, color=style.BLACK, lw=0.6)
-        panel.set_yticks([])
+        panel.yaxis.set_major_locator(MaxNLocator(2))
         panel.grid(visible=False)
-        panel.spines["left"].set_visible(False)
-        title = f"{rl.label} from {start} (n = {part['count'].sum():,.0f})"
+        title = (
+            f"{rl.label} from {labels.checkpoint(story, start)} (n = {part['count'].sum():,.0f})"
+        )
         panel.set_title(title, fontsize=7, pad=1)
         panel.tick_params(bottom=panel is axes[-1])
-    axes[len(axes) // 2].set_ylabel("density")
+    density = figure.supylabel("density", fontsize=7)
     axes[-1].set_xlabel("advantage (units of reward)")
+    figure.draw_without_rendering()  # the layout decides where panels lie
+    density.set_y((axes[0].get_position().y1 + axes[-1].get_position().y0) / 2)
     return style.Drawing(figure, pooled)
 
 

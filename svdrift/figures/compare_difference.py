@@ -6,7 +6,7 @@ import pandas as pd
 
 from svdrift.figures import labels, style
 
-COLOURS = (style.RED, style.BLUE, style.GREEN)
+COLOURS = (style.PURPLE, style.SKY, style.GREEN)
 
 
 @style.styled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,18 @@ from matplotlib.figure import Figure
 
 from svdrift.checkpoints import BASE, Checkpoint
 from svdrift.figures import style
-from svdrift.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
+from svdrift.figures.style import (
+    BLACK,
+    BLUE,
+    BROWN,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    YELLOW,
+)
 from svdrift.spectra.excess import NULL_NAMES
 from svdrift.story import Role, Story
 
@@ -29,15 +41,16 @@ FURTHER_COLOURS = (PURPLE, GREEN, ORANGE, GREY, BLACK)
 # ---------------------------------------------------------------------- stages
 
 PATH_COLOUR, PATH_MARKER = BLACK, "o"
-RL_COLOUR, RL_MARKER = RED, "s"
-CONTROL_COLOURS = (SKY, GREEN, PURPLE, ORANGE, BLUE, GREY)
+# Not those of ID and OOD.
+RL_COLOUR, RL_MARKER = PURPLE, "s"
+CONTROL_COLOURS = (SKY, GREEN, ORANGE, GREY, YELLOW, BROWN)
 CONTROL_MARKERS = ("^", "D", "v", "P", "X", "*")
 
 # ---------------------------------------------------------------------- weights and repairs
 
 MODULES = ("q", "k", "v", "o", "gate", "up", "down", "embedding", "head")  # as in the model
 SIDE_LABELS = {"left": "left (U)", "right": "right (V)"}
-SIDE_COLOURS = {"left": BLUE, "right": ORANGE}
+SIDE_COLOURS = {"left": BLACK, "right": ORANGE}
 SIDE_OPTIONS: dict[str, dict[str, Any]] = {  # where both coincide, both are seen
     "left": {"lw": 1.8, "ms": 3.4},
     "right": {"lw": 0.9, "ms": 1.8},
@@ -203,6 +216,35 @@ def repair(name: str) -> str:
     return f"Repair: {name.replace('-with-', ' with ')}"
 
 
+def chosen(intervention: str) -> list[str]:
+    """What an intervention's id (`Intervention.id`) chooses, in words, without its kind.
+
+    `["all ranks", "layers 0–25 %"]` of `directions-top1-layers0-0.25`.
+    """
+    whole = re.sub(r"layers([\d.]+)-([\d.]+)", r"layers\1_\2", intervention)
+    words = []
+    for part in whole.split("-")[1:]:
+        found = re.fullmatch(r"(top|bottom|weight|layers|seed)([\d._]+)", part)
+        if found is None:
+            name = {"inside": "without embedding and head", "published": "as published"}
+            words.append(name.get(part, f"{part.replace('_', ', ')} only"))
+        elif found[1] in ("weight", "seed"):
+            words.append(f"{found[1]} {found[2]}".replace("seed", "draw"))
+        elif found[1] == "layers":
+            start, stop = (f"{100 * float(share):g}" for share in found[2].split("_"))
+            words.append(f"layers {start}–{stop} %")
+        else:
+            share = 100 * float(found[2])
+            words.append("all ranks" if share == 100 else f"{found[1]} {share:g} %")
+    return words
+
+
+def intervention(name: str) -> str:
+    """`directions, top 20 %` of the id `directions-top0.2`."""
+    kind = name.partition("-")[0].replace("_", " ")
+    return ", ".join([kind, *chosen(name)]).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def looks_random(table: pd.DataFrame, checkpoints: Iterable[str]) -> str:
     """A warning that names the checkpoints with matrices that look freshly initialised, or none.
 
@@ -249,11 +291,12 @@ def nulls_legend(figure: Figure, table: pd.DataFrame) -> None:
     style.legend(figure, [first], columns=3)
 
 
-def end_lines(axes: Axes, table: pd.DataFrame) -> None:
+def end_lines(axes: Axes, table: pd.DataFrame, zorder: float = 2.0) -> None:
     """Target and anchor of a repair as horizontal lines, from a summary by `intervention`."""
     for end, label in END_LABELS.items():
         mean = table[(table["intervention"] == end) & (table["seed"] == "mean")].iloc[0]
-        axes.axhline(mean["value"], color=GREEN, linestyle=END_LINES[end], lw=1.2, label=label)
+        looks = {"color": GREEN, "linestyle": END_LINES[end], "lw": 1.2, "zorder": zorder}
+        axes.axhline(mean["value"], label=label, **looks)
         axes.axhspan(mean["low"], mean["high"], color=GREEN, alpha=0.1, lw=0)
 
 

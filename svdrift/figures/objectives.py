@@ -26,7 +26,7 @@ def draw(objectives: pd.DataFrame, story: Story) -> style.Drawing:
     reward = summary(along_path, ["step"])
     note = (
         f"Both on fitted problems, n = {labels.size(rows)}; {labels.seeds(rows)}"
-        f"{labels.singles(rows)}. No intervals; the left axis does not begin at 0."
+        f"{labels.singles(rows)}. The tables have no intervals of these means."
     )
     figure, (left, right) = style.panels(1, 2, 2.6, note=note)
     starts = list(dict.fromkeys(during_rl["start"]))
@@ -37,7 +37,7 @@ def draw(objectives: pd.DataFrame, story: Story) -> style.Drawing:
             loss[loss["start"] == start],
             "step",
             colour=colours[start],
-            label=f"{rl.label} from {start}",
+            label=f"{rl.label} from {labels.checkpoint(story, start)}",
             marker=markers[start],
         )
     left.set_title(f"Loss of {story.path_label} during {rl.label}")

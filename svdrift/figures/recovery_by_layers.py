@@ -10,7 +10,7 @@ from svdrift.figures import labels, style
 from svdrift.figures.aggregate import first_tries, main_repair, of, summary
 from svdrift.recovery import kind as kinds
 
-SHIFTS = {"directions": -0.008, "reset": 0.008}  # so that whiskers of one block stand apart
+SHIFTS = {"directions": -0.03, "reset": 0.03}  # so that whiskers of one block stand apart
 
 
 @style.styled
@@ -44,7 +44,7 @@ def draw(recovery: pd.DataFrame) -> style.Drawing:
     for panel, place, part in style.panels_of(table, axes, places):
         for kind, shift in SHIFTS.items():
             _blocks(panel, part[part["kind"] == kind], kind, shift)
-        labels.end_lines(panel, of(end_table, *place))
+        labels.end_lines(panel, of(end_table, *place), zorder=2.5)  # above bars, below marks
         panel.set_title(labels.split(*place))
         panel.set_xlim(-0.01, 1.01)
         panel.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))

@@ -42,34 +42,40 @@ def draw(recovery: pd.DataFrame, published: pd.DataFrame) -> style.Drawing:
     table = summary(pd.concat([ranked, *starts]), ["role", "shift", "series", "share"])
     end_table = summary(ends, ["role", "shift", "intervention"])
     note = (
-        f"{labels.repair(repair)}. {labels.sample(rows)}. {labels.intervals(rows)}"
-        f"{labels.singles(rows)}. Without any rank every kind is the target. {labels.PUBLISHED}."
+        f"{labels.repair(repair)}. {labels.sample(rows)}. "
+        f"{labels.intervals(rows, 'Bands and whiskers')}"
+        f"{labels.singles(rows, 'thin lines, of directions alone')}. "
+        f"Without any rank every kind is the target. {labels.PUBLISHED}."
     )
     figure, axes = style.panels(1, 3, 3.1, note=note)
     shown = order(table["series"], labels.KINDS)
     for panel, place, part in style.panels_of(table, axes, places):
         labels.end_lines(panel, of(end_table, *place))
         for series in shown:
-            _series(panel, part[part["series"] == series], series)
+            _series(panel, part[part["series"] == series], series, bold=series == shown[0])
         panel.set_title(f"This study: {labels.split(*place)}")
-        panel.set_xlim(0, 1.03)
-        panel.xaxis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
-        panel.set_xlabel("share of the ranks given back (%)")
+        _rank_axis(panel)
         style.percent_axis(panel, "accuracy")
+    top = max(panel.get_ylim()[1] for panel in axes[:2])
+    for panel in axes[:2]:
+        panel.set_ylim(0, top)
     other = _published(axes[2], published)
     style.legend(figure, axes[:2], columns=4)
     data = pd.concat([table, end_table, other], ignore_index=True)
     return style.Drawing(figure, data)
 
 
-def _series(axes: Axes, part: pd.DataFrame, series: str) -> None:
+def _series(axes: Axes, part: pd.DataFrame, series: str, *, bold: bool) -> None:
+    """A line with its band and seeds if it is `bold`, else with whiskers: bands would pile up."""
     kind = series.removesuffix(FROM_BOTTOM)
     bottom = series != kind
     record = kinds.kind(kind)
+    mean = part[part["seed"] == "mean"]
+    if not bold:
+        style.whiskers(axes, mean[mean["share"] > 0], "share", record.colour)
     style.curve(
         axes,
-        part,
+        part if bold else mean.drop(columns=["low", "high"]),
         "share",
         colour=record.colour,
         label=f"{kind}, smallest values" if bottom else record.label,
@@ -86,24 +92,37 @@ def _published(axes: Axes, published: pd.DataFrame) -> pd.DataFrame:
         ["model", "rank_k"], ["id", "ood"], "shift", "value"
     )
     long = long.assign(
-        value=long["value"] / 100, seed="published", series="values", role="published"
+        value=long["value"] / 100,
+        share=long["rank_k"] / long.groupby("model")["rank_k"].transform("max"),  # all are the last
+        seed="published",
+        series="values",
+        role="published",
     )
+    ends = long[long["share"] == 1]["value"]
     for (model, shift), part in long.groupby(["model", "shift"], sort=False):
         name, marker = PUBLISHED_MODELS[str(model)]
         colour = labels.SPLIT_COLOURS["test", str(shift)]
-        axes.plot(part["rank_k"], part["value"], color=colour, marker=marker, lw=1.2)
+        axes.plot(part["share"], part["value"], color=colour, marker=marker, lw=1.2)
+        lowest = part["value"].iloc[-1] == ends.min()
         axes.annotate(
             f"{name}, {str(shift).upper()}",
-            (part["rank_k"].max(), part["value"].iloc[-1]),
-            xytext=(0, 7),
+            (1.0, part["value"].iloc[-1]),
+            xytext=(0, -8 if lowest else 7),
             textcoords="offset points",
             ha="right",
+            va="center",
             fontsize=6.5,
             color=colour,
         )
     axes.set_title("Published: singular values only")
-    axes.set_xlabel("ranks k given back")
-    axes.set_xlim(0, 1.03 * long["rank_k"].max())
+    _rank_axis(axes)
     style.percent_axis(axes, "accuracy")
     axes.set_ylim(top=0.1 + long["value"].max())
     return long
+
+
+def _rank_axis(axes: Axes) -> None:
+    axes.set_xlim(0, 1.03)
+    axes.xaxis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
+    axes.set_xlabel("share of the ranks given back (%)")

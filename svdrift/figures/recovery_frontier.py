@@ -39,7 +39,7 @@ def draw(recovery: pd.DataFrame, story: Story) -> style.Drawing:
         f"{labels.sample(rows)}. Up and to the right is better. "
         f"{labels.intervals(rows, 'Thin crosses')}. Lines: interpolation from target to "
         "anchor; directions of the top ranks, the more the further from the target. Hollow: some "
-        "layers or modules only, or the smallest singular values."
+        "layers or modules only, or the smallest singular values; named where there is room."
     )
     figure, axes = style.panels(2, len(repairs), 4.9, note=note, sharey="col")
     places = [(cost, repair) for cost in COSTS for repair in repairs]
@@ -52,6 +52,11 @@ def draw(recovery: pd.DataFrame, story: Story) -> style.Drawing:
         if i % len(repairs) == 0:
             panel.set_ylabel(f"accuracy, {labels.split(*labels.OOD)}")
     style.legend(figure, columns=4)
+    figure.draw_without_rendering()  # the layout decides where marks lie
+    for i, (panel, (cost, repair)) in enumerate(zip(axes, places, strict=True)):
+        if i % len(repairs) == 0:
+            part = table[table["repair"] == repair].merge(choices, on=["repair", "intervention"])
+            _name_hollow(panel, _points(part, cost))
     return style.Drawing(figure, table.merge(choices, on=["repair", "intervention"]))
 
 
@@ -118,3 +123,16 @@ def _plane(axes: Axes, points: pd.DataFrame) -> None:
     if high - low < LEAST_SPAN:  # or chance differences would fill the panel
         high = min((low + high + LEAST_SPAN) / 2, 1.01)
         axes.set_xlim(high - LEAST_SPAN, high)
+
+
+def _name_hollow(axes: Axes, points: pd.DataFrame) -> None:
+    """What the hollow marks were given, such as `layers 0–25 %`."""
+    acted = points[~points["intervention"].isin(ENDS)]
+    hollow = acted[~(acted["path"].eq(acted["kind"]) & acted["bottom"].eq(0))]
+    named = [
+        (x, y, ", ".join(word for word in labels.chosen(name) if word != "all ranks"))
+        for x, y, name in zip(
+            hollow["value_x"], hollow["value_y"], hollow["intervention"], strict=True
+        )
+    ]
+    style.name_marks(axes, named, points[["value_x", "value_y"]].to_numpy(dtype=float))

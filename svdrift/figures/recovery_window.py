@@ -41,14 +41,17 @@ def draw(
     table = summary(rows, ["role", "shift", "line", "step"])
     note = (
         f"{labels.sample(rows)}. {labels.intervals(rows)}; whiskers where a line is one point"
-        f"{labels.singles(rows)}. {labels.PUBLISHED}.{labels.silence(silent)}"
+        f"{labels.singles(rows, f'thin lines, of {story.path_label} alone')}. {labels.PUBLISHED}."
+        f"{labels.silence(silent)}"
     )
     figure, axes = style.panels(1, 3, 3.1, note=note)
     for panel, place, part in style.panels_of(table, axes, places):
-        _line(panel, part, PATH, labels.PATH_COLOUR, labels.PATH_MARKER, story.path_label, 1.7)
+        own = (labels.PATH_COLOUR, labels.PATH_MARKER)
+        _line(panel, part, PATH, own, story.path_label, width=1.7, singles=True)
         for i, look in enumerate(looks):
-            name, width = f"then {look.role.label}", 1.0 if i else 1.7
-            _line(panel, part, look.role.stage, look.colour, look.marker, name, width)
+            name, own = f"then {look.role.label}", (look.colour, look.marker)
+            width = 1.0 if i else 1.7
+            _line(panel, part, look.role.stage, own, name, width=width, singles=False)
         _hollow(panel, part, looks[0], silent)
         panel.set_title(f"This study: {labels.split(*place)}")
         style.step_axis(panel, list(table["step"]), f"{story.path_label} step of the start", 0.17)
@@ -59,9 +62,20 @@ def draw(
 
 
 def _line(
-    axes: Axes, table: pd.DataFrame, line: str, colour: str, marker: str, label: str, width: float
+    axes: Axes,
+    table: pd.DataFrame,
+    line: str,
+    looks: tuple[str, str],
+    label: str,
+    *,
+    width: float,
+    singles: bool,
 ) -> None:
+    """The path, or the ends from each of its checkpoints; thin lines of seeds would cross."""
+    colour, marker = looks
     part = table[table["line"] == line]
+    if not singles:
+        part = part[part["seed"] == "mean"]
     style.curve(axes, part, "step", colour=colour, label=label, marker=marker, lw=width)
     mean = part[part["seed"] == "mean"]
     if len(mean) == 1:  # a band of one point has no width

@@ -68,7 +68,7 @@ def draw(
         panel.set_title(f"{name} (n = {labels.size(style.pooled(own))})", fontsize=7)
         style.points_axis(panel, "difference (points)")
         if i % columns == 0:
-            names = [f"{start} *" if start in silent else start for start in starts]
+            names = [labels.checkpoint(story, start) + " *" * (start in silent) for start in starts]
             panel.set_yticks(range(len(starts)), names)
             panel.set_ylabel("start")
     style.legend(figure, columns=2)

@@ -31,7 +31,7 @@ def draw(accuracy: pd.DataFrame, story: Story) -> style.Drawing:
                 part[part["start"] == start],
                 "step",
                 colour=colours[start],
-                label=f"{rl.label} from {start}",
+                label=f"{rl.label} from {labels.checkpoint(story, start)}",
                 marker=markers[start],
             )
         panel.set_title(labels.split(*place))

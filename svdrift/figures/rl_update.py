@@ -52,19 +52,25 @@ def draw(updates: pd.DataFrame, story: Story) -> style.Drawing:
         f"that of {path} (mean), which the mean share cannot exceed."
     )
     figure, axes = style.panels(2, 2, 4.4, note=note)
-    names = {start: f"from {start} (norm {ratios[start]:.2g})" for start in starts}
+    names = {
+        start: f"from {labels.checkpoint(story, start)} (norm {ratios[start]:.2g})"
+        for start in starts
+    }
+    markers = labels.mark_by_place(starts)
     for panel, (side, name) in zip(axes, labels.SIDE_LABELS.items(), strict=False):
         part = tables["angle"]
         part = part[part["side"] == side]
-        _angles(panel, part, colours, names)
+        _angles(panel, part, colours, names, markers)
         panel.set_title(f"Angle between the updates, {name}")
-    _undone_by_module(axes[2], tables["undone by module"], colours)
+    _undone_by_module(axes[2], tables["undone by module"], colours, markers)
     axes[2].set_title(f"Share of the update of {path} undone, by module", fontsize=7.5)
     axes[2].set_xlabel("module")
     for start, colour in colours.items():
         part = tables["undone by layer"]
         part = part[part["origin"] == start]
-        style.curve(axes[3], part, "layer", colour=colour, label=names[start])
+        style.curve(
+            axes[3], part, "layer", colour=colour, label=names[start], marker=markers[start]
+        )
     axes[3].set_title(f"Share of the update of {path} undone, by layer", fontsize=7.5)
     axes[3].set_xlabel("layer")
     axes[3].xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -94,14 +100,20 @@ def _over_matrices(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _angles(
-    axes: Axes, table: pd.DataFrame, colours: dict[str, Any], names: dict[str, str]
+    axes: Axes,
+    table: pd.DataFrame,
+    colours: dict[str, Any],
+    names: dict[str, str],
+    markers: dict[str, str],
 ) -> None:
+    """Lines that coincide are thinner from one to the next, so that all are seen."""
     null = table[(table["series"] == "random") & (table["seed"] == "mean")]
     mean = null.groupby("stop")["value"].mean()
     axes.plot(mean.index, mean, ":", color=style.BLACK, lw=1.2, label="unrelated updates")
-    for start, colour in colours.items():
+    for i, (start, colour) in enumerate(colours.items()):
         part = table[(table["series"] == "observed") & (table["origin"] == start)]
-        style.curve(axes, part, "stop", colour=colour, label=names[start])
+        looks = {"lw": 3.2 * 0.6**i, "ms": 6.5 * 0.75**i, "marker": markers[start]}
+        style.curve(axes, part, "stop", colour=colour, label=names[start], **looks)
     axes.set_ylim(0, 92)
     axes.yaxis.set_major_locator(FixedLocator([0, 30, 60, 90]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda degrees, _: f"{degrees:g}°"))
@@ -110,7 +122,9 @@ def _angles(
     axes.set_xlabel("k: share of the ranks of each update (%)")
 
 
-def _undone_by_module(axes: Axes, table: pd.DataFrame, colours: dict[str, Any]) -> None:
+def _undone_by_module(
+    axes: Axes, table: pd.DataFrame, colours: dict[str, Any], markers: dict[str, str]
+) -> None:
     modules = order(table["module"], labels.MODULES)
     step = 0.7 / max(len(colours), 2)
     for i, (start, colour) in enumerate(colours.items()):
@@ -121,7 +135,7 @@ def _undone_by_module(axes: Axes, table: pd.DataFrame, colours: dict[str, Any]) 
             mean["module"].map(place),
             mean["value"],
             [mean["value"] - mean["low"], mean["high"] - mean["value"]],
-            fmt="o",
+            fmt=markers[start],
             color=colour,
             lw=1.1,
             zorder=3,

@@ -13,8 +13,8 @@ from svdrift.figures.aggregate import ANY, main_pair, order, summary
 from svdrift.spectra.moved import moved
 from svdrift.story import Story
 
-DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
-OBSERVED = "Energy off the diagonal\nobserved"
+DIVERGING = "RdBu_r"
+LETTERS = 24  # of the modules' names together that fit below a panel
 MOST_WITH_NUMBERS = 8  # layers; cells of deeper models are too flat for digits
 
 
@@ -41,7 +41,6 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
     parts = {
         f"{rotation} (U)\nminus isotropic noise": _take(angles[angles["side"] == "left"], **null),
         f"{rotation} (V)\nminus isotropic noise": _take(angles[angles["side"] == "right"], **null),
-        OBSERVED: _take(energy, value="observed"),
         "Energy off the diagonal\nminus isotropic noise": _take(energy, **null),
     }
     table = pd.concat([part.assign(panel=name) for name, part in parts.items()])
@@ -68,13 +67,9 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
     both = max(means.loc[means["panel"].isin(list(parts)[:2]), "value"].abs().max(), 1e-9)
     for panel, name in zip(axes, parts, strict=True):
         cells = means[means["panel"] == name]
-        if name == OBSERVED:
-            _map(panel, cells, layers, modules, Normalize(0, 1), SEQUENTIAL, percent=True)
-        else:
-            angle = name.startswith(rotation)
-            most = both if angle else max(cells["value"].abs().max(), 1e-9)
-            scale = Normalize(-most, most)
-            _map(panel, cells, layers, modules, scale, DIVERGING, percent=not angle)
+        angle = name.startswith(rotation)
+        most = both if angle else max(cells["value"].abs().max(), 1e-9)
+        _map(panel, cells, layers, modules, Normalize(-most, most), percent=not angle)
         panel.set_title(name, fontsize=7.5)
     axes[0].set_ylabel("layer")
     axes[0].yaxis.set_major_locator(MaxNLocator(12, integer=True))
@@ -93,7 +88,6 @@ def _map(
     layers: list[int],
     modules: list[str],
     scale: Normalize,
-    colours: str,
     *,
     percent: bool,
 ) -> None:
@@ -102,7 +96,7 @@ def _map(
     for (layer, module), cell in at.items():
         grid[layers.index(layer), modules.index(module)] = cell["value"]
     extent = (-0.5, len(modules) - 0.5, layers[-1] + 0.5, layers[0] - 0.5)
-    image = axes.imshow(grid, colours, norm=scale, aspect="auto", extent=extent)
+    image = axes.imshow(grid, DIVERGING, norm=scale, aspect="auto", extent=extent)
     factor = 100 if percent else 1
     for (layer, module), cell in at.items():
         unclear = cell["low"] <= 0 <= cell["high"]
@@ -113,7 +107,7 @@ def _map(
         elif unclear:
             text = f"({text})"
         place = float(scale(cell["value"]))
-        light = place > 0.6 if colours == SEQUENTIAL else 0.2 < place < 0.8
+        light = 0.2 < place < 0.8
         axes.text(
             modules.index(module),
             layer,
@@ -124,13 +118,14 @@ def _map(
             va="center",
         )
     axes.grid(visible=False)
-    axes.set_xticks(range(len(modules)), modules, rotation=90 if len(modules) > 4 else 0)
+    axes.set_xticks(
+        range(len(modules)), modules, rotation=90 if len("".join(modules)) > LETTERS else 0
+    )
     bar = axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.9, aspect=18)
     bar.outline.set_linewidth(0.4)
     bar.ax.xaxis.set_major_locator(MaxNLocator(4))
-    sign = "" if colours == SEQUENTIAL else "+"
     bar.ax.xaxis.set_major_formatter(
-        FuncFormatter(lambda v, _: f"{factor * v:{sign if v else ''}.3g}{'%' if percent else '°'}")
+        FuncFormatter(lambda v, _: f"{factor * v:{'+' if v else ''}.3g}{'%' if percent else '°'}")
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -13,6 +15,7 @@ from svdrift.story import Story
 
 PUBLISHED_MODULES = ("q", "k", "v", "down")
 PLACE = ["layer", "module", "index"]
+CHANGE = style.PURPLE
 
 
 @style.styled
@@ -64,9 +67,11 @@ def draw(
         warning=labels.looks_random(matrices, [*changes["before"], *changes["after"]]),
     )
     places = [(layer, module) for layer in layers for module in modules]
+    rooms = []
     for i, (panel, (layer, module)) in enumerate(zip(axes, places, strict=True)):
         part = table[(table["layer"] == layer) & (table["module"] == module)]
         beside = _spectrum_and_change(panel, part)
+        rooms.append((beside, part.loc[part["series"] == "change", "value"]))
         place = (layer, module)
         panel.set_title(
             f"{module}, layer {layer}: {observed[place]:.2%} ({noise[place]:.2%})",
@@ -75,9 +80,10 @@ def draw(
         if i % len(modules) == 0:
             panel.set_ylabel("singular value")
         if i % len(modules) == len(modules) - 1:
-            beside.set_ylabel("change", color=style.RED)
+            beside.set_ylabel("change", color=CHANGE)
         if i >= len(modules) * (len(layers) - 1):
             panel.set_xlabel("rank (0 is the largest)")
+    _align_zeros(rooms)
     style.legend(figure)
     return style.Drawing(figure, table)
 
@@ -99,15 +105,28 @@ def _spectrum_and_change(axes: Axes, part: pd.DataFrame) -> Axes:
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     beside: Axes = axes.twinx()
-    beside.axhline(0, color=style.RED, lw=0.5, alpha=0.5)
+    axes.set_zorder(beside.get_zorder() + 1)  # the spectrum stays visible where both lie
+    axes.patch.set_visible(False)
+    axes.grid(visible=False)
+    beside.axhline(0, color=CHANGE, lw=0.5, alpha=0.5)
     change = part[part["series"] == "change"]
     style.curve(
-        beside, change, "index", colour=style.RED, label="change (right axis)", marker=None, lw=1.0
+        beside, change, "index", colour=CHANGE, label="change (right axis)", marker=None, lw=0.8
     )
     beside.grid(visible=False)
-    beside.margins(y=0.15)
-    beside.spines["right"].set(visible=True, color=style.RED)
-    beside.tick_params(axis="y", colors=style.RED)
+    beside.spines["right"].set(visible=True, color=CHANGE)
+    beside.tick_params(axis="y", colors=CHANGE)
     beside.yaxis.set_major_locator(MaxNLocator(4))
     beside.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:+.2g}" if v else "0"))
     return beside
+
+
+def _align_zeros(rooms: Sequence[tuple[Axes, pd.Series]]) -> None:
+    """Right axes whose zero lies at one height in all panels, each as large as its changes."""
+    highest = [max(values.max(), 0.0) for _, values in rooms]
+    lowest = [max(-values.min(), 0.0) for _, values in rooms]
+    below = max(low / max(low, high, 1e-12) for low, high in zip(lowest, highest, strict=True))
+    above = max(high / max(low, high, 1e-12) for low, high in zip(lowest, highest, strict=True))
+    for (axes, _), low, high in zip(rooms, lowest, highest, strict=True):
+        size = 1.08 * max(low, high, 1e-12)
+        axes.set_ylim(-below * size, above * size)

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from svdrift.figures import labels, style
-from svdrift.figures.aggregate import along, at, first_tries, of, start_step, summary
+from svdrift.figures.aggregate import along, at, first_tries, of, summary
 from svdrift.story import Story
 
 PEAK, MODERATE = "peak", "moderate"
@@ -16,6 +16,7 @@ PUBLISHED_BARS = {"sft_max_ood": PEAK, "sft_moderate": MODERATE, "rl": "rl"}
 MODELS = {"llama-3.2-11b": "Llama-3.2-11B", "qwen-2.5-7b": "Qwen-2.5-7B"}
 GAME = "general_points"  # the published task of these bars
 SHIFTS = ("id", "ood")
+NARROW = 4  # bars side by side; the values above more of them would overlap
 
 
 @style.styled
@@ -49,11 +50,12 @@ def draw(
             picked.append(at(rows, [end]).assign(bar=bar))
     shown = pd.concat(picked, ignore_index=True)
     table = summary(shown, ["shift", "bar"])
-    chosen = ", ".join(dict.fromkeys(anchors["checkpoint"]))
+    peaked = dict.fromkeys(anchors["checkpoint"])
+    chosen = ", ".join(labels.checkpoint(story, name) for name in peaked)
     how = "chosen on the selection split" if story.peak is None else "named in advance"
     note = (
-        f"{labels.sample(shown)}. Peak, {how}: {chosen}; moderate: step "
-        f"{start_step(story, story.moderate)}. {labels.intervals(shown, 'Whiskers')}"
+        f"{labels.sample(shown)}. Peak, {how}: {chosen}; moderate: "
+        f"{labels.checkpoint(story, story.moderate)}. {labels.intervals(shown, 'Whiskers')}"
         f"{labels.singles(shown, 'dots')}. {labels.PUBLISHED}."
     )
     figure, axes = style.panels(1, 3, 2.7, note=note, sharey=True)
@@ -70,7 +72,7 @@ def draw(
         tops.append(_bars(panel, theirs[theirs["model"] == model], bars))
         panel.set_title(f"Published: {title}")
     style.percent_axis(axes[0], "accuracy")
-    axes[0].set_ylim(top=min(1.0, 0.06 + max(tops)))
+    axes[0].set_ylim(top=min(1.0, 0.1 + max(tops)))
     style.legend(figure)
     columns = ["model", "shift", "bar", "value"]
     data = [table.assign(model="this study"), theirs[columns].assign(seed="published")]
@@ -99,13 +101,13 @@ def _bars(axes: Axes, table: pd.DataFrame, bars: Mapping[str, tuple[str, str, st
                 hatch=hatch,
                 linewidth=0,
             )
-            top = max(top, _top(axes, place, part, mean))
+            top = max(top, _top(axes, place, part, mean, upright=len(present) <= NARROW))
     axes.set_xticks(range(len(SHIFTS)), [labels.split("test", shift) for shift in SHIFTS])
     axes.grid(visible=False, axis="x")
     return top
 
 
-def _top(axes: Axes, place: float, part: pd.DataFrame, mean: pd.Series) -> float:
+def _top(axes: Axes, place: float, part: pd.DataFrame, mean: pd.Series, *, upright: bool) -> float:
     """Whiskers, dots and the value above a bar; returns how high they reach."""
     value = high = float(mean["value"])
     if "low" in part:
@@ -122,6 +124,8 @@ def _top(axes: Axes, place: float, part: pd.DataFrame, mean: pd.Series) -> float
         xytext=(0, 2),
         textcoords="offset points",
         ha="center",
+        va="bottom",
         fontsize=6,
+        rotation=0 if upright else 90,
     )
     return high

@@ -8,7 +8,6 @@ from itertools import cycle, pairwise
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from svdrift.checkpoints import Checkpoint
 from svdrift.figures import labels, style
@@ -17,17 +16,16 @@ from svdrift.story import Story
 
 COLOURS = (  # for stages without a part in the story
     style.GREY,
-    style.BLUE,
+    style.BROWN,
     style.PURPLE,
     style.ORANGE,
     style.GREEN,
     style.SKY,
-    style.RED,
     style.YELLOW,
     style.BLACK,
+    style.BLUE,
+    style.RED,
 )
-PLACES = ((6, 0, "left"), (-6, 0, "right"), (5, 7, "left"), (-5, 7, "right"), (5, -7, "left"))
-CLEAR = 4.0  # points around a mark that names keep out of
 
 
 @style.styled
@@ -148,31 +146,8 @@ def _arrows(axes: Axes, points: pd.DataFrame, looks: dict[str, tuple[str, str]])
 
 
 def _name(figure: Figure, axes: Axes, points: pd.DataFrame, ends: set[str]) -> None:
-    """Ids beside the marks of `ends`, those early on the way first, unless a name or mark is near.
-
-    A name stands to the right of its mark, or where there is no room to the left.
-    """
+    """Ids beside the marks of `ends`, those early on the way first, where there is room."""
     figure.draw_without_rendering()  # the layout decides where marks lie
-    panel = axes.get_window_extent()
-    clear = CLEAR * figure.dpi / 72
-    marks = axes.transData.transform(points[["value_x", "value_y"]].to_numpy(dtype=float))
-    taken = [Bbox([mark - clear, mark + clear]) for mark in marks]
     ordered = points[points["checkpoint"].isin(ends)].sort_values(["depth", "step"], kind="stable")
-    for _, point in ordered.iterrows():
-        for dx, dy, align in PLACES:
-            text = axes.annotate(
-                str(point["checkpoint"]),
-                (point["value_x"], point["value_y"]),
-                xytext=(dx, dy),
-                textcoords="offset points",
-                ha=align,
-                va="center",
-                fontsize=6,
-                zorder=5,
-            )
-            box = text.get_window_extent()
-            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and box.y1 <= panel.y1
-            if inside and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
-                break
-            text.remove()
+    named = zip(ordered["value_x"], ordered["value_y"], ordered["checkpoint"], strict=True)
+    style.name_marks(axes, list(named), points[["value_x", "value_y"]].to_numpy(dtype=float))

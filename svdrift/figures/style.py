@@ -24,17 +24,22 @@ from matplotlib.ticker import (
     MaxNLocator,
     NullLocator,
 )
+from matplotlib.transforms import Bbox
 
 P = ParamSpec("P")
 
 PLACES = 4  # decimals of a share of the page, to which panels are placed
 COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column paper, and both
+BESIDE = ((6, 0, "left"), (-6, 0, "right"), (5, 7, "left"), (-5, 7, "right"), (5, -7, "left"))
+CLEAR = 4.0  # points around a mark that names keep out of
 LEGEND_WIDTH = 19.0  # characters of a legend to an inch
 
 # Okabe and Ito's palette, distinguishable with any common colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+NOTE = "#444444"  # of what stands under a figure, which has to be read on a phone too
 ALARM = "#C00000"  # for warnings alone
 YELLOW, BLUE, RED, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#767676"
+BROWN = "#7F4B00"  # beside that palette
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -126,10 +131,10 @@ def panels(
     of all panels (a `supxlabel` would lie on the note).
     """
     note = note.replace(" %", "\N{NO-BREAK SPACE}%")
-    note = "\n".join(textwrap.fill(line, round(21.5 * width)) for line in note.split("\n"))
-    bottom = 0.03 + 0.125 * (note.count("\n") + 1)
+    note = "\n".join(textwrap.fill(line, round(19.5 * width)) for line in note.split("\n"))
+    bottom = 0.03 + 0.135 * (note.count("\n") + 1)
     texts: list[tuple[float, float, str, dict[str, Any]]] = [
-        (0.06, 0.04, note, {"fontsize": 6, "color": GREY})
+        (0.06, 0.04, note, {"fontsize": 6.5, "color": NOTE})
     ]
     if warning:
         texts.append(
@@ -210,14 +215,21 @@ def percent_axis(axes: Axes, label: str) -> None:
 def plain_log_ticks(axes: Axes) -> None:
     """A logarithmic vertical axis with ticks at 1, 2, 5 and their decades, printed plainly.
 
-    Values within a factor of five have too few such ticks, and stay on a linear axis.
+    Values within a factor of five have too few such ticks; their axis is linear, from 0.
     """
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     if values.max() < 5 * values.min():
+        axes.set_ylim(bottom=0)
         return
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(
+            lambda value, _: np.format_float_positional(
+                value, precision=3, fractional=False, trim="-"
+            )
+        )
+    )
     axes.yaxis.set_minor_locator(NullLocator())
 
 
@@ -323,6 +335,42 @@ def crosses(axes: Axes, points: pd.DataFrame) -> None:
         alpha=0.6,
         zorder=1,
     )
+
+
+def name_marks(
+    axes: Axes, named: Sequence[tuple[float, float, str]], marks: Sequence[Sequence[float]]
+) -> None:
+    """Names beside their marks, the first ones first, unless a name or mark is near.
+
+    A name stands to the right of its mark, or where there is no room to the left.
+
+    Args:
+        axes: of a figure whose layout is known (`draw_without_rendering`).
+        named: x, y and the name.
+        marks: x and y of all marks, which names keep clear of.
+    """
+    figure = axes.get_figure(root=True)
+    panel, clear = axes.get_window_extent(), CLEAR * figure.dpi / 72
+    pixels = axes.transData.transform(np.asarray(marks, dtype=float))
+    taken = [Bbox([mark - clear, mark + clear]) for mark in pixels]
+    for x, y, name in named:
+        for dx, dy, align in BESIDE:
+            text = axes.annotate(
+                name,
+                (x, y),
+                xytext=(dx, dy),
+                textcoords="offset points",
+                ha=align,
+                va="center",
+                fontsize=6,
+                zorder=5,
+            )
+            box = text.get_window_extent()
+            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and box.y1 <= panel.y1
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()
 
 
 def panels_of(

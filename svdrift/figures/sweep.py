@@ -73,7 +73,8 @@ def _ends(rows: pd.DataFrame, keys: list[str], story: Story) -> pd.DataFrame:
     if story.rl is not None:
         rl = rows[rows["stage"] == story.rl.stage]
         ends = rl[rl["step"] == rl.groupby([*keys, "start"])["step"].transform("max")]
-        parts.append(ends.assign(line=f"{story.rl.label} from " + ends["start"]))
+        starts = ends["start"].map(lambda start: labels.checkpoint(story, start))
+        parts.append(ends.assign(line=f"{story.rl.label} from " + starts))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KIND = Kind(
     label="directions (UV merging)",
-    colour="#D55E00",
+    colour="#6A51A3",
     marker="o",
     description="singular vectors replaced by the anchor's, singular values kept",
 )

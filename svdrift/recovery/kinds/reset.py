@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 KIND = Kind(
     label="reset of whole layers",
-    colour="#CC79A7",
+    colour="#882255",
     marker="^",
     ranked=False,
     description="tensors replaced by the anchor's",

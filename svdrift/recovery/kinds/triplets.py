@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KIND = Kind(
     label="triplets",
-    colour="#E69F00",
+    colour="#CC6677",
     marker="s",
     description="singular vectors and values replaced by the anchor's",
     takes_zeros=True,  # each vector comes with its own value

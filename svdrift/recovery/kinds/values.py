@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KIND = Kind(
     label="singular values only",
-    colour="#0072B2",
+    colour="#999933",
     marker="D",
     description="singular values replaced by the anchor's, singular vectors kept",
 )
