@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from svdrift.errors import UserError
-from svdrift.models.folders import adapters, listed
+from svdrift.findings.turned import Verdict, verdict
+from svdrift.models.folders import listed
+from svdrift.models.opening import opened
 from svdrift.spectra.comparison import grouped, in_words, matrix_changes, on_average
-from svdrift.spectra.decomposition import Decomposed
+from svdrift.spectra.decomposition import Decomposed, require_same_matrices
 from svdrift.spectra.drift import drift_tables
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import INSIDE
+from svdrift.spectra.regions import check, check_nulls
 from svdrift.spectra.rest import Rest, left_out, not_finite
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.spectra.tables import matrix_rows
@@ -38,6 +42,7 @@ class Comparison:
         not_compared: all other tensors.
         hashes: `anchor` and `target` to the SHA-256 of their weights.
         summary: the main results as sentences.
+        verdict: what they come to, allowing for the number of matrices and nulls.
     """
 
     matrices: pd.DataFrame
@@ -49,6 +54,7 @@ class Comparison:
     not_compared: Sequence[Rest]
     hashes: Mapping[str, str]
     summary: Sequence[str]
+    verdict: Verdict
 
     @property
     def looks_random(self) -> pd.DataFrame:
@@ -74,35 +80,81 @@ def compare(
     draws: int = DRAWS,
     seed: int = 0,
     device: str = "cpu",
-    on_open: Callable[[Collection[str]], None] = lambda names: None,
-    on_read: Callable[[str], None] = lambda name: None,
 ) -> Comparison:
     """Which layers and kinds of module turned between two checkpoints, and by more than noise?
 
     Reads safetensors one pair of matrices at a time.
 
     Args:
-        anchor: model folder before.
-        target: model folder after.
+        anchor: model before: a folder, or what else `svdrift.models.opening` takes.
+        target: model after.
         ranks: leading directions that are compared, as a share of the rank.
         modules: kinds of module.
         nulls: how the update is drawn anew, `isotropic` among them.
         draws: of each null, at least 2; each costs one more decomposition of every matrix.
         seed: of the nulls.
         device: where to compute.
-        on_open: is given the names of the matrices, before the work.
-        on_read: is given the name of each tensor, before it is read.
 
     Raises:
         UserError: a folder cannot be read or a compared matrix holds NaN, the architectures
             differ, or an argument is out of range.
     """
-    if not 0 < ranks <= 1:
-        raise UserError(f"ranks: a share of the rank above 0 and up to 1, not {ranks:g}")
-    anchor, target = Path(anchor), Path(target)
-    before = open_on_demand(anchor, modules=modules, device=device, on_first_read=on_read)
-    after = open_on_demand(target, modules=modules, device=device)
-    on_open([matrix.name for matrix in before.weights.matrices])
+    with open_pair(anchor, target, modules=modules, device=device) as pair:
+        return compare_pair(pair, ranks=ranks, nulls=nulls, draws=draws, seed=seed, device=device)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two checkpoints that can be compared, open.
+
+    Attributes:
+        before: the anchor.
+        after: the target.
+        notes: what is to be said of how they were opened.
+    """
+
+    before: Decomposed
+    after: Decomposed
+    notes: Sequence[str]
+
+
+@contextmanager
+def open_pair(
+    anchor: str | Path,
+    target: str | Path,
+    *,
+    modules: Collection[str] = INSIDE,
+    device: str = "cpu",
+    on_read: Callable[[str], None] = lambda name: None,
+) -> Iterator[Pair]:
+    """Open two checkpoints, and see whether they can be compared. No weights are read.
+
+    Args:
+        anchor, target, modules, device: see `compare`.
+        on_read: is given the name of each tensor of the anchor, before it is read.
+
+    Raises:
+        UserError: see `compare`.
+    """
+    with opened(anchor) as first, opened(target) as second:
+        before = open_on_demand(first.folder, modules=modules, device=device, on_first_read=on_read)
+        after = open_on_demand(second.folder, modules=modules, device=device)
+        require_same_matrices(before, after)
+        yield Pair(before, after, [*first.notes, *second.notes])
+
+
+def compare_pair(
+    pair: Pair,
+    *,
+    ranks: float = SHARE,
+    nulls: Sequence[str] = NULLS,
+    draws: int = DRAWS,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Comparison:
+    """Compare checkpoints that are open; see `compare`."""
+    require_measurable(ranks, nulls, draws)
+    before, after = pair.before, pair.after
     drift, drawn = drift_tables(
         before,
         after,
@@ -128,9 +180,22 @@ def compare(
         not_compared=rest,
         hashes={name: one.factors.content_hash for name, one in both.items()},
         summary=(words := in_words(groups, average, ranks)),
+        verdict=verdict(changes, groups, average),
     )
-    words += _remarks(found) + adapters(anchor, target)
+    words += [*_remarks(found), *pair.notes]
     return found
+
+
+def require_measurable(ranks: float, nulls: Sequence[str], draws: int) -> None:
+    """Refuse impossible arguments of `compare`.
+
+    Raises:
+        UserError: naming the argument and what is allowed.
+    """
+    if not 0 < ranks <= 1:
+        raise UserError(f"ranks: a share of the rank above 0 and up to 1, not {ranks:g}")
+    check([ranks], 1, draws)
+    check_nulls(nulls)
 
 
 def _zeros(checkpoint: Decomposed) -> list[str]:
@@ -150,9 +215,9 @@ def _remarks(found: Comparison) -> list[str]:
         lines.append(f"{differ} of {len(rest)} tensors that were not compared differ.")
     for name, matrices in found.zeros.items():
         lines += listed(f"No angle, because all zeros in the {name}", matrices)
-    for name, rows in found.looks_random.groupby("checkpoint", sort=False):
+    for checkpoint, rows in found.looks_random.groupby("checkpoint", sort=False):
         lines.append(
-            f"WARNING: {len(rows)} matrices of the {name} look never trained, so their directions "
-            f"are noise: {', '.join(sorted(set(rows['module'])))}."
+            f"WARNING: {len(rows)} matrices of the {checkpoint} look never trained, so their "
+            f"directions are noise: {', '.join(sorted(set(rows['module'])))}."
         )
     return lines + listed("WARNING: not compared, and hold NaN or infinities", not_finite(rest))

@@ -1,4 +1,4 @@
-"""Is a model folder complete, finite and trained?
+"""Is a model complete, finite and trained?
 
 Index, shards and config.json must agree on every tensor; no tensor may hold NaN or infinities;
 no matrix may look like a random one (as after a head that was silently initialised).
@@ -8,11 +8,13 @@ Reads safetensors alone, one tensor at a time.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from svdrift.cli import PROBLEM
+from svdrift.cli.threads import threads_argument, use_threads
+from svdrift.cli.words import MODEL
 from svdrift.models.checking import config_faults
-from svdrift.models.folders import adapters, file_faults, listed, require_config
+from svdrift.models.folders import adapters, file_faults, listed
+from svdrift.models.opening import Opened, opened
 from svdrift.scripting import progress
 from svdrift.spectra.checking import is_zero_matrix, tensor_faults
 from svdrift.spectra.matrices import Weights, untied_head
@@ -20,12 +22,13 @@ from svdrift.spectra.matrices import Weights, untied_head
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a Hugging Face model folder")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument(
         "--no-spectra",
         action="store_true",
         help="do not look for random matrices, which takes most of the time",
     )
+    threads_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -35,14 +38,23 @@ def main(args: argparse.Namespace) -> int:
         0, or 1 if there is a problem.
 
     Raises:
-        UserError: there is no model folder.
+        UserError: there is no model, or it cannot be opened.
     """
-    require_config(args.model)
-    faults = file_faults(args.model)
+    use_threads(args.threads)
+    with opened(args.model) as model:
+        return _check(args, model)
+
+
+def _check(args: argparse.Namespace, model: Opened) -> int:
+    faults = file_faults(model.folder)
     if faults:  # what cannot be read cannot be judged further
         return _report(faults)
-    weights = Weights(args.model, {})
-    faults = config_faults(args.model) + untied_head(weights) + adapters(args.model)
+    weights = Weights(model.folder, {})
+    faults = config_faults(model.folder) if model.described else []
+    faults += untied_head(weights) + adapters(model.folder)
+    for note in model.notes:
+        if note not in faults:
+            print(f"note: {note}")
     zeros = []
     for name in progress(weights.names, len(weights.names), "tensors checked"):
         tensor = weights.read(name)

@@ -1,25 +1,40 @@
 """Which layers and kinds of module turned between two checkpoints, and by more than noise?
 
-Reads both folders (safetensors alone) one pair of matrices at a time. Each angle stands beside
+Reads both models (safetensors alone) one pair of matrices at a time. Each angle stands beside
 those of noise of the update's size: where singular values lie close together any change turns
-their vectors far, so an angle alone says nothing. Columns: docs/command-line.md.
+their vectors far, so an angle alone says nothing. Ends in a verdict that allows for the number of
+matrices, and in the command to try next. Columns: docs/command-line.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from svdrift.api.comparing import DRAWS, NULLS, SHARE, Comparison, compare
+from svdrift.api.comparing import (
+    DRAWS,
+    NULLS,
+    SHARE,
+    Comparison,
+    compare_pair,
+    open_pair,
+    require_measurable,
+)
 from svdrift.cli import PROBLEM
+from svdrift.cli.expected import expectation
 from svdrift.cli.reading import ReadingProgress
-from svdrift.cli.text import aligned
+from svdrift.cli.text import aligned, records
+from svdrift.cli.threads import threads_argument, use_threads
+from svdrift.cli.words import MODEL, as_options, share
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.spectra.comparison import degrees, nulls_in, percent
@@ -46,14 +61,15 @@ hold means over those that moved."""
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("anchor", type=Path, metavar="ANCHOR", help="model folder before")
-    parser.add_argument("target", type=Path, metavar="TARGET", help="model folder after")
+    parser.add_argument("anchor", metavar="ANCHOR", help=f"model before: {MODEL}")
+    parser.add_argument("target", metavar="TARGET", help="model after, in the same forms")
     parser.add_argument(
         "--ranks",
-        type=float,
+        type=partial(share, "--ranks"),
         default=SHARE,
         metavar="SHARE",
-        help="leading directions that are compared, as a share of the rank (default: %(default)s)",
+        help="leading directions that are compared, as a share of the rank such as 0.2 or 20%% "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--modules",
@@ -80,6 +96,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the nulls (default: 0)")
     device_argument(parser)
+    threads_argument(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be compared and how long it takes"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with a row per matrix")
     parser.add_argument(
         "--figure",
@@ -100,28 +120,41 @@ def main(args: argparse.Namespace) -> int:
         UserError: a folder cannot be read or a compared matrix holds NaN, the architectures
             differ, an argument is out of range, or the figure cannot be written.
     """
+    use_threads(args.threads)
     if args.figure is not None:
         require_writable(args.figure)
     reading = ReadingProgress()
-    found = compare(
-        args.anchor,
-        args.target,
-        ranks=args.ranks,
-        modules=args.modules,
-        nulls=args.nulls,
-        draws=args.draws,
-        seed=args.seed,
-        device=args.device,
-        on_open=lambda names: reading.start(names, "matrices compared"),
-        on_read=reading.tick,
-    )
+    how = {name: getattr(args, name) for name in ("ranks", "nulls", "draws")}
+    options = {name: f"--{name}" for name in (*how, "modules")}
+    with (
+        as_options(options),
+        open_pair(
+            args.anchor,
+            args.target,
+            modules=args.modules,
+            device=args.device,
+            on_read=reading.tick,
+        ) as pair,
+    ):
+        require_measurable(**how)
+        matrices = pair.before.weights.matrices
+        count = 2 + args.draws * len(args.nulls)
+        print(expectation(matrices, count, args.device), file=sys.stderr)
+        if args.dry_run:
+            print("\n".join([*pair.notes, "Nothing was compared (--dry-run)."]))
+            return 0
+        reading.start([matrix.name for matrix in matrices], "matrices compared")
+        found = compare_pair(pair, **how, seed=args.seed, device=args.device)
     reading.finish()
+    then = next_command(args, found)
     if args.json:
-        print(json.dumps(_report(args, found), indent=2))
+        print(json.dumps(_report(args, found, then), indent=2))
     else:
         print(f"{table_text(found.groups)}\n{LEGEND}\n\n" + "\n".join(found.summary))
         if found.not_compared:
             print("\n".join(["Not compared (--json names all):", *sentences(found.not_compared)]))
+        print("\n" + "\n".join(found.verdict.words))
+        print(f"Next: {then}" if then else "Next: nothing to repair here.")
     if args.figure is not None:
         _draw(args.figure, found.drift, found.spectra)
     return PROBLEM if found.faulty else 0
@@ -145,6 +178,32 @@ def table_text(groups: pd.DataFrame) -> str:
     return aligned(lines)
 
 
+def next_command(args: argparse.Namespace, found: Comparison) -> str:
+    """The command that follows from a verdict; empty if there is none."""
+    which = found.verdict.which
+    if which in ("unchanged", "no directions"):
+        return ""
+    command = ["svdrift", "recover", "--anchor", args.anchor, "--target", args.target]
+    if which == "further":
+        command += ["--ranks", "20%", *_block(found)]
+    else:
+        command += ["--kind", "interpolate", "--weight", "0.5"]
+    if not {EMBEDDING, HEAD} & set(args.modules):
+        command.append("--layers-only")
+    return shlex.join([*command, "--out", "REPAIRED"])
+
+
+def _block(found: Comparison) -> list[str]:
+    """Quarters of the depth that hold every matrix which turned; nothing if they are all four."""
+    layers = found.verdict.matrices["layer"].dropna()
+    if layers.empty:
+        return []
+    depth = int(found.matrices["layer"].max()) + 1
+    start = math.floor(4 * int(layers.min()) / depth)
+    stop = math.ceil(4 * (int(layers.max()) + 1) / depth)
+    return [] if (start, stop) == (0, 4) else ["--layers", f"{25 * start}-{25 * stop}%"]
+
+
 def require_writable(figure: Path) -> None:
     """Try whether the files of a figure can be written, before any work.
 
@@ -165,28 +224,28 @@ def require_writable(figure: Path) -> None:
             raise UserError(f"--figure: {path} cannot be written: {error.strerror}") from None
 
 
-def _report(args: argparse.Namespace, found: Comparison) -> dict[str, Any]:
+def _report(args: argparse.Namespace, found: Comparison, then: str) -> dict[str, Any]:
     models = {
-        name: {"folder": str(getattr(args, name)), "weights_sha256": digest}
+        name: {"folder": getattr(args, name), "weights_sha256": digest}
         for name, digest in found.hashes.items()
     }
     return {
         **models,
         "settings": {name: getattr(args, name) for name in ("ranks", "nulls", "draws", "seed")},
-        "looks_random": _records(found.looks_random[["checkpoint", "layer", "module"]]),
+        "looks_random": records(found.looks_random[["checkpoint", "layer", "module"]]),
         "summary": found.summary,
+        "verdict": {
+            "which": found.verdict.which,
+            "matrices": records(found.verdict.matrices),
+            "words": found.verdict.words,
+            "next": then,
+        },
         "zeros": found.zeros,
         "not_compared": [one._asdict() for one in found.not_compared],
-        "groups": _records(found.groups),
-        "on_average": _records(found.on_average),
-        "matrices": _records(found.matrices),
+        "groups": records(found.groups),
+        "on_average": records(found.on_average),
+        "matrices": records(found.matrices),
     }
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain values, with null for what is empty (JSON has no NaN)."""
-    records: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
-    return records
 
 
 def _draw(path: Path, drift: pd.DataFrame, spectra: Mapping[str, pd.DataFrame]) -> None:

@@ -7,11 +7,11 @@ the checkpoint that is better at what was lost, such as an earlier one of the sa
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,24 +19,33 @@ from svdrift import plugins
 from svdrift.api.loading import load_factors
 from svdrift.api.recovering import Choice, choose, modules_of, recover
 from svdrift.cli import PROBLEM
+from svdrift.cli.expected import expectation
 from svdrift.cli.reading import ReadingProgress
+from svdrift.cli.threads import threads_argument, use_threads
+from svdrift.cli.words import MODEL, as_options, block, share
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
-from svdrift.models.folders import adapters, listed
+from svdrift.models.folders import listed, weight_files
+from svdrift.models.opening import opened
 from svdrift.recovery import choosing
 from svdrift.recovery import kind as kinds
 from svdrift.recovery.folder import NOT_EVALUATED, as_they_were, partial_prefix
 from svdrift.recovery.interventions import Intervention
-from svdrift.recovery.plan import make_plan
+from svdrift.recovery.plan import Plan, make_plan
 from svdrift.scripting import progress
 from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.on_demand import open_on_demand
 
+OPTIONS = {  # how errors about a recipe begin
+    "top, bottom": "--ranks, --bottom-ranks",
+    **{name: f"--{name}" for name in ("kind", "layers", "modules", "seed", "weight")},
+}
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--anchor", type=Path, required=True, help="folder: what is restored")
-    parser.add_argument("--target", type=Path, required=True, help="folder: what is repaired")
+    parser.add_argument("--anchor", required=True, help=f"what is restored: {MODEL}")
+    parser.add_argument("--target", required=True, help="what is repaired, in the same forms")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist")
     parser.add_argument(
         "--kind",
@@ -46,25 +55,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ranks",
-        type=float,
+        type=partial(share, "--ranks"),
         metavar="SHARE",
-        help="share of the full rank, from the largest singular value; 0.2 is published",
+        help="share of the full rank, from the largest singular value, such as 0.2 (published) or "
+        "20%%",
     )
     parser.add_argument(
         "--bottom-ranks",
-        type=float,
+        type=partial(share, "--bottom-ranks"),
         default=0.0,
         metavar="SHARE",
         help="and from the smallest (default: 0)",
     )
     parser.add_argument(
-        "--weight", type=float, help="of the anchor, 0 to 1, for --kind interpolate"
+        "--weight",
+        type=partial(share, "--weight"),
+        metavar="SHARE",
+        help="of the anchor, for --kind interpolate",
     )
     parser.add_argument(
         "--layers",
-        type=block,
-        metavar="FROM-TO%",
-        help="block of layers in percent of the depth, such as 0-25%% (default: 0-100%%)",
+        type=partial(block, "--layers"),
+        metavar="FROM-TO",
+        help="block of layers as shares of the depth, such as 0-25%% or 0-0.25 (default: all)",
     )
     parser.add_argument(
         "--modules",
@@ -86,6 +99,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "half of this text, and report on the second; blank lines separate documents",
     )
     device_argument(parser)
+    threads_argument(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be repaired and how long it takes"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -95,12 +112,20 @@ def main(args: argparse.Namespace) -> int:
         UserError: a folder cannot be read or holds NaN, what is repaired does not fit, the recipe
             is impossible, `--out` exists, or the disk is full.
     """
+    use_threads(args.threads)
+    with as_options(OPTIONS):
+        return _main(args)
+
+
+def _main(args: argparse.Namespace) -> int:
     intervention = None if args.choose_on else recipe(args)
     if args.out.exists():  # before both models are read for their hashes
         raise UserError(f"{args.out}: exists already; nothing is overwritten")
     reading = ReadingProgress()
     modules = modules_of(args.modules, not args.layers_only)
-    with _opened(args, modules, reading) as (target, anchor):
+    with _opened(args, modules, reading) as (target, anchor, opening):
+        if args.dry_run:
+            return _dry_run(args, target, anchor, intervention)
         notes: Sequence[str] = (NOT_EVALUATED,)
         if intervention is None:
             choice = _choose(args, target, anchor)
@@ -109,23 +134,48 @@ def main(args: argparse.Namespace) -> int:
                 print(f"{args.out}: not written: none lowers the loss of the first half")
                 return PROBLEM
             intervention, notes = choice.intervention, [" ".join(choice.summary)]
-        reading.start(make_plan(target, anchor, intervention).names, "tensors repaired")
-        plan, rest, left = recover(
-            anchor, target, args.out, intervention, notes=notes, device=args.device
-        )
+        plan = make_plan(target, anchor, intervention)
+        if intervention.ranked:
+            print(_expected(args, target, plan), file=sys.stderr)
+        reading.start(plan.names, "tensors repaired")
+        written = recover(anchor, target, args.out, intervention, notes=notes, device=args.device)
         reading.finish()
     print(f"{args.out}: {len(plan.names)} of {len(target.weights.names)} tensors repaired")
-    for line in as_they_were(plan, rest):
+    print(written.distances.words)
+    for line in as_they_were(plan, written.rest):
         print(line)
-    notes = listed(f"not taken over from {args.target}", left, most=20)
-    for note in [*notes, *adapters(args.anchor, args.target)]:
+    for note in [*listed(f"not taken over from {args.target}", written.left, most=20), *opening]:
         print(note, file=sys.stderr)
     return 0
+
+
+def _dry_run(
+    args: argparse.Namespace,
+    target: Decomposed,
+    anchor: Decomposed,
+    intervention: Intervention | None,
+) -> int:
+    """Say what would be done."""
+    if intervention is None:
+        print(f"{args.out}: would be chosen on {args.choose_on} and written (--dry-run)")
+        return 0
+    plan = make_plan(target, anchor, intervention)
+    if intervention.ranked:
+        print(_expected(args, target, plan), file=sys.stderr)
+    done = f"{len(plan.names)} of {len(target.weights.names)} tensors would be repaired"
+    size = sum(path.stat().st_size for path in weight_files(target.weights.folder)) / 1e9
+    print(f"{args.out}: {done}, {size:,.2f} GB would be written (--dry-run)")
+    return 0
+
+
+def _expected(args: argparse.Namespace, target: Decomposed, plan: Plan) -> str:
+    return expectation([target.factors.matrices[key] for key in plan.keys], 2, args.device)
 
 
 class _Pair(NamedTuple):
     target: Decomposed
     anchor: Decomposed
+    notes: Sequence[str]  # on how they were opened
 
 
 @contextmanager
@@ -133,23 +183,25 @@ def _opened(
     args: argparse.Namespace, modules: Collection[str], reading: ReadingProgress
 ) -> Iterator[_Pair]:
     """Both models; where many repairs are tried, with factors on the disk meanwhile."""
-    if args.choose_on is None:
-        yield _Pair(
-            open_on_demand(
-                args.target, modules=modules, device=args.device, on_first_read=reading.tick
-            ),
-            open_on_demand(args.anchor, modules=modules, device=args.device),
-        )
-        return
-    place = next(parent for parent in args.out.absolute().parents if parent.exists())
-    with tempfile.TemporaryDirectory(prefix=partial_prefix(args.out), dir=place) as room:
-        models = {"target": args.target, "anchor": args.anchor}
-        yield _Pair(
-            *(
+    with opened(args.target) as target, opened(args.anchor) as anchor:
+        if not target.described:
+            raise UserError(f"--target: {target.notes[0]}; a repaired model needs one")
+        notes = [*target.notes, *anchor.notes]
+        if args.choose_on is None or args.dry_run:
+            ours = open_on_demand(
+                target.folder, modules=modules, device=args.device, on_first_read=reading.tick
+            )
+            theirs = open_on_demand(anchor.folder, modules=modules, device=args.device)
+            yield _Pair(ours, theirs, notes)
+            return
+        place = next(parent for parent in args.out.absolute().parents if parent.exists())
+        with tempfile.TemporaryDirectory(prefix=partial_prefix(args.out), dir=place) as room:
+            models = {"target": target.folder, "anchor": anchor.folder}
+            ours, theirs = (
                 load_factors(folder, Path(room) / name, modules=modules, device=args.device)
                 for name, folder in progress(models.items(), 2, "models decomposed")
             )
-        )
+            yield _Pair(ours, theirs, notes)
 
 
 def _choose(args: argparse.Namespace, target: Decomposed, anchor: Decomposed) -> Choice:
@@ -185,15 +237,3 @@ def recipe(args: argparse.Namespace) -> Intervention:
         weight=args.weight,
         seed=args.seed,
     )
-
-
-def block(text: str) -> tuple[float, float]:
-    """Read `0-25%` as shares of the depth.
-
-    Raises:
-        UserError: another form.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)%?-(\d+(?:\.\d+)?)%", text)
-    if match is None:
-        raise UserError(f"--layers: a block in percent of the depth such as 0-25%, not {text}")
-    return float(match[1]) / 100, float(match[2]) / 100

@@ -21,8 +21,10 @@ from svdrift.artefacts import write_checksums
 from svdrift.errors import UserError
 from svdrift.models.folders import INDEX, SINGLE, listed, weight_files
 from svdrift.models.sources import ADAPTER
+from svdrift.models.tensor_file import BYTES, TYPES, TensorFile
 from svdrift.recovery import kind as kinds
 from svdrift.recovery.apply import recover_tensors
+from svdrift.recovery.distances import Distances, Measured
 from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.plan import Plan, make_plan
 from svdrift.scripting import PROVENANCE, write_provenance
@@ -30,7 +32,6 @@ from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.on_demand import FLOATING
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 from svdrift.spectra.rest import Rest, left_out, not_finite, sentences
-from svdrift.spectra.tensor_file import BYTES, TYPES, TensorFile
 
 # Configuration, licence, and all that the tokenizers of transformers read.
 KEPT = (
@@ -51,11 +52,13 @@ class Written(NamedTuple):
         plan: what was made anew.
         rest: the tensors that stayed as they were.
         left: names of the target's files that were not taken over.
+        distances: how far the repair moved.
     """
 
     plan: Plan
     rest: list[Rest]
     left: list[str]
+    distances: Distances
 
 
 def write_folder(
@@ -80,7 +83,7 @@ def write_folder(
         anchor: the checkpoint whose directions, values or weights are given to it.
         intervention: what is replaced, and where.
         out: the folder to make; parents are made too.
-        notes: paragraphs of the card on how the result was evaluated.
+        notes: further paragraphs of the card, such as on how the result was evaluated.
         device: where the products run.
         shard_bytes: largest size of a shard that holds more than one tensor.
 
@@ -100,8 +103,9 @@ def write_folder(
     for name in target.weights.names:
         if (dtype := target.weights.dtype(name)) not in TYPES:
             raise UserError(f"{target.weights.folder}: {name} is of type {dtype}, not written here")
-    fresh = recover_tensors(target, anchor, intervention, device)
     plan = make_plan(target, anchor, intervention)
+    measured = Measured(recover_tensors(target, anchor, intervention, device), target, anchor, plan)
+    fresh = iter(measured)
     rest = _rest(target, anchor, plan)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +122,9 @@ def write_folder(
                 copy = made / path.relative_to(target.weights.folder)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(path, copy)
-            card = model_card(target, anchor, intervention, plan, rest, out.name, notes)
+            distances = measured.distances()
+            paragraphs = [distances.words, *notes]
+            card = model_card(target, anchor, intervention, plan, rest, out.name, paragraphs)
             (made / "README.md").write_text(card, encoding="utf-8")
             write_provenance(
                 made,
@@ -135,7 +141,7 @@ def write_folder(
             made.rename(out)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror or error}") from error
-    return Written(plan, rest, left)
+    return Written(plan, rest, left, distances)
 
 
 def kept_files(folder: Path) -> list[Path]:

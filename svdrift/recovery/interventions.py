@@ -102,7 +102,8 @@ class Intervention:
         """
         start, stop = (math.floor(share * depth + 0.5) for share in self.layers)
         if start == stop:
-            raise UserError(f"layers: the block {self.layers} holds none of {depth} layers")
+            block = "-".join(f"{100 * share:g}" for share in self.layers)
+            raise UserError(f"layers: {block}% holds none of {depth} layers")
         return range(start, stop)
 
     def columns(self) -> dict[str, object]:

@@ -13,6 +13,7 @@ Reads the tables of `svdrift.spectra.drift.drift_tables` and measures nothing it
   prediction interval of one more draw. The interval is Student's, of the logarithm of the angle,
   whose distribution is skewed to the right even so: noise itself is found in `more` in 3 to 5 %
   of matrices and in `less` in 1 to 2 % (measured, `tests/spectra/test_calibration.py`);
+  `p_isotropic`: the same as a two-sided p, of the angle being one more draw;
 - `excess`: angle - isotropic;
 - `value_change`, `value_noise`: ||s' - s|| / ||s|| of the singular values, observed and under
   isotropic noise; `update`: the update's Frobenius norm over the anchor's;
@@ -64,7 +65,8 @@ def matrix_changes(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
         found[f"more_{null}"] = (found["low"] > 0).astype(int)
         found[f"less_{null}"] = (found["high"] < 0).astype(int)
         # On columns: an index with the empty layer of embedding and head matches nothing.
-        own = found[[*PLACE, null, f"more_{null}", f"less_{null}"]]
+        found[f"p_{null}"] = found["p"]
+        own = found[[*PLACE, null, f"more_{null}", f"less_{null}", f"p_{null}"]]
         rows = rows.merge(own, on=PLACE, how="left", validate="1:1")
     rows["excess"] = rows["angle"] - rows["isotropic"]
     for measure, names in {
@@ -82,10 +84,12 @@ def matrix_changes(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     rows[means] = rows[means].mask(still).replace(np.inf, np.nan)
     # Means of angles and of their nulls are over the same matrices.
     undirected = rows["angle"].isna()
-    rows[["unrelated", *nulls_in(rows)]] = rows[["unrelated", *nulls_in(rows)]].mask(undirected)
+    chances = [f"p_{null}" for null in nulls_in(rows)]
+    drawn = ["unrelated", *nulls_in(rows), *chances]
+    rows[drawn] = rows[drawn].mask(undirected | still)
     rows["turned"] = (~undirected).astype(int)
     rows[counts[3:]] = rows[counts[3:]].mask(undirected, 0)
-    return rows[[*PLACE, *counts, *means]]
+    return rows[[*PLACE, *counts, *means, *chances]]
 
 
 def leading(drift: pd.DataFrame) -> pd.DataFrame:
@@ -96,9 +100,9 @@ def leading(drift: pd.DataFrame) -> pd.DataFrame:
 def on_average(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     """Mean angle of the leading directions over the matrices that moved, minus that of each null.
 
-    One row a null: `null` (its name), `observed`, `drawn`, `difference`, `low`, `high` (degrees).
-    None if nothing moved. The interval of a mean over many matrices is narrow, and its error near
-    the nominal 5 %.
+    One row a null: `null` (its name), `observed`, `drawn`, `difference`, `low`, `high` (degrees)
+    and `p`, two-sided. None if nothing moved. The interval of a mean over many matrices is narrow,
+    and its error near the nominal 5 %.
     """
     norms = drift[drift["measure"] == "update_norm"]
     angles = leading(drift).merge(norms.loc[norms["observed"] > 0, PLACE], on=PLACE)
@@ -108,7 +112,7 @@ def on_average(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
         excess(rows, nulls, null, [ALL]).rename(columns={"null": "drawn"}).assign(null=null)
         for null in nulls_in(nulls)
     ]
-    columns = ["null", "observed", "drawn", "difference", "low", "high"]
+    columns = ["null", "observed", "drawn", "difference", "low", "high", "p"]
     return pd.concat(parts, ignore_index=True)[columns]
 
 

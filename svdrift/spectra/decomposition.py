@@ -17,10 +17,10 @@ from svdrift.errors import UserError
 from svdrift.models.finite import is_finite as is_finite
 from svdrift.models.finite import require_finite
 from svdrift.models.folders import weights_hash
+from svdrift.models.tensor_file import TensorFile
 from svdrift.scripting import damaged
 from svdrift.spectra.matrices import Key, Matrix, Weights
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
-from svdrift.spectra.tensor_file import TensorFile
 
 DOUBLE_UP_TO = 2**21
 """Matrices of at most so many entries may be decomposed by LAPACK in float64."""
@@ -255,8 +255,10 @@ class FactorSource(Protocol):
         matrices: key (layer, module) to matrix, in the order in which they are compared.
     """
 
-    content_hash: str
     matrices: dict[Key, Matrix]
+
+    @property
+    def content_hash(self) -> str: ...  # noqa: D102
 
     def read(self, key: Key, ranks: Tensor | None = None) -> Factors:
         """Return the float32 factors of one matrix; of all ranks or of chosen ones."""

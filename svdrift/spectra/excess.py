@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 NAMES = ("pair", "seed", "layer", "module", "measure", "side", "region", "start", "stop")
 """The columns by which both tables name a number, as far as they have them."""
@@ -64,7 +64,8 @@ def excess(
 
     Returns:
         One row a place: `by`, `observed` and `null` (both averages), `difference`, `low` and `high`
-        (these of logarithms if asked for).
+        (these of logarithms if asked for), and `p`, two-sided, of being one more draw; it is below
+        1 - `level` where the interval excludes 0.
     """
     by = list(by)
     drawn = draws_of(rows, nulls).groupby([*by, "draw"], dropna=False)[null].mean()
@@ -78,9 +79,12 @@ def excess(
         table = table.merge(part.reset_index(), on=by, how="left", validate="1:1")
     table["difference"] -= table["mean"]
     count = table["count"]
-    half = stdtrit(count - 1, (1 + level) / 2) * table["std"] * np.sqrt(1 + 1 / count)
+    deviation = table["std"] * np.sqrt(1 + 1 / count)
+    half = stdtrit(count - 1, (1 + level) / 2) * deviation
     table["low"], table["high"] = table["difference"] - half, table["difference"] + half
-    return table[[*by, "observed", "null", "difference", "low", "high"]]
+    with np.errstate(divide="ignore", invalid="ignore"):  # NaN where both are 0
+        table["p"] = 2 * stdtr(count - 1, -table["difference"].abs() / deviation)
+    return table[[*by, "observed", "null", "difference", "low", "high", "p"]]
 
 
 def _unchanged(values: pd.Series[float]) -> pd.Series[float]:

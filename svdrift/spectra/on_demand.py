@@ -7,6 +7,7 @@ these files, of twice the size of the models, would be written to be read once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -63,6 +64,9 @@ class ReportingWeights(Weights):
 class FactorsOnDemand:
     """Factors that are computed whenever they are read; only singular values are remembered.
 
+    Attributes:
+        content_hash: of the weights, for which the files are read when it is first asked for.
+
     Args:
         weights: the tensors to decompose.
         device: where the decompositions run.
@@ -78,11 +82,15 @@ class FactorsOnDemand:
                     f"{weights.folder}: {matrix.name} is of type {dtype} "
                     f"(allowed: {', '.join(FLOATING)}; quantised weights have no spectrum of use)"
                 )
-        self.content_hash = weights_hash(weights.folder)
         self.matrices = {matrix.key: matrix for matrix in weights.matrices}
         self._weights = weights
         self._device = device
         self._values: dict[Key, Tensor] = {}
+
+    @cached_property
+    def content_hash(self) -> str:
+        """See `svdrift.models.folders.weights_hash`."""
+        return weights_hash(self._weights.folder)
 
     def read(self, key: Key, ranks: Tensor | None = None) -> Factors:
         """Decompose one matrix into float32 factors; of all ranks or of chosen ones.
@@ -117,8 +125,7 @@ def open_on_demand(
 ) -> Decomposed:
     """Open a model folder, whose matrices are decomposed when their factors are read.
 
-    Memory stays within a few times the largest matrix of `modules`. The file is read once here,
-    for its hash.
+    Memory stays within a few times the largest matrix of `modules`.
 
     Args:
         folder: a Hugging Face folder of safetensors, in one file or in shards.

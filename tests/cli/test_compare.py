@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,14 +40,18 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "anchor", folder / "target"
 
 
-def report(capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, object]]]:
-    said: dict[str, list[dict[str, object]]] = json.loads(capsys.readouterr().out)
+def report(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(capsys.readouterr().out)
     return said
 
 
 def test_finds_what_turned_and_what_was_scaled(pair, monkeypatch, capsys):
     assert run(monkeypatch, "compare", *pair, "--json", "--ranks", 0.2) == 0
-    rows = {(row["layer"], row["module"]): row for row in report(capsys)["matrices"]}
+    said = report(capsys)
+    # In the one any update of this size turns directions as far, in the other none has turned.
+    assert said["verdict"]["which"] == "less far"
+    assert said["verdict"]["matrices"] == [{"layer": 1, "module": "v"}]
+    rows = {(row["layer"], row["module"]): row for row in said["matrices"]}
     assert len(rows) == 28
     assert {key for key, row in rows.items() if row["moved"]} == {(2, "up"), (1, "v")}
     turned, scaled = rows[2, "up"], rows[1, "v"]
@@ -72,11 +78,40 @@ def test_finds_what_turned_and_what_was_scaled(pair, monkeypatch, capsys):
     assert turned["angle"] == pytest.approx((left + right) / 2, abs=1e-3)
 
 
+def test_a_common_turn_is_found_where_it_is(tmp_path, monkeypatch, capsys):
+    model = trained()
+    model.save_pretrained(tmp_path / "anchor")
+    with torch.no_grad():
+        for module in ("gate", "up"):
+            weight = model.get_parameter(f"model.layers.2.mlp.{module}_proj.weight")
+            u, s, vh = torch.linalg.svd(weight, full_matrices=False)
+            first, last = u[:, 0].clone(), u[:, 12].clone()
+            turn = torch.tensor(0.3)
+            u[:, 0], u[:, 12] = (
+                turn.cos() * first + turn.sin() * last,
+                turn.cos() * last - turn.sin() * first,
+            )
+            weight.copy_(u * s @ vh)
+    model.save_pretrained(tmp_path / "target")
+    pair = tmp_path / "anchor", tmp_path / "target"
+    assert run(monkeypatch, "compare", *pair, "--json", "--ranks", "5%", "--draws", 20) == 0
+    said = report(capsys)["verdict"]
+    assert said["which"] == "further"
+    assert "not clearly further than noise that keeps the update's inputs" in said["words"][0]
+    assert said["matrices"] == [{"layer": 2, "module": module} for module in ("gate", "up")]
+    given = shlex.join(["--anchor", str(pair[0]), "--target", str(pair[1])])
+    then = "--ranks 20% --layers 50-75% --layers-only --out REPAIRED"
+    assert said["next"] == f"svdrift recover {given} {then}"
+
+
 def test_noise_does_not_turn_more_than_noise(tmp_path, monkeypatch, capsys):
     trained().save_pretrained(tmp_path / "anchor")
     moved(trained(), 1).save_pretrained(tmp_path / "target")
     assert run(monkeypatch, "compare", tmp_path / "anchor", tmp_path / "target", "--json") == 0
-    whole = report(capsys)["groups"][-1]
+    said = report(capsys)
+    assert said["verdict"]["which"] == "noise"
+    assert "--kind interpolate" in said["verdict"]["next"]
+    whole = said["groups"][-1]
     assert whole["moved"] == 28
     for null in ("isotropic", "inputs_kept"):  # 28/20 are expected; more than 4 in 5 % of runs
         assert whole[f"more_{null}"] + whole[f"less_{null}"] <= 4
@@ -98,6 +133,8 @@ def test_table_and_words_for_people(pair, monkeypatch, capsys):
         *("q", "k", "v", "o", "gate", "up", "down")
     ]
     assert table[2].split()[:2] == ["all", "2/28"]
+    assert table[-1].startswith("Verdict: directions turned less far than isotropic noise ")
+    assert table[-1].splitlines()[-1].startswith("Next: svdrift recover --anchor ")
     assert max(map(len, "\n".join(table[:3]).splitlines())) <= 100
 
 
@@ -188,6 +225,17 @@ def test_figure(pair, monkeypatch, tmp_path):
     assert set(pd.read_csv(tmp_path / "figure.csv")["module"]) == {"up", "v"}
 
 
+def test_size_and_time_are_said_first(pair, monkeypatch, capsys):
+    assert run(monkeypatch, "compare", *pair, "--dry-run", "--draws", 3) == 0
+    said = capsys.readouterr()
+    assert re.fullmatch(
+        r"28 matrices of up to 24 × 16, 0\.0 million weights, 8 decompositions of each: "
+        r"about \d+ s with 1 thread, if the machine is idle\n",
+        said.err,
+    )
+    assert said.out == "Nothing was compared (--dry-run).\n"
+
+
 def test_random_matrices_are_a_problem(pair, monkeypatch, capsys, tmp_path):
     llama(3).save_pretrained(tmp_path / "random")
     assert run(monkeypatch, "compare", pair[0], tmp_path / "random", "--draws", 2) == 1
@@ -226,11 +274,13 @@ def test_files_are_read_strictly(pair, monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--modules", "z"], "modules: 'z' is not known (allowed: q, k"),
-        (["--ranks", "2"], "ranks: a share"),
-        (["--draws", "1"], "draws: an interval needs at least 2"),
-        (["--nulls", "inputs_kept"], "nulls: isotropic and others, each once"),
-        (["--nulls", "isotropic", "white"], "nulls: 'white' is not known (allowed: isotropic, "),
+        (["--modules", "z"], "--modules: 'z' is not known (allowed: q, k"),
+        (["--ranks", "20"], "--ranks: a share from 0 to 1 such as 0.2, or percent such as 20%"),
+        (["--ranks", "0"], "--ranks: a share of the rank above 0"),
+        (["--draws", "1"], "--draws: an interval needs at least 2"),
+        (["--threads", "0"], "--threads: from 1 to "),
+        (["--nulls", "inputs_kept"], "--nulls: isotropic and others, each once"),
+        (["--nulls", "isotropic", "white"], "--nulls: 'white' is not known (allowed: isotropic, "),
         (["--figure", "f.jpg"], "does not end in .png"),
         (["--device", "abacus"], "--device: 'abacus' cannot be used here"),
         (["--device", "meta"], "--device: 'meta' cannot be used here"),

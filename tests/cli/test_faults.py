@@ -102,7 +102,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy(root, "t", "five-layers", lambda t: t.update(
         {n.replace(".3.", ".4."): t[n].clone() for n in t if ".3." in n}))  # fmt: skip
 
-    adapter = '{"peft_type": "LORA", "base_model_name_or_path": "x"}'
+    adapter = '{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "x"}'
     copy(root, "t", "with-adapter", keep)
     (root / "with-adapter/adapter_config.json").write_text(adapter)
     save_file({"x": torch.ones(1)}, root / "with-adapter/adapter_model.safetensors")
@@ -299,9 +299,8 @@ ROWS = {
     "compare needs the adapter's model": (
         COMPARE.format("a adapter"),
         2,
-        "error: adapter: not a Hugging Face model folder: it holds an adapter "
-        "(adapter_config.json) without its model; merge the two and save the result (peft: "
-        "merge_and_unload)",
+        "error: adapter: its model, base_model_name_or_path of adapter_config.json: x: no such "
+        "folder or file (allowed: a Hugging Face model folder, ",
     ),
     # 6: an index that names one file
     "check takes an index of one file": (

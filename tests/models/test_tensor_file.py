@@ -5,7 +5,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from svdrift.spectra.tensor_file import TYPES, TensorFile
+from svdrift.models.tensor_file import TYPES, TensorFile
 
 
 def test_the_library_reads_every_type_and_shape_back(tmp_path: Path) -> None:
