@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from svdrift.api.comparing import Comparison, compare
     from svdrift.api.evaluating import Evaluation, evaluate
-    from svdrift.api.loading import load_factors, load_table
+    from svdrift.api.loading import load_factors
     from svdrift.api.recovering import Choice, choose, recover
+    from svdrift.api.tables import load_table
     from svdrift.errors import UserError
     from svdrift.recovery.interventions import Intervention
 
@@ -24,7 +25,7 @@ _PLACES = {  # imported at their first use, so that `import svdrift` is quick
     "evaluate": "api.evaluating",
     "Evaluation": "api.evaluating",
     "load_factors": "api.loading",
-    "load_table": "api.loading",
+    "load_table": "api.tables",
     "choose": "api.recovering",
     "Choice": "api.recovering",
     "recover": "api.recovering",

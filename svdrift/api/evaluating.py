@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from svdrift.errors import UserError
 from svdrift.evaluation.accuracy import Floats
@@ -27,11 +29,13 @@ from svdrift.evaluation.texts import (
 )
 from svdrift.models.arguments import DTYPES
 from svdrift.models.chat import require_renders
-from svdrift.models.folders import one_line, require_config
 from svdrift.models.loading import load_model, load_tokenizer
+from svdrift.models.opening import opened
 from svdrift.scripting import Progress
 from svdrift.tasks import make_task
+from svdrift.tasks.base import TaskSettings
 from svdrift.tasks.dealing import chosen_splits, deal, read_task
+from svdrift.tasks.splits import Split
 
 BATCH = 512
 NOTABLE = 0.01  # share of unknown tokens that is told
@@ -74,15 +78,15 @@ def evaluate(
     problems.
 
     Args:
-        models: model folders, the one to compare with first.
+        models: what `svdrift.models.opening` takes, such as folders; the one to compare with first.
         text: a file of UTF-8 text; blank lines separate documents. Or:
         task: name of a task, whose own code deals problems and judges replies.
         settings: of the task, where they differ from its defaults, such as
             `{"prompt_style": "paper", "max_reply_tokens": 256}`.
         splits: of the task; none for those on which results are reported.
         problems: of each split; None for as many as the task's settings ask for.
-        window: tokens of the text that are read at once; None for 512, or as many as every model
-            has positions.
+        window: tokens of the text that are read at once; None for 512, or as many as the first
+            model has positions.
         seed: of the deal; a study deals the same problems from it.
         batch_size: most windows or problems computed together.
         dtype: floating type in which models compute, `float32` or `bfloat16`.
@@ -103,38 +107,41 @@ def evaluate(
     if dtype not in DTYPES:
         raise UserError(f"dtype: {dtype!r} is not known (allowed: {', '.join(DTYPES)})")
 
-    def opened() -> Iterator[tuple[str, PreTrainedModel, PreTrainedTokenizerBase]]:
-        for place in progress(range(len(names)), len(names), "models evaluated"):
-            folder = Path(names[place])
-            tokenizer = load_tokenizer(folder)
-            yield names[place], load_model(folder, dtype=DTYPES[dtype]).to(device), tokenizer
+    with ExitStack() as stack:
+        # All are opened before the first is loaded, so that a mistake in the last is found at once.
+        folders = {name: stack.enter_context(opened(name)) for name in names}
+        places = progress(range(len(names)), len(names), "models evaluated")
+        each = (_Model(names[i], folders[names[i]].folder, dtype, device) for i in places)
+        if text is not None:
+            found = _on_text(each, Path(text), window, batch_size)
+        else:
+            assert task is not None
+            given = read_task(task, settings or {})
+            found = _on_task(each, given, splits, problems, seed, batch_size)
+    opening = [note for one in folders.values() for note in one.notes]
+    return replace(found, notes=[*found.notes, *opening])
 
-    if text is not None:
-        return _on_text(opened(), names, Path(text), window, batch_size)
-    assert task is not None
-    given = read_task(task, settings or {})
-    wanted = chosen_splits(given, splits)
-    tables = deal(given, wanted, seed, problems)
-    played: dict[str, pd.DataFrame] = {}
-    for name, model, tokenizer in opened():
-        require_renders(tokenizer, Path(name), model.config.get_text_config().vocab_size)
-        parts = []
-        for split in wanted:
-            part = run_episodes(
-                model,
-                tokenizer,
-                make_task(given.play(split.name)),
-                tables[split.name],
-                tries=1,
-                max_new_tokens=given.max_reply_tokens,
-                settings=EvaluationSettings(batch_size=batch_size),
-            )
-            label(part, name, split)
-            parts.append(part)
-        played[name] = pd.concat(parts, ignore_index=True)
-    faults = make_task(given.play(wanted[0].name)).faults
-    notes = [f"n: groups of similar problems, which intervals count. Task: {given.summary}."]
-    return Evaluation(side_by_side(played, faults), played, notes)
+
+@dataclass(frozen=True)
+class _Model:
+    """A model that is not in memory yet."""
+
+    name: str
+    folder: Path
+    dtype: str
+    device: str
+
+    def load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Load it; whoever drops the result frees the memory before the next is loaded."""
+        tokenizer = load_tokenizer(self.folder)
+        return load_on(self.folder, self.dtype, self.device), tokenizer
+
+
+def load_on(folder: Path, dtype: str, device: str) -> PreTrainedModel:
+    """Load a model on a device, in a floating type of `DTYPES`."""
+    loaded: Any = load_model(folder, dtype=DTYPES[dtype])  # whose `to` has a wrong type
+    model: PreTrainedModel = loaded.to(device)
+    return model
 
 
 def read_documents(path: Path) -> list[str]:
@@ -154,92 +161,136 @@ def read_documents(path: Path) -> list[str]:
     return found
 
 
-def window_length(asked: int | None, positions: Mapping[str, int | None]) -> int:
-    """Tokens of a window.
+def window_length(asked: int | None, name: str, model: PreTrainedModel) -> int:
+    """Tokens of a window that a model can read.
 
     Args:
-        asked: by the user, or None.
-        positions: model to the longest sequence that it reads; None where it has no limit.
+        asked: by the user, or for the models before it; None for `WINDOW`, or fewer.
+        name: of the model.
+        model: itself.
 
     Raises:
-        UserError: a model has fewer positions than are asked for, or fewer than 2 are.
+        UserError: the model has fewer positions than are asked for, or fewer than 2 are.
     """
-    known = {name: most for name, most in positions.items() if most is not None}
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
     if asked is None:
-        return min([WINDOW, *known.values()])
+        return int(min(WINDOW, most))
     if asked < 2:
         raise UserError(f"window: at least 2 tokens, not {asked}")
-    for name, most in known.items():
-        if asked > most:
-            raise UserError(f"window: {asked} tokens, but {name} reads {most} at most")
+    if asked > most:
+        raise UserError(f"window: {asked} tokens, but {name} reads {most} at most (--window)")
     return asked
 
 
-def require_known(name: str, pieces: Sequence[Window], vocabulary: int) -> None:
-    """Refuse tokens that a model does not know.
+def known_windows(
+    name: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    length: int,
+) -> list[Window]:
+    """Cut documents into windows that a model can read.
 
     Raises:
-        UserError: its tokenizer writes some.
+        UserError: no token is predicted from others, or the tokenizer writes tokens that the
+            model does not know.
     """
+    pieces = windows(tokenizer, texts, length)
+    if not pieces:
+        raise UserError("text: too short, no token of it is predicted from others")
+    vocabulary = model.config.get_text_config().vocab_size
     if (most := max(max(piece.tokens) for piece in pieces)) >= vocabulary:
         raise UserError(
             f"{name}: its tokenizer writes token {most}, but the model knows {vocabulary} only"
         )
+    return pieces
 
 
-def positions_of(folder: Path) -> int | None:
-    """The longest sequence that a model reads, by its configuration; None without a limit.
+class _OnText(NamedTuple):
+    """What one model made of a text: its windows of so many tokens, and their losses."""
 
-    Raises:
-        UserError: the folder has no configuration that can be read.
-    """
-    require_config(folder)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: cannot be loaded: {one_line(error)}") from None
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    window: int
+    pieces: list[Window]
+    nats: Floats
+    unknown: float
 
 
 def _on_text(
-    opened: Iterator[tuple[str, PreTrainedModel, PreTrainedTokenizerBase]],
-    names: Sequence[str],
-    path: Path,
-    window: int | None,
-    batch_size: int,
+    models: Iterable[_Model], path: Path, window: int | None, batch_size: int
 ) -> Evaluation:
     texts = read_documents(path)
-    length = window_length(window, {name: positions_of(Path(name)) for name in names})
-    losses: dict[str, Floats] = {}
-    pieces: list[Window] = []
-    for name, model, tokenizer in opened:
-        own = windows(tokenizer, texts, length)
-        if losses and own != pieces:
+    found: dict[str, _OnText] = {}
+    for model in models:
+        found[model.name] = own = _read_text(model, texts, window, batch_size)
+        first, other = next(iter(found.items()))
+        if own.pieces != other.pieces:
             raise UserError(
-                f"{name}: its tokenizer splits {path} otherwise than that of {names[0]}, so losses "
-                "per token cannot be compared"
+                f"{model.name}: its tokenizer splits {path} otherwise than that of {first}, so "
+                "losses per token cannot be compared"
             )
-        if not own:
-            raise UserError(f"{path}: too short: no token of it is predicted from others")
-        require_known(name, own, model.config.get_text_config().vocab_size)
-        pieces = own
-        losses[name] = window_losses(model, pieces, batch_size)
-        unknown = unknown_share(tokenizer, pieces)
-    details = {
-        name: pd.DataFrame(
-            {
-                "document": [piece.document for piece in pieces],
-                "tokens": [piece.counted for piece in pieces],
-                "nats": nats,
-            }
-        )
-        for name, nats in losses.items()
+        window = own.window
+    pieces = own.pieces
+    table = loss_table(pieces, {name: one.nats for name, one in found.items()})
+    said = {
+        "document": [piece.document for piece in pieces],
+        "tokens": [piece.counted for piece in pieces],
     }
+    details = {name: pd.DataFrame(said | {"nats": one.nats}) for name, one in found.items()}
     _, kind = clusters(pieces)
-    notes = [f"n: {kind}, which intervals count. Windows of at most {length} tokens."]
-    if unknown > NOTABLE:
+    notes = [f"n: {kind}, which intervals count. Windows of at most {window} tokens."]
+    if own.unknown > NOTABLE:
         notes.append(
-            f"WARNING: {100 * unknown:.3g} % of the tokens stand for words that the vocabulary "
+            f"WARNING: {100 * own.unknown:.3g} % of the tokens stand for words that the vocabulary "
             "does not hold."
         )
-    return Evaluation(loss_table(pieces, losses), details, notes)
+    return Evaluation(table, details, notes)
+
+
+def _read_text(one: _Model, texts: Sequence[str], window: int | None, batch_size: int) -> _OnText:
+    model, tokenizer = one.load()
+    length = window_length(window, one.name, model)
+    pieces = known_windows(one.name, model, tokenizer, texts, length)
+    nats = window_losses(model, pieces, batch_size)
+    return _OnText(length, pieces, nats, unknown_share(tokenizer, pieces))
+
+
+def _on_task(
+    models: Iterable[_Model],
+    given: TaskSettings,
+    names: Collection[str],
+    problems: int | None,
+    seed: int,
+    batch_size: int,
+) -> Evaluation:
+    splits = chosen_splits(given, names)
+    tables = deal(given, splits, seed, problems)
+    played = {model.name: _play(model, given, splits, tables, batch_size) for model in models}
+    faults = make_task(given.play(splits[0].name)).faults
+    said = f"n: groups of similar problems, which intervals count. Task: {given.summary}."
+    return Evaluation(side_by_side(played, faults), played, [said])
+
+
+def _play(
+    one: _Model,
+    given: TaskSettings,
+    splits: Sequence[Split],
+    tables: Mapping[str, pd.DataFrame],
+    batch_size: int,
+) -> pd.DataFrame:
+    """The episodes of one model on all splits."""
+    model, tokenizer = one.load()
+    require_renders(tokenizer, one.folder, model.config.get_text_config().vocab_size)
+    parts = []
+    for split in splits:
+        part = run_episodes(
+            model,
+            tokenizer,
+            make_task(given.play(split.name)),
+            tables[split.name],
+            tries=1,
+            max_new_tokens=given.max_reply_tokens,
+            settings=EvaluationSettings(batch_size=batch_size),
+        )
+        label(part, one.name, split)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

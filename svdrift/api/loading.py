@@ -1,14 +1,12 @@
-"""Models, their factors, and a study's tables."""
+"""Checkpoints with their factors."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
-
-from svdrift.errors import UserError
-from svdrift.scripting import read_table
+from svdrift.models.opening import opened
 from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
@@ -48,25 +46,13 @@ def load_factors(
     return Decomposed.open(folder, file)
 
 
+@contextmanager
 def as_checkpoint(
     model: str | Path | Decomposed, modules: Collection[str], device: str
-) -> Decomposed:
-    """What `load_factors` gave, or a model folder opened with it."""
+) -> Iterator[Decomposed]:
+    """What `load_factors` gave, or a model opened for as long as it is needed."""
     if isinstance(model, Decomposed):
-        return model
-    return load_factors(model, modules=modules, device=device)
-
-
-def load_table(path: str | Path) -> pd.DataFrame:
-    """Read a table of a study: `.parquet`, or the `.csv` beside a figure.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    path = Path(path)
-    if path.suffix != ".csv":
-        return read_table(path)
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a table: {error}") from None
+        yield model
+        return
+    with opened(model) as found:
+        yield load_factors(found.folder, modules=modules, device=device)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from svdrift.api.evaluating import BATCH, positions_of, read_documents, require_known, window_length
+from svdrift.api.evaluating import BATCH, known_windows, load_on, read_documents, window_length
 from svdrift.api.loading import as_checkpoint
 from svdrift.evaluation.accuracy import Floats
-from svdrift.evaluation.texts import clusters, halves, loss_table, window_losses, windows
-from svdrift.models.arguments import DTYPES
-from svdrift.models.loading import load_model, load_tokenizer
+from svdrift.evaluation.texts import clusters, halves, loss_table, window_losses
+from svdrift.models.loading import load_tokenizer
 from svdrift.recovery import choosing
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.choosing import ANCHOR, CHOSEN, INTERPOLATION, TARGET
@@ -36,7 +35,8 @@ def recover(
     """Give one model singular directions (or values, or weights) of another, as a new folder.
 
     Args:
-        anchor: what is restored: a model folder, or what `load_factors` gave.
+        anchor: what is restored: what `svdrift.models.opening` takes, such as a folder, or what
+            `load_factors` gave.
         target: what is repaired.
         out: the folder to make; nothing is overwritten.
         intervention: what is replaced, and where.
@@ -51,14 +51,11 @@ def recover(
             exists, or the disk is full.
     """
     modules = modules_of(intervention.modules, intervention.embedding_and_head)
-    return write_folder(
-        as_checkpoint(target, modules, device),
-        as_checkpoint(anchor, modules, device),
-        intervention,
-        Path(out),
-        notes=notes,
-        device=device,
-    )
+    with (
+        as_checkpoint(target, modules, device) as ours,
+        as_checkpoint(anchor, modules, device) as theirs,
+    ):
+        return write_folder(ours, theirs, intervention, Path(out), notes=notes, device=device)
 
 
 @dataclass(frozen=True)
@@ -119,18 +116,44 @@ def choose(
             impossible.
     """
     modules = modules_of(candidates[0].modules if candidates else None, True)
-    target = as_checkpoint(target, modules, device)
-    anchor = as_checkpoint(anchor, modules, device)
-    candidates = candidates or choosing.candidates("directions", target.weights.depth)
+    with (
+        as_checkpoint(target, modules, device) as ours,
+        as_checkpoint(anchor, modules, device) as theirs,
+    ):
+        return _choose(
+            theirs,
+            ours,
+            Path(text),
+            candidates or choosing.candidates("directions", ours.weights.depth),
+            window=window,
+            batch_size=batch_size,
+            dtype=dtype,
+            device=device,
+            progress=progress,
+        )
+
+
+def _choose(
+    anchor: Decomposed,
+    target: Decomposed,
+    text: Path,
+    candidates: Sequence[Intervention],
+    *,
+    window: int | None,
+    batch_size: int,
+    dtype: str,
+    device: str,
+    progress: Progress,
+) -> Choice:
     plain = choosing.interpolations(candidates[0], *choosing.WEIGHTS)
     (whole,) = choosing.interpolations(candidates[0], 1.0)
     folder = target.weights.folder
     tokenizer = load_tokenizer(folder)
-    length = window_length(window, {str(folder): positions_of(folder)})
-    pieces = windows(tokenizer, read_documents(Path(text)), length)
+    texts = read_documents(text)
+    model = load_on(folder, dtype, device)
+    length = window_length(window, str(folder), model)
+    pieces = known_windows(str(folder), model, tokenizer, texts, length)
     first, second = halves(pieces)
-    model = load_model(folder, dtype=DTYPES[dtype]).to(device)
-    require_known(str(folder), pieces, model.config.get_text_config().vocab_size)
 
     def loss(part: slice, intervention: Intervention | None) -> Floats:
         if intervention is None:

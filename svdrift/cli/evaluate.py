@@ -15,6 +15,8 @@ import pandas as pd
 
 from svdrift.api.evaluating import BATCH, evaluate
 from svdrift.cli.text import aligned, records
+from svdrift.cli.threads import threads_argument, use_threads
+from svdrift.cli.words import MODEL
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.models.arguments import dtype_argument
@@ -24,7 +26,7 @@ from svdrift.scripting import progress
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help="model folders; the first is compared with"
+        "models", nargs="+", metavar="MODEL", help=f"{MODEL}; the first is compared with"
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
@@ -42,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--window",
         type=int,
         metavar="TOKENS",
-        help="of the text, read at once (default: 512, or as many as every model has positions)",
+        help="of the text, read at once (default: 512, or as many as the first model reads)",
     )
     parser.add_argument(
         "--task-settings",
@@ -73,6 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     dtype_argument(parser)
     device_argument(parser)
+    threads_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write the numbers there too")
 
@@ -83,6 +86,7 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         UserError: an argument is out of range, or a model or file cannot be read or written.
     """
+    use_threads(args.threads)
     if args.problems is not None and args.problems < 1:
         raise UserError(f"--problems: at least 1, not {args.problems}")
     if args.batch_size < 1:
@@ -120,12 +124,19 @@ def table_text(table: pd.DataFrame) -> str:
     heading = ["model", *(["split"] if accuracy else []), value, "95 %"]
     heading += [] if accuracy else ["perplexity"]
     lines = [(*heading, "n", "p", "minus the first")]
+    called = _called(table["model"].unique().tolist())
     for _, row in table.iterrows():
-        cells = [row["model"], *([row["split"]] if accuracy else [])]
+        cells = [called[row["model"]], *([row["split"]] if accuracy else [])]
         cells += [_number(row[value]), _interval(row["low"], row["high"])]
         cells += [] if accuracy else [f"{row['perplexity']:.4g}"]
         lines.append((*cells, str(row["n"]), _p(row["p"]), _difference(row)))
     return aligned(lines)
+
+
+def _called(models: list[str]) -> dict[str, str]:
+    """Models by the last part of their paths, where that tells them apart."""
+    last = [Path(model).name or model for model in models]
+    return dict(zip(models, last if len(set(last)) == len(models) else models, strict=True))
 
 
 def _difference(row: pd.Series) -> str:

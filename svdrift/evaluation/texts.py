@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -76,7 +77,7 @@ def windows(
 def unknown_share(tokenizer: PreTrainedTokenizerBase, pieces: Iterable[Window]) -> float:
     """Share of the tokens that stand for what the vocabulary does not hold."""
     tokens = [token for piece in pieces for token in piece.tokens]
-    return sum(token == tokenizer.unk_token_id for token in tokens) / max(len(tokens), 1)
+    return tokens.count(tokenizer.unk_token_id) / max(len(tokens), 1)
 
 
 def window_losses(
@@ -164,12 +165,12 @@ def loss_table(pieces: Sequence[Window], losses: dict[str, Floats]) -> pd.DataFr
     """
     numbers, _ = clusters(pieces)
     codes, _ = pd.factorize(np.array(numbers))
-    sizes = np.bincount(codes, [piece.counted for piece in pieces])
+    sizes = _summed(codes, np.array([piece.counted for piece in pieces]))
     first = next(iter(losses.values()))
     rows = []
     for number, (model, nats) in enumerate(losses.items()):
-        loss, low, high, _ = _interval(np.bincount(codes, nats), sizes)
-        compared = _interval(np.bincount(codes, nats - first), sizes) if number else [math.nan] * 4
+        loss, low, high, _ = _interval(_summed(codes, nats), sizes)
+        compared = _interval(_summed(codes, nats - first), sizes) if number else [math.nan] * 4
         rows.append(
             {
                 "model": model,
@@ -191,6 +192,11 @@ def loss_table(pieces: Sequence[Window], losses: dict[str, Floats]) -> pd.DataFr
             }
         )
     return pd.DataFrame(rows)
+
+
+def _summed(codes: NDArray[np.intp], values: NDArray[Any]) -> Floats:
+    """Sums over the values of each code."""
+    return np.bincount(codes, values).astype(float)
 
 
 def _interval(sums: Floats, sizes: Floats) -> tuple[float, float, float, float]:

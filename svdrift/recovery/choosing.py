@@ -104,12 +104,13 @@ def in_words(
         against_plain: row of CHOSEN on the second half, compared with INTERPOLATION.
         kind: what `n` counts.
     """
+    repaired = held_out[held_out["model"] == CHOSEN].iloc[0]
     before, after = selection.set_index("model"), held_out.set_index("model")
     lines = [
         f"Chosen on the first half of the text: {chosen.id}, the best of {tried} with a loss of "
         f"{before['loss'][CHOSEN]:.4f} (the target's is {before['loss'][TARGET]:.4f}).",
         "On the second half, which chose nothing "
-        f"(n = {after['n'][CHOSEN]} {kind}): {_loss(after.loc[CHOSEN])}; the target's is "
+        f"(n = {repaired['n']} {kind}): {_loss(repaired)}; the target's is "
         f"{after['loss'][TARGET]:.4f}, the anchor's {after['loss'][ANCHOR]:.4f}.",
     ]
     if chosen.kind == PLAIN:

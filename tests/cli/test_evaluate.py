@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import weakref
 
 import pandas as pd
 import pytest
 import torch
 
 from svdrift.api.evaluating import evaluate
+from svdrift.errors import UserError
 from svdrift.evaluation.episodes import run_episodes
 from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
@@ -45,6 +48,7 @@ def test_losses_of_a_text(models, monkeypatch, capsys, tmp_path):
     assert run(monkeypatch, "evaluate", "a", "b", "--text", "text.txt", "--csv", out) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == ["model", "loss"]
+    assert [line.split()[0] for line in lines[1:3]] == ["a", "b"]
     assert lines[-1].startswith("n: documents, which intervals count. Windows of at most 256")
     table = pd.read_csv(out)
     pd.testing.assert_frame_equal(table, evaluate(["a", "b"], text="text.txt").table)
@@ -67,7 +71,9 @@ def test_unknown_words_are_told(models, monkeypatch, capsys, tmp_path):
     file = tmp_path / "prose.txt"
     file.write_text("once upon a time\n\nthere was")
     assert run(monkeypatch, "evaluate", models / "a", "--text", file) == 0
-    assert "WARNING: 100 % of the tokens stand for words" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "WARNING: 100 % of the tokens stand for words" in said
+    assert said.splitlines()[1].startswith("a ")  # the last part of the path tells enough
 
 
 def test_accuracy_on_a_task(models, monkeypatch, capsys):
@@ -101,6 +107,29 @@ def test_the_same_weights_do_not_differ(models, tmp_path):
         assert (again["difference"] == 0).all()
         assert (again["p"] == 1).all()
         assert found.loc[found["model"] == str(models / "a"), "difference"].isna().all()
+
+
+def test_one_model_is_in_memory_at_a_time(models, monkeypatch):
+    alive: list[weakref.ref] = []
+
+    def load(folder, **options):
+        gc.collect()
+        assert [one() for one in alive] == [None] * len(alive)
+        model = load_model(folder, **options)
+        alive.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr("svdrift.api.evaluating.load_model", load)
+    evaluate([models / "a", models / "b"], text=models / "text.txt")
+    few = {"settings": SETTINGS, "splits": ["id_test"], "problems": 4}
+    evaluate([models / "a", models / "b"], task="general_points", **few)
+    assert len(alive) == 4
+
+
+def test_a_mistake_in_the_last_model_is_found_before_the_first_is_loaded(models, monkeypatch):
+    monkeypatch.setattr("svdrift.api.evaluating.load_model", None)
+    with pytest.raises(UserError, match="none: no such folder"):
+        evaluate([models / "a", models / "none"], text=models / "text.txt")
 
 
 def test_accuracies_of_replies_are_paired(models, monkeypatch):
