@@ -75,7 +75,7 @@ def test_every_figure_is_there_in_the_order_of_the_story(smoke, page):
     assert order.index("rotation_by_rank") < order.index("recovery_effect")
     for name, pixels, width, caption in shown:
         assert pixels >= 1000, name  # it was read from the page itself
-        assert width / pixels >= 115 / 300 - 0.01, f"{name}: its letters are too small"
+        assert width / pixels >= 105 / 300 - 0.01, f"{name}: its letters are too small"
         assert len(caption) > 80, name
 
 
