@@ -39,8 +39,8 @@ FINISHED = re.compile(r"Finished jobid: (\d+) ")
 REFUSAL = re.compile(r"error: (.+); delete (.+) and run the same command again")
 LIMIT = 900.0  # seconds, for one run of Snakemake
 TRAINS = "train_"
-NOT_COMPARED = ("provenance.json", "checksums.sha256")
-"""Provenance says when and how something was made; checksums cover only what is compared anyway."""
+NOT_COMPARED = ("provenance.json", "checksums.sha256", "report.html")
+"""Provenance and the report say when and how something was made; checksums cover what is compared."""
 
 
 @dataclass
@@ -326,7 +326,7 @@ def damaged(place: Workplace, artefact: str, damage: str, whole: dict[str, str])
 
 
 def remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 # -------------------------------------------------------------------------------- full disks
@@ -342,44 +342,56 @@ class Starved:
     said: str
 
 
-FULL = {  # what is written, where, with how many bytes of room
-    "a snapshot while training": ("seed-0/snapshots", "seed-0/models/sft-240", "sft", 32 << 10),
-    "a model": ("seed-0/training/sft", "seed-0/models/sft-240", "sft", 16 << 10),
-    "factors": ("seed-0/spectra", "seed-0/spectra/sft-240/factors.safetensors", "", 12 << 10),
-    "episodes": ("seed-0/evaluation", "seed-0/evaluation/sft-240/episodes.parquet", "", 8 << 10),
+TRAINED = ("models/sft-240", "training/sft", "snapshots/sft")
+FULL = {  # what is written; the folder with little room; bytes of room; what is made, all of it
+    "a snapshot while training": ("snapshots", 32 << 10, TRAINED),
+    "a model": ("training", 16 << 10, TRAINED),
+    "factors": ("spectra", 12 << 10, ("spectra/sft-240/factors.safetensors", "spectra/sft-240")),
+    "episodes": (
+        "evaluation",
+        8 << 10,
+        ("evaluation/sft-240/episodes.parquet", "evaluation/sft-240"),
+    ),
 }
 
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[None]:
-    """An empty folder with so many bytes of room.
+    """A folder is empty and has so many bytes of room; then it holds again what it held.
 
     Raises:
         PermissionError: this process may not mount file systems.
     """
+    aside = folder.with_name(f".{folder.name}-aside")
     folder.mkdir(parents=True, exist_ok=True)
+    folder.rename(aside)
+    folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False).returncode:
-        raise PermissionError("a full disk takes root on Linux")
     try:
-        yield
+        if subprocess.run(mount, check=False).returncode:
+            raise PermissionError("a full disk takes root on Linux")
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
+        aside.rename(folder)
 
 
 def starved(place: Workplace, what: str, whole: dict[str, str]) -> Starved:
     """Let the disk be full where a job writes, then not; nothing comes from the store."""
-    folder, target, run, size = FULL[what]
-    shutil.rmtree(place.root / "results" / ".store", ignore_errors=True)
-    for path in (place.results / folder, (place.results / target).parent):
+    name, size, (made, *others) = FULL[what]
+    folder, target = f"seed-0/{name}", f"seed-0/{made}"
+    for path in (place.root / "results/.store", *(place.results / "seed-0" / p for p in others)):
         shutil.rmtree(path, ignore_errors=True)
-    if run:
-        shutil.rmtree(place.results / f"seed-0/training/{run}", ignore_errors=True)
+    remove(place.results / target)
     with small_disk(place.results / folder, size):
         status, said = place.run(target)
     lines = {line[line.index("error: ") :] for line in said.splitlines() if "error: " in line}
     found = [line for line in lines if "no space is left on its disk; make room" in line]
     refused = status == 1 and len(found) == 1 and folder in found[0] and "Traceback" not in said
+    place.finish(target)
     place.finish()
     return Starved(what, refused, place.artefacts() == whole, found[0] if found else said[-2000:])
 
