@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.colors import AsinhNorm
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from svdrift.figures import labels, style
 from svdrift.figures.aggregate import ANY, main_pair, order, summary
@@ -16,6 +16,11 @@ from svdrift.story import Story
 DIVERGING = "RdBu_r"
 LETTERS = 24  # of the modules' names together that fit below a panel
 MOST_WITH_NUMBERS = 8  # layers; cells of deeper models are too flat for digits
+
+# One scale for all figures, so that noise is pale everywhere: linear up to the first number,
+# logarithmic up to the second; and its ticks.
+DEGREES = (1.0, 45.0, (1.0, 10.0))
+SHARES = (0.01, 1.0, (0.01, 0.1))
 
 
 @style.styled
@@ -64,12 +69,12 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
         warning=labels.looks_random(matrices, [*rows["before"], *rows["after"]]),
         sharey=True,
     )
-    both = max(means.loc[means["panel"].isin(list(parts)[:2]), "value"].abs().max(), 1e-9)
     for panel, name in zip(axes, parts, strict=True):
         cells = means[means["panel"] == name]
         angle = name.startswith(rotation)
-        most = both if angle else max(cells["value"].abs().max(), 1e-9)
-        _map(panel, cells, layers, modules, Normalize(-most, most), percent=not angle)
+        same = means[means["panel"].str.startswith(rotation) == angle]
+        digits = _digits((1 if angle else 100) * same["value"].abs().max())
+        _map(panel, cells, layers, modules, digits, percent=not angle)
         panel.set_title(name, fontsize=7.5)
     axes[0].set_ylabel("layer")
     axes[0].yaxis.set_major_locator(MaxNLocator(12, integer=True))
@@ -87,10 +92,12 @@ def _map(
     cells: pd.DataFrame,
     layers: list[int],
     modules: list[str],
-    scale: Normalize,
+    digits: int,
     *,
     percent: bool,
 ) -> None:
+    linear, most, ticks = SHARES if percent else DEGREES
+    scale = AsinhNorm(linear, -most, most)
     at = {(int(cell["layer"]), cell["module"]): cell for _, cell in cells.iterrows()}
     grid = np.full((len(layers), len(modules)), np.nan)
     for (layer, module), cell in at.items():
@@ -100,7 +107,6 @@ def _map(
     factor = 100 if percent else 1
     for (layer, module), cell in at.items():
         unclear = cell["low"] <= 0 <= cell["high"]
-        digits = _digits(scale, factor)
         text = f"{round(factor * cell['value'], digits) + 0.0:.{digits}f}"  # + 0.0: no minus zero
         if len(layers) > MOST_WITH_NUMBERS:
             text = "×" if unclear else ""
@@ -123,13 +129,13 @@ def _map(
     )
     bar = axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.9, aspect=18)
     bar.outline.set_linewidth(0.4)
-    bar.ax.xaxis.set_major_locator(MaxNLocator(4))
+    bar.ax.xaxis.set_major_locator(FixedLocator([*(-tick for tick in ticks), 0, *ticks]))
+    bar.ax.xaxis.set_minor_locator(NullLocator())
     bar.ax.xaxis.set_major_formatter(
         FuncFormatter(lambda v, _: f"{factor * v:{'+' if v else ''}.3g}{'%' if percent else '°'}")
     )
 
 
-def _digits(scale: Normalize, factor: float) -> int:
+def _digits(largest: float) -> int:
     """Decimals that leave two or three digits of the largest value."""
-    largest = factor * float(scale.vmax or 1)
     return 0 if largest >= 20 else 1 if largest >= 1 else 2

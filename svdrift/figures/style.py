@@ -25,6 +25,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 from matplotlib.transforms import Bbox
+from numpy.typing import ArrayLike
 
 P = ParamSpec("P")
 
@@ -98,7 +99,9 @@ def save(drawing: Drawing, path: Path) -> None:
         undated = {"CreationDate": None, "Producer": None, "Creator": None}
         drawing.figure.savefig(path.with_suffix(".pdf"), metadata=undated)
         drawing.figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
-    drawing.data.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
+    # Titles of panels are broken into lines; a value of a table is not.
+    data = drawing.data.replace("\n", " ", regex=True)
+    data.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
 
 
 def fix_layout(figure: Figure) -> None:
@@ -337,9 +340,7 @@ def crosses(axes: Axes, points: pd.DataFrame) -> None:
     )
 
 
-def name_marks(
-    axes: Axes, named: Sequence[tuple[float, float, str]], marks: Sequence[Sequence[float]]
-) -> None:
+def name_marks(axes: Axes, named: Sequence[tuple[float, float, str]], marks: ArrayLike) -> None:
     """Names beside their marks, the first ones first, unless a name or mark is near.
 
     A name stands to the right of its mark, or where there is no room to the left.
@@ -349,8 +350,7 @@ def name_marks(
         named: x, y and the name.
         marks: x and y of all marks, which names keep clear of.
     """
-    figure = axes.get_figure(root=True)
-    panel, clear = axes.get_window_extent(), CLEAR * figure.dpi / 72
+    panel, clear = axes.get_window_extent(), CLEAR * axes.figure.dpi / 72
     pixels = axes.transData.transform(np.asarray(marks, dtype=float))
     taken = [Bbox([mark - clear, mark + clear]) for mark in pixels]
     for x, y, name in named:

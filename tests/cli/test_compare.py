@@ -222,7 +222,9 @@ def test_figure(pair, monkeypatch, tmp_path):
     figure = tmp_path / "figure.png"
     assert run(monkeypatch, "compare", *pair, "--draws", 2, "--figure", figure) == 0
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert set(pd.read_csv(tmp_path / "figure.csv")["module"]) == {"up", "v"}
+    table = pd.read_csv(tmp_path / "figure.csv")
+    assert set(table["module"]) == {"up", "v"}
+    assert not table["panel"].str.contains("\n").any()
 
 
 def test_size_and_time_are_said_first(pair, monkeypatch, capsys):

@@ -494,3 +494,17 @@ def test_unpaired_comparisons_are_named() -> None:
     table.loc[table["shift"] == "ood", "paired"] = False
     note = texts(compare_difference.draw(table).figure).replace("\n", " ")
     assert "NOT paired, since the problems differ: grpo on OOD test" in note
+
+
+def test_colours_of_a_heatmap_are_those_of_every_other():
+    """So that a figure of noise is pale, whatever its own largest value."""
+    from matplotlib.colors import AsinhNorm
+
+    figure = FIGURES["rotation_heatmap"](1).figure
+    scales = [image.norm for axes in figure.axes for image in axes.images]
+    assert len(scales) >= 3
+    assert all(isinstance(scale, AsinhNorm) for scale in scales)
+    assert {(scale.vmin, scale.vmax) for scale in scales} == {(-45.0, 45.0), (-1.0, 1.0)}
+    degrees = next(scale for scale in scales if scale.vmax == 45)
+    assert abs(degrees(0.3) - 0.5) < 0.05  # of noise
+    assert degrees(10) > 0.8

@@ -86,7 +86,7 @@ NO_RL = {
         ),
         (
             {"stages": {"base": {"architecture": {"layers": 2}}}},
-            "layers: the block (0.25, 0.5) holds none of 2 layers",
+            "layers: 25-50% holds none of 2 layers",
         ),
         ({"compute": {"processes": 3}}, "compute.processes: stages.sft."),
         ({"compute": {"gpus": 1, "processes": 2}}, "2 processes with 1 GPUs"),
