@@ -295,7 +295,12 @@ def end_lines(axes: Axes, table: pd.DataFrame, zorder: float = 2.0) -> None:
     """Target and anchor of a repair as horizontal lines, from a summary by `intervention`."""
     for end, label in END_LABELS.items():
         mean = table[(table["intervention"] == end) & (table["seed"] == "mean")].iloc[0]
-        looks = {"color": GREEN, "linestyle": END_LINES[end], "lw": 1.2, "zorder": zorder}
+        looks: dict[str, Any] = {
+            "color": GREEN,
+            "linestyle": END_LINES[end],
+            "lw": 1.2,
+            "zorder": zorder,
+        }
         axes.axhline(mean["value"], label=label, **looks)
         axes.axhspan(mean["low"], mean["high"], color=GREEN, alpha=0.1, lw=0)
 
