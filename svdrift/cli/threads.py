@@ -2,7 +2,7 @@
 
 On matrices of a few hundred rows more threads gain little, and on cores that others use they wait
 for each other: `svdrift compare` of a 135M model reached 7 of 210 matrices in 6 minutes with two,
-where one needs some 3 for all (docs/performance.md).
+where one needs some 3 for all (docs/command-line.md).
 """
 
 from __future__ import annotations
