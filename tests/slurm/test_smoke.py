@@ -32,7 +32,7 @@ ON_CPUS = {
     "measure_recovery": 20,
 }
 LOCAL = {
-    *("choose_anchor", "measure_signals", "summarise_findings", "write_report"),
+    *("choose_anchor", "measure_signals", "summarise_findings", "show_replies", "write_report"),
     *("keep_base", "keep_sft", "keep_ppo", "keep_continued", "keep_wide", "keep_demonstrated"),
     *("collect_accuracy", "collect_advantages", "collect_anchors", "collect_drift"),
     *("collect_losses", "collect_matrices", "collect_metrics", "collect_nulls"),

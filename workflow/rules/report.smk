@@ -242,7 +242,7 @@ rule write_report:
         **needs(),
         folder=RESULTS,  # its benchmarks and provenance are shown
         # Also settings that decide nothing, for which no page is written anew.
-        changed=json.dumps(
+        changed=lambda wildcards: json.dumps(
             differences(
                 STUDY.model_dump(mode="json"),
                 read_settings(read_config(None)).model_dump(mode="json"),
