@@ -110,6 +110,7 @@ class Ask(NamedTuple):
         outputs: what the job makes.
         candidates: inputs of checkpoints one of which is the anchor; the others' do not count.
         choice: which checkpoint the anchor is (JSON); None without.
+        kept: what is linked in place of the only output, if it is there; None without.
     """
 
     key: Sequence[str]
@@ -117,6 +118,7 @@ class Ask(NamedTuple):
     outputs: Sequence[Path]
     candidates: Sequence[Path] = ()
     choice: Path | None = None
+    kept: Path | None = None
 
     def chosen(self, choice: Path | None) -> Ask:
         """The same with the anchor in its place, as the file `choice` says.
@@ -145,17 +147,30 @@ def served(store: Path, asks: Iterable[Ask], stale: Collection[Path], most: int)
     Returns:
         For each ask, whether there is an entry. A damaged one is found out only by a job.
     """
-    place: dict[Path, Path] = {}  # of what the store would put in place
+    place: dict[Path, Path | None] = dict.fromkeys(stale)  # where contents lie, if that is known
     known: dict[Path, str] = {}
-    made, found = set(stale), []
+    found = []
+
+    def lies(path: Path) -> Path | None:
+        for above in (path, *path.parents):
+            if above in place:
+                there = place[above]
+                path = path if there is None else there / path.relative_to(above)
+                return path if there is not None and path.exists() else None
+        return path if path.exists() else None
+
     for ask in asks:
         found.append(False)
-        choice = None if ask.choice is None else place.get(ask.choice, ask.choice)
-        if choice in made or (choice is not None and not choice.exists()):
+        if ask.kept is not None and (there := lies(ask.kept)) is not None:
+            found[-1] = True
+            place[ask.outputs[0]] = there
+            continue
+        choice = None if ask.choice is None else lies(ask.choice)
+        if ask.choice is not None and choice is None:
             continue
         ask = ask.chosen(choice)
-        inputs = [place.get(path, path) for path in ask.inputs]
-        if any(path in made or not path.exists() for path in inputs):
+        inputs = [there for path in ask.inputs if (there := lies(path)) is not None]
+        if len(inputs) < len(ask.inputs):
             continue
         for path in inputs:
             if path not in known and (most := most - _size(path)) >= 0:

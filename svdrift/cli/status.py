@@ -25,6 +25,7 @@ from svdrift.study.overlays import read_yaml
 RESULTS = Path("results")
 LISTING = "workflow/jobs.py"
 REUSE = "scripts/reuse.py"  # of the command of a job that asks the store first
+KEPT = "kept="  # and of one that first looks whether a run kept a checkpoint
 REUSED = "reused from"  # how the log of a job begins that the store served
 HASHED = 2 * 10**8  # bytes of inputs that are read to ask the store: a second or so
 
@@ -125,7 +126,15 @@ def asked(command: str) -> Ask | None:
         [Path(path) for path in parts.get(f"--{name}", [])]
         for name in ("inputs", "outputs", "candidates", "choice")
     )
-    return Ask(parts["--key"], inputs, outputs, tuple(candidates), choice[0] if choice else None)
+    kept = [word.removeprefix(KEPT).rstrip(";") for word in words if word.startswith(KEPT)]
+    return Ask(
+        parts["--key"],
+        inputs,
+        outputs,
+        tuple(candidates),
+        choice[0] if choice else None,
+        Path(kept[0]) if kept else None,
+    )
 
 
 class Times:

@@ -138,14 +138,21 @@ def test_what_is_left_is_said_in_all(timed, monkeypatch, jobs, stored, cores, sa
             "scripts/reuse.py --key k --inputs a --candidates b c --choice d --outputs o -- x",
             Ask(["k"], [Path("a")], [Path("o")], (Path("b"), Path("c")), Path("d")),
         ),
+        (
+            "kept=run/models/4; if test -d $kept; then python scripts/keep.py --out o; else "
+            "python scripts/reuse.py --key k --inputs a --outputs o -- x; fi",
+            Ask(["k"], [Path("a")], [Path("o")], kept=Path("run/models/4")),
+        ),
     ],
 )
 def test_what_a_job_asks_the_store_is_read_from_its_command(command, found):
     assert asked(command) == found
 
 
-def stored_job(name: str, inputs: str, key: str) -> Job:
-    command = f"python scripts/reuse.py --key {key} --inputs {inputs} --outputs {name} -- make"
+def stored_job(name: str, inputs: str, key: str, before: str = "") -> Job:
+    command = (
+        f"{before}python scripts/reuse.py --key {key} --inputs {inputs} --outputs {name} -- make"
+    )
     return Job("rule", True, "not made yet", "", "", [name], command)
 
 
@@ -175,6 +182,32 @@ def test_the_store_is_asked_through_a_chain_of_jobs(timed):
     assert in_store(jobs) == {"b", "c"}
     Path("a").write_text("another start")
     assert in_store(jobs) == set()
+
+
+def test_a_checkpoint_that_a_run_kept_is_linked_from_the_stored_run(timed):
+    """And what is made of it is found by its contents there."""
+    Path("a").write_text("start")
+    store, text = Path("results/.store"), []
+
+    def train() -> int:
+        Path("run/models/4").mkdir(parents=True)
+        Path("run/models/4/weights").write_text("trained")
+        return 0
+
+    def evaluate() -> int:
+        Path("accuracy").write_text("0.5")
+        return 0
+
+    produce(store, key_of(["train"], [Path("a")]), [Path("run/models")], train, text.append)
+    key = key_of(["evaluate"], [Path("run/models/4")])
+    produce(store, key, [Path("accuracy")], evaluate, text.append)
+    jobs = [
+        stored_job("again/models", "a", "train"),
+        stored_job("kept", "a", "other", "kept=again/models/4; if "),
+        stored_job("lost", "a", "other", "kept=again/models/8; if "),
+        stored_job("new", "kept", "evaluate"),
+    ]
+    assert in_store(jobs) == {"again/models", "kept", "new"}
 
 
 def test_large_inputs_are_not_read(timed, monkeypatch):
