@@ -135,7 +135,7 @@ def _main(args: argparse.Namespace) -> int:
                 return PROBLEM
             intervention, notes = choice.intervention, [" ".join(choice.summary)]
         plan = make_plan(target, anchor, intervention)
-        if intervention.ranked:
+        if intervention.ranked and args.choose_on is None:  # else they are decomposed already
             print(_expected(args, target, plan), file=sys.stderr)
         reading.start(plan.names, "tensors repaired")
         written = recover(anchor, target, args.out, intervention, notes=notes, device=args.device)

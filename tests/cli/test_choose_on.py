@@ -66,8 +66,9 @@ def test_the_choice_is_written_and_its_loss_is_that_of_the_folder(
     monkeypatch.setattr("svdrift.spectra.on_demand.decompose", never)
     out = tmp_path / "out"
     assert recover(monkeypatch, models, out, "--choose-on", models / "text.txt") == 0
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
     assert decomposed == ["target", "anchor"]
+    assert "decompositions of each" not in told
     assert [path.name for path in tmp_path.iterdir()] == ["out"]  # no factors are left
     name = re.search(r"first half of the text: (\S+), the best of 12", said)[1]
     assert f"`{name}`" in (out / "README.md").read_text() or name in (out / "README.md").read_text()
