@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -124,6 +125,7 @@ def open_pair(
     target: str | Path,
     *,
     modules: Collection[str] = INSIDE,
+    patterns: Mapping[str, str] | None = None,
     device: str = "cpu",
     on_read: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Pair]:
@@ -131,14 +133,16 @@ def open_pair(
 
     Args:
         anchor, target, modules, device: see `compare`.
+        patterns: see `svdrift.spectra.on_demand.open_on_demand`.
         on_read: is given the name of each tensor of the anchor, before it is read.
 
     Raises:
         UserError: see `compare`.
     """
     with opened(anchor) as first, opened(target) as second:
-        before = open_on_demand(first.folder, modules=modules, device=device, on_first_read=on_read)
-        after = open_on_demand(second.folder, modules=modules, device=device)
+        how: dict[str, Any] = {"modules": modules, "patterns": patterns, "device": device}
+        before = open_on_demand(first.folder, **how, on_first_read=on_read)
+        after = open_on_demand(second.folder, **how)
         require_same_matrices(before, after)
         yield Pair(before, after, [*first.notes, *second.notes])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from svdrift.models.opening import opened
 from svdrift.spectra.decomposition import Decomposed, decompose_checkpoint
+from svdrift.spectra.layouts import chosen_patterns
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 
@@ -41,7 +42,7 @@ def load_factors(
         return open_on_demand(folder, modules=modules, device=device)
     file = Path(file)
     if not file.exists():
-        patterns = {name: DEFAULT_PATTERNS[name] for name in DEFAULT_PATTERNS if name in modules}
+        patterns = chosen_patterns(folder, modules)
         decompose_checkpoint(folder, file, patterns=patterns, device=device)
     return Decomposed.open(folder, file)
 

@@ -34,10 +34,11 @@ from svdrift.cli.expected import expectation
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned, records
 from svdrift.cli.threads import threads_argument, use_threads
-from svdrift.cli.words import MODEL, as_options, share
+from svdrift.cli.words import MODEL, as_options, patterns_argument, share
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.spectra.comparison import degrees, nulls_in, percent
+from svdrift.spectra.layouts import own_patterns
 from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
 from svdrift.spectra.rest import sentences
 from svdrift.story import Story
@@ -79,6 +80,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help=f"kinds of module (default: {' '.join(INSIDE)}); {EMBEDDING} and {HEAD} are large "
         "and only compared if named",
     )
+    patterns_argument(parser)
     parser.add_argument(
         "--draws",
         type=int,
@@ -125,13 +127,14 @@ def main(args: argparse.Namespace) -> int:
         require_writable(args.figure)
     reading = ReadingProgress()
     how = {name: getattr(args, name) for name in ("ranks", "nulls", "draws")}
-    options = {name: f"--{name}" for name in (*how, "modules")}
+    options = {name: f"--{name}" for name in (*how, "modules", "patterns")}
     with (
         as_options(options),
         open_pair(
             args.anchor,
             args.target,
             modules=args.modules,
+            patterns=own_patterns(args.patterns),
             device=args.device,
             on_read=reading.tick,
         ) as pair,

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from svdrift import plugins
 from svdrift.api.loading import load_factors
@@ -22,7 +22,7 @@ from svdrift.cli import PROBLEM
 from svdrift.cli.expected import expectation
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.threads import threads_argument, use_threads
-from svdrift.cli.words import MODEL, as_options, block, share
+from svdrift.cli.words import MODEL, as_options, block, patterns_argument, share
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.models.folders import listed, weight_files
@@ -34,11 +34,12 @@ from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.plan import Plan, make_plan
 from svdrift.scripting import progress
 from svdrift.spectra.decomposition import Decomposed
+from svdrift.spectra.layouts import own_patterns
 from svdrift.spectra.on_demand import open_on_demand
 
 OPTIONS = {  # how errors about a recipe begin
     "top, bottom": "--ranks, --bottom-ranks",
-    **{name: f"--{name}" for name in ("kind", "layers", "modules", "seed", "weight")},
+    **{name: f"--{name}" for name in ("kind", "layers", "modules", "patterns", "seed", "weight")},
 }
 
 
@@ -85,6 +86,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="kinds of module in the layers (default: all)",
     )
+    patterns_argument(parser)
     parser.add_argument(
         "--layers-only",
         action="store_true",
@@ -118,6 +120,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _main(args: argparse.Namespace) -> int:
+    if args.choose_on and args.patterns:
+        raise UserError("--patterns: not together with --choose-on")
     intervention = None if args.choose_on else recipe(args)
     if args.out.exists():  # before both models are read for their hashes
         raise UserError(f"{args.out}: exists already; nothing is overwritten")
@@ -188,10 +192,10 @@ def _opened(
             raise UserError(f"--target: {target.notes[0]}; a repaired model needs one")
         notes = [*target.notes, *anchor.notes]
         if args.choose_on is None or args.dry_run:
-            ours = open_on_demand(
-                target.folder, modules=modules, device=args.device, on_first_read=reading.tick
-            )
-            theirs = open_on_demand(anchor.folder, modules=modules, device=args.device)
+            how: dict[str, Any] = {"modules": modules, "device": args.device}
+            how["patterns"] = own_patterns(args.patterns)
+            ours = open_on_demand(target.folder, **how, on_first_read=reading.tick)
+            theirs = open_on_demand(anchor.folder, **how)
             yield _Pair(ours, theirs, notes)
             return
         place = next(parent for parent in args.out.absolute().parents if parent.exists())

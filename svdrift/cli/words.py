@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,6 +57,18 @@ def block(option: str, text: str) -> tuple[float, float]:
 
 def _value(number: str, percent: str) -> float:
     return float(number) / 100 if percent else float(number)
+
+
+def patterns_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--patterns`, which `svdrift.spectra.layouts.own_patterns` reads."""
+    parser.add_argument(
+        "--patterns",
+        nargs="+",
+        default=[],
+        metavar="NAME=REGEX",
+        help="kinds of module of a model whose tensors have other names, by an expression for the "
+        "whole name with {layer} for the layer's number; without --modules these alone are taken",
+    )
 
 
 @contextmanager

@@ -217,7 +217,7 @@ class Weights:
         fit = f"; known: {', '.join(known)} (--modules takes these alone)" if known else ""
         return (
             f"{self.folder}: {', '.join(missing)}: no tensor is named as in Llama "
-            f"({example(first)}){fit}{''.join(unknown)}"
+            f"({example(first)}){fit}{''.join(unknown)} (--patterns says what they are)"
         )
 
 

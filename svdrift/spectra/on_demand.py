@@ -6,7 +6,7 @@ these files, of twice the size of the models, would be written to be read once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from svdrift.errors import UserError
 from svdrift.models.folders import file_faults, one_line, require_config, weights_hash
 from svdrift.spectra.decomposition import Decomposed, Factors, decompose, is_finite
+from svdrift.spectra.layouts import chosen_patterns
 from svdrift.spectra.matrices import Key, Weights
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 
@@ -28,21 +29,17 @@ class ReportingWeights(Weights):
 
     Args:
         folder: see `Weights`.
-        modules: the modules whose matrices are labelled (of `DEFAULT_PATTERNS`).
+        patterns: see `Weights`.
         on_first_read: called with the tensor's name in the file, before it is read.
 
     Raises:
-        UserError: see `Weights`; or an unknown module.
+        UserError: see `Weights`.
     """
 
     def __init__(
-        self, folder: Path, modules: Collection[str], on_first_read: Callable[[str], None]
+        self, folder: Path, patterns: Mapping[str, str], on_first_read: Callable[[str], None]
     ) -> None:
-        for module in modules:
-            if module not in DEFAULT_PATTERNS:
-                allowed = ", ".join(DEFAULT_PATTERNS)
-                raise UserError(f"modules: {module!r} is not known (allowed: {allowed})")
-        super().__init__(folder, {m: p for m, p in DEFAULT_PATTERNS.items() if m in modules})
+        super().__init__(folder, patterns)
         self._unread = set(self.names)
         self._on_first_read = on_first_read
 
@@ -120,6 +117,7 @@ def open_on_demand(
     folder: Path,
     *,
     modules: Collection[str] = tuple(DEFAULT_PATTERNS),
+    patterns: Mapping[str, str] | None = None,
     device: torch.device | str = "cpu",
     on_first_read: Callable[[str], None] = lambda name: None,
 ) -> Decomposed:
@@ -129,16 +127,18 @@ def open_on_demand(
 
     Args:
         folder: a Hugging Face folder of safetensors, in one file or in shards.
-        modules: the modules whose matrices are compared.
+        modules: the modules whose matrices are compared; see `chosen_patterns`.
+        patterns: of modules that the model's layout lacks.
         device: where the decompositions run.
         on_first_read: see `ReportingWeights`.
 
     Raises:
-        UserError: no model folder, or `file_faults` finds something; or see `ReportingWeights` and
-            `FactorsOnDemand`.
+        UserError: no model folder, or `file_faults` finds something; an unknown module; or see
+            `ReportingWeights` and `FactorsOnDemand`.
     """
     require_config(folder)
     if faults := file_faults(folder):
         raise UserError(f"{folder}: {'; '.join(faults)}")
-    weights = ReportingWeights(folder, modules, on_first_read)
+    chosen = chosen_patterns(folder, modules, patterns)
+    weights = ReportingWeights(folder, chosen, on_first_read)
     return Decomposed(weights, FactorsOnDemand(weights, device))

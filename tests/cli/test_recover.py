@@ -75,6 +75,36 @@ def test_directions_in_a_block_of_layers(pair, monkeypatch, capsys, tmp_path):
         assert (error <= np.abs((u * s) @ vh) * 2**-8 + 1e-5).all()  # bfloat16 has 8 bits
 
 
+def test_distances_before_and_after(pair, monkeypatch, capsys, tmp_path):
+    out = tmp_path / "out"
+    assert recover(monkeypatch, pair, out, "--ranks", "25%", "--layers", "0-0.5") == 0
+    (said,) = (
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("Distance to")
+    )
+    before, to_anchor, nothing, to_target = map(float, re.findall(r"([\d.]+) %", said))
+    anchor, target, made = state(pair[0]), state(pair[1]), state(out)
+    changed = [name for name in target if not torch.equal(made[name], target[name])]
+
+    def distance(one, other):
+        squares = [(one[n].double() - other[n].double()).square().sum() for n in changed]
+        whole = sum(anchor[n].double().square().sum() for n in changed)
+        return 100 * (sum(squares) / whole).sqrt().item()
+
+    assert before == pytest.approx(distance(target, anchor), rel=5e-3)
+    assert to_anchor == pytest.approx(distance(made, anchor), rel=5e-3)
+    assert to_target == pytest.approx(distance(made, target), rel=5e-3)
+    assert nothing == 0
+    assert said in (out / "README.md").read_text()
+
+
+def test_a_dry_run_writes_nothing(pair, monkeypatch, capsys, tmp_path):
+    assert recover(monkeypatch, pair, tmp_path / "out", "--ranks", "20%", "--dry-run") == 0
+    said = capsys.readouterr()
+    assert "30 of 39 tensors would be repaired, 0.00 GB would be written (--dry-run)" in said.out
+    assert "30 matrices of up to 29 × 16" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_folder_is_complete(pair, monkeypatch, tmp_path):
     out = tmp_path / "out"
     assert recover(monkeypatch, pair, out, "--ranks", 0.2) == 0
@@ -140,12 +170,23 @@ def test_interpolation(pair, monkeypatch, tmp_path):
     ("arguments", "says"),
     [
         ([], "--ranks: directions needs a share of the ranks"),
-        (["--ranks", "2"], "top, bottom: shares of the rank from 0 to 1"),
-        (["--ranks", "0.2", "--layers", "0-7"], "--layers: a block in percent"),
-        (["--ranks", "0.2", "--layers", "50-5%"], "layers: a block of the depth"),
-        (["--ranks", "0.2", "--layers", "0-5%"], "holds none of 4 layers"),
-        (["--ranks", "0.2", "--modules", "z"], "modules: 'z' is not known (allowed: q, "),
-        (["--kind", "interpolate"], "weight: interpolate needs one"),
+        (
+            ["--ranks", "2"],
+            "--ranks: a share from 0 to 1 such as 0.2, or percent such as 20%, not 2",
+        ),
+        (
+            ["--ranks", "60%", "--bottom-ranks", "0.6"],
+            "--ranks, --bottom-ranks: shares of the rank",
+        ),
+        (["--kind", "reset", "--ranks", "0.2"], "--ranks, --bottom-ranks: reset takes whole"),
+        (
+            ["--ranks", "0.2", "--layers", "0-7"],
+            "--layers: a block of the depth in percent such as 0-25%",
+        ),
+        (["--ranks", "0.2", "--layers", "50-5%"], "--layers: a block of the depth"),
+        (["--ranks", "0.2", "--layers", "0-5%"], "--layers: 0-5% holds none of 4 layers"),
+        (["--ranks", "0.2", "--modules", "z"], "--modules: 'z' is not known (allowed: q, "),
+        (["--kind", "interpolate"], "--weight: interpolate needs one"),
     ],
 )
 def test_refuses_recipes(pair, monkeypatch, capsys, tmp_path, arguments, says):
@@ -181,7 +222,9 @@ def test_leaves_nothing_when_it_fails(pair, monkeypatch, capsys, tmp_path, error
     monkeypatch.setattr("svdrift.recovery.folder.write_provenance", fail)
     code = recover(monkeypatch, pair, tmp_path / "out", "--ranks", 0.2)
     assert code == (130 if isinstance(error, KeyboardInterrupt) else 2)
-    assert capsys.readouterr().err.count("\n") == 1
+    size, *lines = capsys.readouterr().err.splitlines()
+    assert "if the machine is idle" in size
+    assert len(lines) == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from svdrift.errors import UserError
 from svdrift.recovery.folder import Written, write_folder
 from svdrift.recovery.interventions import Intervention
+from svdrift.spectra.layouts import own_patterns
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import DEFAULT_PATTERNS, INSIDE
 
@@ -37,19 +38,20 @@ LIKE_LLAMA: dict[str, dict[str, Any]] = {
     # The first layer has known kinds alone, the others have experts.
     "Qwen2Moe": {**EXPERTS, "shared_expert_intermediate_size": 8, "mlp_only_layers": [0]},
 }
+FUSED = {"qkv", "o", "up", "down"}
+LAID_OUT: dict[str, tuple[dict[str, Any], set[str]]] = {  # and the kinds of matrix in their layers
+    **{name: ({}, FUSED) for name in ("GPTNeoX", "Bloom", "Falcon")},
+    "OPT": ({}, {"q", "k", "v", "o", "up", "down"}),
+    "Phi": ({}, {"q", "k", "v", "o", "up", "down"}),
+    "Phi3": ({}, {"qkv", "o", "gate_up", "down"}),
+    "Starcoder2": ({}, {"q", "k", "v", "o", "up", "down"}),
+    "Glm": (WIDE, {"q", "k", "v", "o", "gate_up", "down"}),
+    "Nemotron": ({}, {"q", "k", "v", "o", "up", "down"}),
+}
 OTHERS = {  # a kind of matrix that is not known, and the kinds that are
     "GPT2": ({}, "transformer.h.N.attn.c_attn.weight", ""),
-    "GPTNeoX": ({}, "gpt_neox.layers.N.attention.dense.weight", ""),
-    "OPT": ({}, "model.decoder.layers.N.fcN.weight", ""),
-    "Bloom": ({}, "transformer.h.N.mlp.dense_Nh_to_h.weight", ""),
-    "Falcon": ({}, "transformer.h.N.self_attention.dense.weight", ""),
     "Mamba": ({}, "backbone.layers.N.mixer.in_proj.weight", ""),
     "Persimmon": ({}, "model.layers.N.self_attn.query_key_value.weight", ""),
-    "Phi": ({}, "model.layers.N.mlp.fcN.weight", "q, k, v"),
-    "Phi3": ({}, "model.layers.N.self_attn.qkv_proj.weight", "o, down"),
-    "Starcoder2": ({}, "model.layers.N.mlp.c_fc.weight", "q, k, v, o"),
-    "Glm": (WIDE, "model.layers.N.mlp.gate_up_proj.weight", "q, k, v, o, down"),
-    "Nemotron": ({}, "", "q, k, v, o, up, down"),
     "DeepseekV3": ({}, "model.layers.N.self_attn.kv_b_proj.weight", "o, gate, up, down"),
     "Mixtral": (
         {"num_local_experts": 2},
@@ -202,6 +204,42 @@ def test_a_head_that_repeats_its_embedding_follows_it(pair, tmp_path):
     write_folder(two[0], two[1], Intervention("reset"), tmp_path / "out")
     made, anchor = contents(tmp_path / "out"), contents(pair[0])
     assert made[HEAD] == made[EMBEDDING] == anchor[EMBEDDING]
+
+
+@pytest.mark.parametrize("architecture", LAID_OUT)
+@pytest.mark.parametrize("inside", [True, False])
+def test_every_matrix_of_a_known_layout_is_repaired(architecture, inside, tmp_path):
+    settings, kinds = LAID_OUT[architecture]
+    anchor, target = (make(tmp_path / str(i), architecture, settings, i) for i in (0, 1))
+    one = open_on_demand(target)
+    matrices = one.weights.matrices
+    assert {matrix.module for matrix in matrices if matrix.layer is not None} == kinds
+    assert len([m for m in matrices if m.layer is not None]) == 3 * len(kinds)
+    assert [n for n in one.weights.unmatched if one.weights.labels.layer_of(n) is not None] == []
+    assert one.weights.depth == 3
+    repair(target, anchor, tmp_path / "out", inside=inside)
+    assert contents(tmp_path / "out") == contents(target)
+    two = [open_on_demand(folder) for folder in (target, anchor)]
+    write_folder(two[0], two[1], Intervention("reset"), tmp_path / "reset")
+    assert contents(tmp_path / "reset") == contents(anchor)
+
+
+def test_patterns_of_ones_own(tmp_path):
+    settings, *_ = OTHERS["GPT2"]
+    anchor, target = (make(tmp_path / str(i), "GPT2", settings, i) for i in (0, 1))
+    given = own_patterns([r"fc=transformer\.h\.{layer}\.mlp\.c_fc\.weight"])
+    two = [open_on_demand(f, modules=INSIDE, patterns=given) for f in (target, anchor)]
+    only = Intervention("reset", modules=("fc",), embedding_and_head=False)
+    write_folder(*two, only, tmp_path / "out")
+    made, before, after = (contents(tmp_path / name) for name in ("out", "0", "1"))
+    for name in made:
+        assert made[name] == (before if ".h." in name and "c_fc.weight" in name else after)[name]
+
+
+@pytest.mark.parametrize("text", ["fc", "fc=x", "F C=h.{layer}", "=h.{layer}"])
+def test_patterns_in_another_form(text):
+    with pytest.raises(UserError, match=r"^patterns: NAME=REGEX with \{layer\}"):
+        own_patterns([text])
 
 
 @pytest.mark.parametrize("architecture", OTHERS)
