@@ -21,7 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate format lock docs site clean
+.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate bench format lock docs site clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -78,8 +78,12 @@ slurm: $(DEV) ## Of these those on a real Slurm, which is installed for it: as r
 	python -m tests.slurm.cluster install
 	pytest -m slurm
 
-validate: $(DEV) ## Simulate how often verdicts are wrong; writes docs/validation.md (half an hour)
+validate: $(DEV) ## Try in full how often verdicts are wrong, and what kills and damages do (an hour)
 	OMP_NUM_THREADS=1 python -m tests.validation
+	OMP_NUM_THREADS=1 python -m tests.validation.reliability
+
+bench: $(DEV) ## Measure speed against what people would run instead; writes docs/performance.md
+	OMP_NUM_THREADS=1 python -m benchmarks --out benchmarks/results/cpu.json --page
 
 format: $(DEV) ## Format the code and mend what ruff can mend
 	ruff check --fix .

@@ -10,6 +10,7 @@ distributed; what simulations give is in `tests/findings/test_turned.py`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,8 +54,8 @@ def verdict(changes: pd.DataFrame, groups: pd.DataFrame, average: pd.DataFrame) 
     if not whole["moved"]:
         return Verdict("unchanged", none, ("Verdict: no matrix that was compared changed.",))
     if not whole["turned"]:
-        words = "Verdict: none of the matrices that changed has directions in both checkpoints."
-        return Verdict("no directions", none, (words,))
+        line = "Verdict: none of the matrices that changed has directions in both checkpoints."
+        return Verdict("no directions", none, (line,))
     found = _found(changes, average)
     tests = f"{whole['turned']} matrices and {len(average)} nulls (Holm)"
     for which in ("further", "less far"):
@@ -150,14 +151,13 @@ def _all_of(nulls: list[str]) -> str:
     return " and ".join(NULL_NAMES[null] for null in nulls)
 
 
-def _layer(layer: object) -> str:
+def _layer(layer: float) -> str:
     return OUTSIDE if pd.isna(layer) else f"layer {layer}"
 
 
 def _places(found: list[str], all_of_them: list[str]) -> str:
     """The places with most of the matrices found: `gate 3 of 4, up 2 of 4 and 3 more`."""
-    counts = pd.Series(found).value_counts(sort=True)
-    whole = pd.Series(all_of_them).value_counts()
-    named = [f"{place} {count} of {whole[place]}" for place, count in counts.head(MOST).items()]
+    counts, whole = Counter(found), Counter(all_of_them)
+    named = [f"{place} {count} of {whole[place]}" for place, count in counts.most_common(MOST)]
     rest = f" and {len(counts) - MOST} more" if len(counts) > MOST else ""
     return ", ".join(named) + rest

@@ -118,8 +118,9 @@ def merge(adapter: Path, base: Path, out: Path) -> None:
             for name in names:
                 with _open(path) as source:
                     tensor: Tensor = source.get_tensor(name)
-                change = changes.get(name)
-                made.write(name, tensor if change is None else _new(file, config, change, tensor))
+                if name in changes:
+                    tensor = _new(file, config, changes[name], tensor)
+                made.write(name, tensor)
     if (base / INDEX).is_file():
         (out / INDEX).write_bytes((base / INDEX).read_bytes())
 
@@ -197,15 +198,15 @@ def _require_fit(
 def _new(file: Path, config: Mapping[str, Any], change: Change, tensor: Tensor) -> Tensor:
     with _open(file) as source:
         if change.whole is not None:
-            return source.get_tensor(change.whole).to(tensor.dtype)
+            whole: Tensor = source.get_tensor(change.whole)
+            return whole.to(tensor.dtype)
         first, second = (source.get_tensor(change.factors[part]).float() for part in "AB")
     alpha = _of(config, "alpha_pattern", change.module, config["lora_alpha"])
     rank = len(first)
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    update = scale * (second @ first)
-    return (tensor.float() + (update.T if _is_transposed(config, change) else update)).to(
-        tensor.dtype
-    )
+    update: Tensor = scale * (second @ first)
+    update = update.T if _is_transposed(config, change) else update
+    return (tensor.float() + update).to(tensor.dtype)
 
 
 def _is_transposed(config: Mapping[str, Any], change: Change) -> bool:

@@ -40,7 +40,7 @@ REFUSAL = re.compile(r"error: (.+); delete (.+) and run the same command again")
 LIMIT = 900.0  # seconds, for one run of Snakemake
 TRAINS = "train_"
 NOT_COMPARED = ("provenance.json", "checksums.sha256", "report.html")
-"""Provenance and the report say when and how something was made; checksums cover what is compared."""
+"""Provenance and report say when and how something was made; checksums cover what is compared."""
 
 
 @dataclass
