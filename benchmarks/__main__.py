@@ -75,6 +75,10 @@ def pair(bench: Bench) -> tuple[Path, Path]:
     if not after.exists():
         tokenizer = make_tokenizer(bench.task.words)
         model = build(LlamaConfig(**bench.size.middle), "cpu")
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim == 2:  # as trained matrices: a direction stands out
+                    parameter += 2 * torch.ones(len(parameter), 1) @ parameter[:1]
         loading.save_checkpoint(model, tokenizer, before, torch.float32)
         with torch.no_grad():
             for parameter in model.parameters():

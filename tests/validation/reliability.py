@@ -199,7 +199,8 @@ def until_a_snapshot(place: Workplace, stage: str, seconds: float = 20.0) -> Non
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for folder in place.results.glob("seed-0/snapshots/*"):
-            if folder.name.endswith(stage) and any(folder.rglob("*.safetensors")):
+            whole = (*folder.glob("checkpoint-*/trainer_state.json"), *folder.glob("snapshot*"))
+            if folder.name.endswith(stage) and whole:
                 return
         time.sleep(0.1)
 
