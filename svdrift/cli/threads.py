@@ -1,7 +1,7 @@
 """How many threads a command computes with.
 
-On matrices of a few hundred rows more threads gain little, and on cores that others use they wait
-for each other: `svdrift compare` of a 135M model reached 7 of 210 matrices in 6 minutes with two,
+Two threads take two thirds of the time on idle cores; on cores that others use they wait for each
+other: `svdrift compare` of a 135M model reached 7 of 210 matrices in 6 minutes with two,
 where one needs some 3 for all (docs/command-line.md).
 """
 
@@ -25,8 +25,7 @@ def threads_argument(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=int,
         default=1,
-        help="CPU threads; more than 1 gain only on cores that nobody else uses, and then with "
-        "large matrices (default: 1)",
+        help="CPU threads; more than 1 gain only on cores that nobody else uses (default: 1)",
     )
 
 

@@ -27,7 +27,8 @@ WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<part>[AB])(\.[^.]+)?\.weight")
 EMBEDDING = re.compile(r"(?P<module>.+)\.lora_embedding_(?P<part>[AB])(\.[^.]+)?")
-WHOLE = re.compile(r"(?P<module>.+?)\.modules_to_save(\.[^.]+)?\.(?P<end>weight|bias)")
+# `base_layer`: peft saves the embedding itself too where its factors are trained.
+WHOLE = re.compile(r"(?P<module>.+?)\.(modules_to_save(\.[^.]+)?|base_layer)\.(?P<end>weight|bias)")
 CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq")  # ways to initialise
 TRANSPOSED = "fan_in_fan_out"
 
@@ -39,7 +40,7 @@ class Change:
     factors: dict[str, str] = field(default_factory=dict)  # A and B to the names of their tensors
     module: str = ""
     embedding: bool = False
-    whole: str | None = None  # name of the tensor that replaces it
+    whole: str | None = None  # name of the tensor that replaces it, before factors are added
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -170,11 +171,9 @@ def _require_fit(
     shapes: Mapping[str, tuple[int, ...]],
     wanted: tuple[int, ...],
 ) -> None:
-    if change.whole is not None:
-        if change.factors:
-            raise UserError(f"{file}: {name} is both replaced and changed")
-        found = shapes[change.whole]
-    else:
+    if change.whole is not None and shapes[change.whole] != wanted:
+        raise UserError(f"{file}: {name} of shape {shapes[change.whole]} instead of {wanted}")
+    if change.factors:
         if missing := [part for part in "AB" if part not in change.factors]:
             raise UserError(f"{file}: {change.module} has no lora_{missing[0]}")
         first, second = (shapes[change.factors[part]] for part in "AB")
@@ -191,14 +190,14 @@ def _require_fit(
         found = second[0], first[1]
         if _is_transposed(config, change):
             found = found[::-1]
-    if found != wanted:
-        raise UserError(f"{file}: {name} of shape {found} instead of {wanted}")
+        if found != wanted:
+            raise UserError(f"{file}: {name} of shape {found} instead of {wanted}")
 
 
 def _new(file: Path, config: Mapping[str, Any], change: Change, tensor: Tensor) -> Tensor:
     with _open(file) as source:
-        if change.whole is not None:
-            whole: Tensor = source.get_tensor(change.whole)
+        whole: Tensor = tensor if change.whole is None else source.get_tensor(change.whole)
+        if not change.factors:
             return whole.to(tensor.dtype)
         first, second = (source.get_tensor(change.factors[part]).float() for part in "AB")
     alpha = _of(config, "alpha_pattern", change.module, config["lora_alpha"])
@@ -206,7 +205,7 @@ def _new(file: Path, config: Mapping[str, Any], change: Change, tensor: Tensor) 
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     update: Tensor = scale * (second @ first)
     update = update.T if _is_transposed(config, change) else update
-    return (tensor.float() + update).to(tensor.dtype)
+    return (whole.float() + update).to(tensor.dtype)
 
 
 def _is_transposed(config: Mapping[str, Any], change: Change) -> bool:

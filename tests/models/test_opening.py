@@ -69,6 +69,7 @@ def test_an_adapter_is_merged(base, tmp_path):
         f"{P}{E}.lora_embedding_B": random(16, 2),
     }
     whole = {f"{P}lm_head.modules_to_save.weight": random(29, 16), f"{P}{NORM}": random(16)}
+    words[f"{P}{E}.base_layer.weight"] = random(29, 16)
     patterns = {"rank_pattern": {"up_proj": 3}, "alpha_pattern": {"layers.2.mlp.up_proj": 12}}
     folder = adapter(tmp_path / "a", base, one | other | words | whole, **patterns)
     before = weights(base)
@@ -85,7 +86,8 @@ def test_an_adapter_is_merged(base, tmp_path):
         f"{E}.weight": 6 / 2 * (words[f"{P}{E}.lora_embedding_B"]
                                 @ words[f"{P}{E}.lora_embedding_A"]).T,
     }  # fmt: skip
-    wanted = {n: (before[n].float() + c).bfloat16() for n, c in changes.items()}
+    start = before | {f"{E}.weight": random(29, 16)}
+    wanted = {n: (start[n].float() + c).bfloat16() for n, c in changes.items()}
     wanted |= {"lm_head.weight": random(29, 16).bfloat16(), NORM: random(16).bfloat16()}
     assert after.keys() == before.keys()
     for name, tensor in after.items():
