@@ -27,12 +27,12 @@ def with_tables(page: str, tables: str) -> str:
     return f"{before}{BEGIN}{tables}{END}{after}"
 
 
-def made(minutes: float) -> str:
+def made(minutes: float, on: str = "one core") -> str:
     """When, with what and on what the tables were made, in a sentence."""
     versions = ", ".join(f"{name} {version(name).split('+')[0]}" for name in LIBRARIES)
     cores = os.cpu_count() or 1
     return (
-        f"Made on {date.today().isoformat()} in {minutes:.0f} minutes, on one core of a machine "
+        f"Made on {date.today().isoformat()} in {minutes:.0f} minutes, on {on} of a machine "
         f"with {cores} ({platform.system()}, {platform.machine()}); "
         f"Python {platform.python_version()}, {versions}.\n"
     )

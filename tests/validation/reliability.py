@@ -486,7 +486,7 @@ def main() -> int:
     for what in FULL:
         disks.append(starved(study, what, reference))
         tell(f"  {disks[-1]}")
-    text = made((time.monotonic() - began) / 60) + page(kills, damages, disks)
+    text = made((time.monotonic() - began) / 60, "two cores") + page(kills, damages, disks)
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
     tell(f"written: {PAGE}")
     kept = all(one.harmless for one in kills.values())
