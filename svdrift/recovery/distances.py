@@ -12,6 +12,8 @@ from svdrift.recovery.plan import Plan
 from svdrift.spectra.comparison import percent
 from svdrift.spectra.decomposition import Decomposed
 
+PIECE = 2**16  # entries that are measured at once
+
 
 class Distances(NamedTuple):
     """Frobenius norms over all tensors that were made anew, relative to the anchor's.
@@ -73,9 +75,12 @@ class Measured:
         for ours, theirs in pairs:
             new = tensor[start : start + len(ours)] if tensor.ndim else tensor
             start += len(ours) if tensor.ndim else 0
-            ours, theirs, new = ours.double(), theirs.double(), new.double()
-            for i, part in enumerate((theirs, ours - theirs, new - theirs, new - ours)):
-                self._squares[i] += part.square().sum().item()
+            # In pieces, because each needs float64 copies many times its size.
+            pieces = (block.flatten().split(PIECE) for block in (ours, theirs, new))
+            for piece in zip(*pieces, strict=True):
+                mine, whole, made = (part.double() for part in piece)
+                for i, part in enumerate((whole, mine - whole, made - whole, made - mine)):
+                    self._squares[i] += part.square().sum().item()
 
     def distances(self) -> Distances:
         """What was summed up; infinite where the anchor holds only zeros."""
