@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GenerationConfig, LlamaConfig, PreTrainedModel
+from transformers import LlamaConfig, PreTrainedModel
 
+from benchmarks.generation import transformers_generate
 from benchmarks.gpu import GAME, SEED, SIZES, SMOLLM2, Bench, build
 from svdrift.evaluation.episodes import run_episodes
 from svdrift.evaluation.settings import EvaluationSettings
@@ -161,37 +162,22 @@ def recovery(bench: Bench) -> Iterator[Row]:
 
 
 def by_transformers(batch_size: int) -> Callable[..., list[list[int]]]:
-    """A backend that lets `model.generate` write the replies, left-padded, in such batches."""
+    """A backend that lets `model.generate` write the replies, in such batches."""
 
     def write(
-        model: PreTrainedModel,
-        prompts: Sequence[Sequence[int]],
-        *,
-        max_new_tokens: int,
-        stop_ids: Sequence[int],
-        pad_id: int,
-        temperature: float = 0.0,
-        **_: Any,
+        model: PreTrainedModel, prompts: Sequence[Sequence[int]], **options: Any
     ) -> list[list[int]]:
-        sampling = {"do_sample": True, "temperature": temperature} if temperature else {}
-        config = GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            eos_token_id=list(stop_ids),
-            pad_token_id=pad_id,
-            **(sampling or {"do_sample": False}),
-        )
-        replies: list[list[int]] = []
         was_training = model.training
         model.eval()
-        for start in range(0, len(prompts), batch_size):
-            batch = [list(prompt) for prompt in prompts[start : start + batch_size]]
-            width = max(map(len, batch))
-            tokens = torch.tensor([[pad_id] * (width - len(row)) + row for row in batch])
-            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch])
-            output = model.generate(tokens, attention_mask=mask, generation_config=config)
-            for row in output[:, width:].tolist():
-                ends = [place for place, token in enumerate(row) if token in stop_ids]
-                replies.append(row[: ends[0] + 1] if ends else row)
+        replies = transformers_generate(
+            model,
+            list(map(list, prompts)),
+            batch_size,
+            options["max_new_tokens"],
+            list(options["stop_ids"]),
+            options["pad_id"],
+            options.get("temperature", 0.0),
+        )
         model.train(was_training)
         return replies
 

@@ -32,10 +32,15 @@ def transformers_generate(
     new_tokens: int = NEW_TOKENS,
     stops: Sequence[int] = tuple(STOPS),
     pad: int = PAD,
+    temperature: float = 0.0,
 ) -> Replies:
-    """Greedy replies by `model.generate`, left-padded in the given order."""
+    """Replies by `model.generate`, left-padded in the given order; greedy at temperature 0."""
     config = GenerationConfig(
-        max_new_tokens=new_tokens, do_sample=False, eos_token_id=list(stops), pad_token_id=pad
+        max_new_tokens=new_tokens,
+        do_sample=temperature > 0,
+        eos_token_id=list(stops),
+        pad_token_id=pad,
+        **({"temperature": temperature} if temperature > 0 else {}),
     )
     replies: Replies = []
     for start in range(0, len(prompts), batch_size):

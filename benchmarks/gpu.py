@@ -325,7 +325,7 @@ def agreement(bench: Bench) -> dict[str, Any]:
 
 
 def _elsewhere(compute: Callable[..., Any], bench: Bench, *arguments: Any) -> Any:
-    """Compute in a process of its own: Accelerate is told device and precision once in each."""
+    """Compute in a process of its own: Accelerate takes device and precision once in each."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, _compute_on, (bench.device,)) as pool:
         return pool.submit(compute, bench, *arguments).result()

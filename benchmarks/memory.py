@@ -3,7 +3,7 @@
 python benchmarks/memory.py [--folder FOLDER] [--commands compare recover ...]
 
 Both models are bfloat16 Llamas of the shape of SmolLM2-135M, each matrix of low rank plus noise.
-Every row is a process of its own; its peak resident memory is told by the kernel (`ru_maxrss`), so
+Every row is a process of its own; the kernel reports its peak resident memory (`ru_maxrss`), so
 it holds the interpreter, PyTorch and whatever pages of the model files are mapped. To take these
 off, a row's process that imports PyTorch alone is given too. The ratio is to loading both models in
 float32 with transformers. At most a third is wanted of the commands with their defaults.

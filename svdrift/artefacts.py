@@ -46,8 +46,8 @@ def write_checksums(folder: Path) -> None:
 def require_unchanged(folder: Path) -> None:
     """Refuse a model folder whose files are not those that were written.
 
-    Each file is read once in a process. A folder of a study that has no checksums, because an older
-    version made it, is told of once.
+    Each file is read once in a process. A folder of a study without checksums, which an older
+    version made, is reported once.
 
     Raises:
         UserError: a file differs or is missing. It names all that has to be deleted, which
@@ -82,7 +82,7 @@ def seal(file: Path) -> None:
 def require_sealed(file: Path) -> None:
     """Refuse a file whose bytes are not those that were sealed.
 
-    It is read once in a process. One without a checksum, which an older version made, is told of.
+    It is read once in a process. One without a checksum, which an older version made, is reported.
 
     Raises:
         UserError: the checksum differs; it names all that has to be deleted.

@@ -38,7 +38,7 @@ from svdrift.tasks.dealing import chosen_splits, deal, read_task
 from svdrift.tasks.splits import Split
 
 BATCH = 512
-NOTABLE = 0.01  # share of unknown tokens that is told
+NOTABLE = 0.01  # share of unknown tokens above which a note says so
 
 
 @dataclass(frozen=True)
