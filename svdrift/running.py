@@ -209,7 +209,7 @@ def _end_processes(run: Run, say: Callable[[str], None]) -> None:
     Raises:
         UserError: a process does not end.
     """
-    left = _processes(run)
+    left = set(_processes(run))
     if not left:
         return
     say(f"ends {len(left)} processes that go on without {run.process}, which was killed")
@@ -217,25 +217,33 @@ def _end_processes(run: Run, say: Callable[[str], None]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGTERM)
     until = time.monotonic() + PATIENCE_S
-    while left := _processes(run):
+    while left:
         if time.monotonic() > until:
             pids = " ".join(str(process.pid) for process in left)
             raise UserError(
                 f"processes of {run.process}, which was killed, do not end; end them "
                 f"(kill -9 {pids}) and {AGAIN}"
             )
-        psutil.wait_procs(left, timeout=0.5)
+        _, alive = psutil.wait_procs(list(left), timeout=0.5)
+        # One that is ending has lost its environment before it lets go of its files.
+        left = {process for process in alive if not _ended(process)} | set(_processes(run))
 
 
 def _processes(run: Run) -> list[psutil.Process]:
     """Processes that have the run's id in their environment."""
-    found = psutil.process_iter(["environ", "status"])
+    found = psutil.process_iter(["environ"])
     return [
         process
         for process in found
-        if (process.info["environ"] or {}).get(VARIABLE) == run.file.stem
-        and process.info["status"] != psutil.STATUS_ZOMBIE
+        if (process.info["environ"] or {}).get(VARIABLE) == run.file.stem and not _ended(process)
     ]
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def interrupt_on_hangup() -> None:
