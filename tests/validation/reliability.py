@@ -194,15 +194,18 @@ def kill_in(place: Workplace, wanted: Counter[str], draw: random.Random) -> Kill
     return hit
 
 
-def until_a_snapshot(place: Workplace, stage: str, seconds: float = 20.0) -> None:
-    """Wait until a run of the stage has left something to go on from, or for so long."""
-    end = time.monotonic() + seconds
+def until_a_snapshot(place: Workplace, stage: str) -> None:
+    """Wait until a run of the stage has left something to go on from, or has ended."""
+    end, began = time.monotonic() + LIMIT, False
     while time.monotonic() < end:
-        for folder in place.results.glob("seed-0/snapshots/*"):
-            whole = (*folder.glob("checkpoint-*/trainer_state.json"), *folder.glob("snapshot*"))
-            if folder.name.endswith(stage) and whole:
+        runs = [run for run in place.results.glob("seed-0/snapshots/*") if run.name.endswith(stage)]
+        for run in runs:  # within lies a folder for each key
+            if [*run.glob("*/checkpoint-*/trainer_state.json"), *run.glob("*/snapshot-*")]:
                 return
-        time.sleep(0.1)
+        if began and not runs:
+            return
+        began = began or bool(runs)
+        time.sleep(0.05)
 
 
 def kill(process: subprocess.Popen[str], alone: bool) -> None:

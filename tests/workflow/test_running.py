@@ -80,8 +80,9 @@ class Place:
         (folder / "Snakefile").write_text(WAITING)
 
     def until_it_works(self) -> None:
-        end = time.monotonic() + 60
-        while not (self.folder / "started").exists():
+        """Until the last process of its job is there too."""
+        end = time.monotonic() + 600
+        while "sleep" not in [process.info["name"] for process in self.processes()]:
             assert time.monotonic() < end
             time.sleep(0.05)
 
@@ -110,7 +111,7 @@ class Place:
 
     def processes(self) -> list[psutil.Process]:
         found = []
-        for process in psutil.process_iter():
+        for process in psutil.process_iter(["name"]):
             with suppress(psutil.Error):
                 if process.cwd() == str(self.folder):
                     found.append(process)
