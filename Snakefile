@@ -21,6 +21,7 @@ include: "workflow/rules/training.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/recovery.smk"
+include: "workflow/rules/probes.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
 

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -14,6 +15,8 @@ import svdrift
 from svdrift.models.loading import load_model, save_checkpoint
 from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
+from svdrift.probes.probe import Probed
+from svdrift.probes.probe import load as load_probe
 from svdrift.recovery.mixing import changed
 from svdrift.spectra.decomposition import Factors
 from svdrift.study.overlays import laid_over, read_yaml
@@ -70,6 +73,24 @@ def test_the_readme_shows_the_default_study():
     assert [stage.settings for stage in shown.graph] == [stage.settings for stage in default.graph]
     assert shown.story == default.story
     assert shown.task == default.task
+
+
+def test_the_probe_measures(examples):
+    kind = load_probe("mine/lengths.py")
+    problems = pd.DataFrame({"problem": ["a", "b"], "group": "g", "subsets": ""})
+    episodes = pd.DataFrame({"problem": ["b", "a"], "reply": ["four", "twenty characters are"]})
+    probed = Probed(
+        settings=kind.Settings(unit=2),
+        task=None,
+        play=None,
+        problems=problems,
+        seed=0,
+        max_new_tokens=1,
+        episodes=episodes,
+        dtype=torch.float32,
+    )
+    assert kind.PROBE.reads == "episodes"
+    assert list(kind.measure(probed)["length"]) == [10.5, 2.0]
 
 
 def test_the_method_trains(examples):

@@ -30,7 +30,7 @@ FLOORS = [
     {"models", "tasks"},
     {"training", "spectra"},
     {"evaluation", "recovery"},
-    {"figures", "findings", "sweeps", "budget"},
+    {"figures", "findings", "probes", "sweeps", "budget"},
     {"study"},
     {"api"},
     {"cli"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from svdrift.models.generation import generate as batched
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.models.settings import GenerationSettings
 from svdrift.scripting import progress, settings_argument
-from svdrift.tasks import Task, make_task, task_argument
+from svdrift.tasks import Problem, Task, Verdict, make_task, task_argument
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -62,12 +63,55 @@ def sample_replies(
         The index counts the rows of `table`, from 0.
     """
     problems = task.read(table)
-    prompts = prompt_tokens(tokenizer, [[task.first_turn(problem)] for problem in problems])
+    tokens = sample_tokens(
+        model,
+        tokenizer,
+        prompt_tokens(tokenizer, [[task.first_turn(problem)] for problem in problems]),
+        table["problem"].astype(str).tolist(),
+        samples=samples,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        batch_size=batch_size,
+        generate=generate,
+    )
     places = np.repeat(np.arange(len(table)), samples)
-    numbers = np.tile(np.arange(1, samples + 1), len(table))
-    ids = table["problem"].astype(str).tolist()
+    replies = reply_texts(tokenizer, tokens)
+    verdicts = judged(task, [problems[place] for place in places], replies)
+    return (
+        table.reset_index(drop=True)
+        .iloc[places]
+        .assign(
+            reply=replies,
+            sample=np.tile(np.arange(1, samples + 1), len(table)),
+            solved=[verdict.solved for verdict in verdicts],
+        )
+    )
+
+
+def sample_tokens(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[list[int]],
+    ids: Sequence[str],
+    *,
+    samples: int,
+    temperature: float,
+    max_new_tokens: int,
+    seed: int,
+    batch_size: int = 256,
+    generate: Generate = batched,
+) -> list[list[int]]:
+    """The tokens of `samples` replies to each prompt, in a row; see `sample_replies`.
+
+    Args:
+        prompts: token ids.
+        ids: of the problems, from which the noise comes.
+    """
+    places = np.repeat(np.arange(len(prompts)), samples)
+    numbers = np.tile(np.arange(1, samples + 1), len(prompts))
     block = BATCHES * batch_size
-    replies: list[str] = []
+    found: list[list[int]] = []
     for first in progress(
         range(0, len(places), block), -(-len(places) // block), "sampling replies"
     ):
@@ -81,7 +125,7 @@ def sample_replies(
             if temperature > 0
             else None
         )
-        tokens = generate(
+        found += generate(
             model,
             [prompts[places[row]] for row in rows],
             max_new_tokens=max_new_tokens,
@@ -91,16 +135,12 @@ def sample_replies(
             uniforms=uniforms,
             batch_size=batch_size,
         )
-        replies += reply_texts(tokenizer, tokens)
-    sampled = table.reset_index(drop=True).iloc[places]
-    return sampled.assign(
-        reply=replies,
-        sample=numbers,
-        solved=[
-            task.verify(problems[place], reply).solved
-            for place, reply in zip(places, replies, strict=True)
-        ],
-    )
+    return found
+
+
+def judged(task: Task, problems: Sequence[Problem], replies: Sequence[str]) -> list[Verdict]:
+    """The verifier's judgement of each reply to its problem."""
+    return [task.verify(problem, reply) for problem, reply in zip(problems, replies, strict=True)]
 
 
 def _uniforms(seed: int, problem: str, sample: int, count: int) -> np.ndarray:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from svdrift import plugins
+from svdrift.probes.probe import ROOM as PROBES
+from svdrift.probes.probe import settings_class
 from svdrift.section import LARGEST, Section
 from svdrift.study.data import Filter, Mixture, PassRate, Replies, Variant
 from svdrift.study.keys import Every, StageKeys
+from svdrift.study.probes import ProbeKeys
 from svdrift.study.settings import Settings
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks.base import TaskSettings
@@ -62,6 +65,11 @@ def reference_page() -> str:
     for name in plugins.names(ROOM, "settings"):
         for inner, model in _sections(load_settings(name)[1], "stages.NAME"):
             lines += _table(f"`{inner}` with `method: {name}`", model)
+    lines += _table(
+        "`probes.NAME`", ProbeKeys, "All other keys are settings of the kind (docs/probes.md)."
+    )
+    for name in plugins.names(PROBES):
+        lines += _table(f"`probes.NAME` with `kind: {name}`", settings_class(name))
     return "\n".join(lines) + "\n"
 
 
@@ -89,6 +97,7 @@ def schema() -> dict[str, Any]:
     ]
     keys.pop("required", None)  # an overlay may name a single key of a stage
     definitions["stage"] = keys
+    definitions["probe"] = _any_probe()
     task = load_task(TASK).Settings.model_json_schema()
     definitions |= task.pop("$defs", {})
     task.pop("required", None)
@@ -97,12 +106,30 @@ def schema() -> dict[str, Any]:
     found["properties"]["stages"]["additionalProperties"] = {
         "anyOf": [{"$ref": "#/$defs/stage"}, {"type": "null"}]
     }
+    found["properties"]["probes"]["additionalProperties"] = {
+        "anyOf": [{"$ref": "#/$defs/probe"}, {"type": "null"}]
+    }
     found["properties"]["task"] = {
         "$ref": "#/$defs/task",
         "description": found["properties"]["task"].get("description", ""),
     }
     found["required"] = []
     return found
+
+
+def _any_probe() -> dict[str, Any]:
+    """The schema of a probe, which may have the keys of its kind beside the common ones."""
+    keys = ProbeKeys.model_json_schema()
+    keys["additionalProperties"] = True
+    keys["allOf"] = [
+        {
+            "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
+            "then": {"properties": settings_class(name).model_json_schema()["properties"]},
+        }
+        for name in plugins.names(PROBES)
+    ]
+    keys.pop("required", None)  # an overlay may name a single key
+    return keys
 
 
 def _table(

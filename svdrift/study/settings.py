@@ -27,6 +27,7 @@ from svdrift.story import Story
 from svdrift.study import names
 from svdrift.study.data import Variant, checkpoint_of, inputs
 from svdrift.study.overlays import with_on
+from svdrift.study.probes import Plan, read_probes
 from svdrift.study.stages import Graph, Stage
 from svdrift.study.story import StorySettings, resolve_story
 from svdrift.tasks import load_settings as load_task
@@ -76,6 +77,11 @@ class Settings(Section):
     generation: GenerationSettings = GenerationSettings()
     spectra: SpectraSettings = SpectraSettings()
     recovery: RecoverySettings = RecoverySettings()
+    probes: dict[str, dict[str, Any] | None] = Field(
+        default_factory=dict,
+        description="What is measured on checkpoints without training them, by name; null removes "
+        "one.",
+    )
     compute: ComputeSettings = ComputeSettings()
 
     @field_validator("study")
@@ -87,7 +93,7 @@ class Settings(Section):
             raise explained(str(error)) from None
         return name
 
-    @field_validator("stages", "data", mode="before")
+    @field_validator("stages", "data", "probes", mode="before")
     @classmethod
     def _on_is_a_key(cls, given: Any) -> Any:
         return with_on(given)
@@ -120,8 +126,8 @@ class Settings(Section):
     def _check(self) -> None:
         if len(set(self.seeds)) != len(self.seeds):
             raise UserError(f"seeds: holds one value twice: {listed(self.seeds)}")
-        resolved = self.resolved_story, self.pairs, self.repairs, self.compared  # may refuse
-        del resolved
+        resolved = self.resolved_story, self.pairs, self.repairs, self.compared, self.probed
+        del resolved  # each of them may have refused
         for stage in self.graph:
             self._check_stage(stage)
         names.check_lengths((*self.checkpoints, *self.pairs, *self.repairs, *self.split_names))
@@ -140,6 +146,7 @@ class Settings(Section):
         allowed = [
             *(f"train_{stage.name}" for stage in self.graph),
             *(f"derive_{name}" for name in self.asked),
+            *(f"probe_{name}" for name in self.probed),
             *SIZED_RULES,
         ]
         for rule in self.compute.resources:
@@ -372,6 +379,13 @@ class Settings(Section):
         anchors = self.resolved_story.candidates
         found = (anchors if name == ANCHOR else (name,) for name in names)
         return tuple(dict.fromkeys(name for group in found for name in group))
+
+    @cached_property
+    def probed(self) -> dict[str, Plan]:
+        """The probes by name."""
+        return read_probes(
+            self.probes, self.graph, self.resolved_story, self.evaluated_splits, self.task.name
+        )
 
     @property
     def update_starts(self) -> tuple[str, ...]:

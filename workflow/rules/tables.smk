@@ -32,6 +32,10 @@ COLLECTED = {
     "updates": expand(
         SEED + "/updates/{start}.parquet", seed=STUDY.seeds, start=STUDY.update_starts
     ),
+    **{
+        f"probe_{name}": of_checkpoints("probes", name, plan.checkpoints)
+        for name, plan in STUDY.probed.items()
+    },
 }
 COLLECTED = {table: parts for table, parts in COLLECTED.items() if parts}
 

@@ -9,9 +9,9 @@ after a parenthesis only. Length and depth are bounded, so that parsing any text
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 MAX_CHARACTERS = 256
 MAX_DEPTH = 32
@@ -48,7 +48,21 @@ def numbers_in(tokens: Sequence[str]) -> list[int]:
 
 def evaluate(tokens: Sequence[str]) -> Fraction:
     """The exact value of the formula; raises FormulaError if it has none."""
-    parser = _Parser(tokens)
+    value: Fraction = evaluate_as(tokens, Fraction)
+    return value
+
+
+def evaluate_as(tokens: Sequence[str], number: Callable[[int], Any]) -> Any:
+    """The formula with its numbers as other things that can be added, multiplied and so on.
+
+    Args:
+        tokens: of `tokenise`.
+        number: makes such a thing, which equals 0 where dividing by it is wrong.
+
+    Raises:
+        FormulaError: see `evaluate`.
+    """
+    parser = _Parser(tokens, number)
     value = parser.sum(depth=0)
     if parser.next is not None:
         raise FormulaError("malformed", f"it goes on after its end with {parser.next!r}")
@@ -58,8 +72,9 @@ def evaluate(tokens: Sequence[str]) -> Fraction:
 class _Parser:
     """Recursive descent, one method per rule of the grammar; evaluates as it reads."""
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[str], number: Callable[[int], Any]) -> None:
         self._tokens = tokens
+        self._number = number
         self._position = 0
 
     @property
@@ -74,7 +89,7 @@ class _Parser:
         self._position += 1
         return token
 
-    def sum(self, depth: int) -> Fraction:
+    def sum(self, depth: int) -> Any:
         opposite = self.next in ("+", "-") and self._take() == "-"
         value = self._product(depth)
         value = -value if opposite else value
@@ -84,7 +99,7 @@ class _Parser:
             value += -operand if negative else operand
         return value
 
-    def _product(self, depth: int) -> Fraction:
+    def _product(self, depth: int) -> Any:
         value = self._atom(depth)
         while self.next in ("*", "/"):
             if self._take() == "*":
@@ -96,10 +111,10 @@ class _Parser:
             value /= divisor
         return value
 
-    def _atom(self, depth: int) -> Fraction:
+    def _atom(self, depth: int) -> Any:
         token = self._take()
         if token.isdigit():
-            return Fraction(int(token))
+            return self._number(int(token))
         if token != "(":
             raise FormulaError("malformed", f"{token!r} stands where a number should be")
         if depth == MAX_DEPTH:

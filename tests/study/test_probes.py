@@ -1,0 +1,92 @@
+"""Probes in the configuration: what they are measured on, and what is refused."""
+
+from typing import Any
+
+import pytest
+
+from svdrift.errors import UserError
+from tests.study.studies import study
+
+SCORES: dict[str, Any] = {"kind": "scores"}
+
+
+def plan(**keys: Any):
+    return study({"probes": {"one": SCORES | keys}}).probed["one"]
+
+
+def test_none_by_default():
+    assert study().probed == {}
+
+
+def test_null_removes_one():
+    assert list(study({"probes": {"one": SCORES, "two": None}}).probed) == ["one"]
+
+
+def test_the_story_is_measured_on_the_tests_by_default():
+    found, story = plan(), study().resolved_story
+    ends = [end for role in story.ends for end in role.results.values()]
+    assert found.checkpoints == (*story.path, *ends)
+    assert [split.name for split in found.splits] == ["id_test", "ood_test"]
+    assert found.count is None
+
+
+def test_all_and_a_list():
+    assert plan(of="all").checkpoints == study().checkpoints
+    found = plan(of=["sft@end", "ppo@end of sft@64"], on=["id_selection"], count=7)
+    assert found.checkpoints == ("sft-256", "sft-64.ppo-60")
+    assert ([split.name for split in found.splits], found.count) == (["id_selection"], 7)
+
+
+def test_further_checkpoints_are_resolved():
+    found = plan(kind="function_space", peak="sft@16")
+    assert found.others == {"peak": "sft-16"}
+    assert found.others_of("sft-64.ppo-60") == {"peak": "sft-16", "start": "sft-64"}
+    assert "base" not in found.checkpoints  # it starts from nothing
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"kind": "score"}, r"probes.one.kind: 'score' is unknown, did you mean 'scores'\? .*"),
+        ({"kind": "nowhere.py"}, r"probes.one.kind: nowhere.py: no such file"),
+        ({"kind": "samples", "sample": 3}, r"unknown key 'probes.one.sample'.*samples.*"),
+        ({"kind": "samples", "samples": 0}, r".*probes.one.samples.*"),
+        ({"kind": "samples", "temperature": 0}, r".*probes.one.temperature.*"),
+        ({"kind": "function_space"}, r".*probes.one.peak.*missing.*"),
+        ({"kind": "function_space", "peak": "sft@5"}, r"probes.one.peak: .*sft@5.*"),
+        (
+            {"kind": "function_space", "peak": "sft@16", "of": ["base"]},
+            r"probes.one.of: base starts from no checkpoint.*",
+        ),
+        ({"of": ["sft@5"]}, r"probes.one.of: .*sft@5.*"),
+        ({"of": []}, r"probes.one.of: names no checkpoint"),
+        ({"of": "everything"}, r".*probes.one.of.*"),
+        ({"on": ["practice"]}, r"probes.one.on: 'practice' is not evaluated.*"),
+        ({"on": ["id_test", "id_test"]}, r"probes.one.on: must name different splits.*"),
+        ({"on": []}, r"probes.one.on: must name different splits.*"),
+        ({"count": 0}, r".*probes.one.count.*"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(keys, line):
+    with pytest.raises(UserError, match=f"^config: {line}$"):
+        plan(**keys)
+
+
+@pytest.mark.parametrize("name", ["One", "1", "a-b", ""])
+def test_a_name_is_that_of_a_table(name):
+    with pytest.raises(UserError, match=r"not a name of a probe"):
+        study({"probes": {name: SCORES}})
+
+
+def test_a_probe_is_a_mapping():
+    with pytest.raises(UserError, match=r"probes.one"):
+        study({"probes": {"one": "scores"}})
+
+
+def test_resources_may_be_asked_for():
+    found = study(
+        {"probes": {"one": SCORES}, "compute": {"resources": {"probe_one": {"mem_mb": 9000}}}}
+    )
+    assert found.compute.resources["probe_one"].mem_mb == 9000
+    with pytest.raises(UserError, match=r"'probe_one' is no rule"):
+        study({"compute": {"resources": {"probe_one": {"mem_mb": 9000}}}})
