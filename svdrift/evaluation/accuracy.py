@@ -90,6 +90,25 @@ def clustered_interval(
     return float(low), float(high)
 
 
+def error_where_all_agree(sizes: ArrayLike, reach: float, confidence: float = 0.95) -> float:
+    """Standard error to take for a mean over clusters that are all alike, and so show no variance.
+
+    Such clusters say nothing of how they vary, but limit how many others there can be: at most the
+    share u up to which Wilson's interval of 0 such clusters reaches (`clustered_interval`; a finer
+    rule of three). The mean of all outcomes then lies within u * `reach` of theirs, and the error
+    is that over Student's t. For a paired difference of outcomes of 0 and 1 this is the score
+    interval (Tango 1998, Statistics in Medicine 17:891), with each cluster as a pair.
+
+    Args:
+        sizes: observations of each cluster, shape (clusters,); at least two clusters.
+        reach: how far an outcome can lie from the value of the clusters.
+        confidence: of the interval that the error is for.
+    """
+    m = np.asarray(sizes, dtype=float)
+    unseen = clustered_interval(np.zeros_like(m), m, confidence)[1]
+    return reach * unseen / float(stats.t.isf((1 - confidence) / 2, len(m) - 1))
+
+
 def problems_of(episodes: pd.DataFrame) -> pd.DataFrame:
     """One row a problem from the episode table's one row a try.
 

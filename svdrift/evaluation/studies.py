@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from svdrift.evaluation.comparisons import (
+    NONE,
     PairedDifference,
     SeedsDifference,
     Solved,
@@ -74,12 +75,16 @@ def unpaired_difference(
     """Compare two checkpoints on different problems; `a` and `b` are episode tables of one each.
 
     The standard errors of both shares, each over its groups, add up as independent; t has the
-    freedom of the smaller sample. Groups that occur in both make this too wide.
+    freedom of the smaller sample. Groups that occur in both make this too wide. A share of which
+    all groups agree, such as 0, has `svdrift.evaluation.accuracy.error_where_all_agree`.
 
     Raises `ValueError` where either has but one group.
     """
     one, two = (weighted_sum([(1.0, table)], measure) for table in (a, b))
-    difference, error = one.value - two.value, math.hypot(one.error, two.error)
+    error = math.hypot(
+        *(share.error if share.error > NONE else share.at_least for share in (one, two))
+    )
+    difference = one.value - two.value
     freedom = min(one.freedom, two.freedom)
     half = half_width(error, freedom)
     return UnpairedDifference(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from svdrift.evaluation.comparisons import (
     contrast,
@@ -142,6 +142,87 @@ def test_paired_interval_covers(clusters: int, size: float) -> None:
     assert 0.915 <= np.mean(covered) <= 0.98
 
 
+def tango(difference: float, pairs: float, quantile: float) -> list[float]:
+    """Ends of the score interval of a paired difference without pairs of the other kind, by search.
+
+    Its likelihood is maximised at each candidate d over the share of pairs that a alone solved.
+    """
+    kinds = np.array([difference == 1, difference == -1, difference == 0]) * pairs
+
+    def distance(d: float) -> float:
+        only_a = np.linspace(max(d, 0), (1 + d) / 2, 200_001)  # that of b alone is d less
+        shares = np.stack([only_a, only_a - d, np.maximum(1 - 2 * only_a + d, 0)])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            likelihood = np.where(kinds[:, None] > 0, kinds[:, None] * np.log(shares), 0).sum(0)
+        best = only_a[likelihood.argmax()]
+        return abs(difference - d) - quantile * np.sqrt((2 * best - d - d**2) / pairs)
+
+    ends = []
+    for side in (-1, 1):
+        inside, outside = (difference, side) if difference != side else (side, side)
+        if inside == outside:
+            ends.append(float(side))
+            continue
+        ends.append(optimize.brentq(distance, inside + 1e-6 * side, outside - 1e-6 * side))
+    return ends
+
+
+@pytest.mark.parametrize("difference", [-1, 0, 1])
+@pytest.mark.parametrize("groups", [5, 40, 300])
+def test_where_all_groups_agree_the_interval_is_the_score_interval(
+    difference: int, groups: int
+) -> None:
+    """Of as many pairs as there are groups, each of which could have been otherwise."""
+    solved = np.full(3 * groups, True)
+    a, b = (
+        tries(solved if difference == sign else ~solved, np.arange(3 * groups) // 3, name)
+        for sign, name in ((1, "a"), (-1, "b"))
+    )
+    found = paired_difference(a, b)
+    expected = tango(difference, groups, stats.t.isf(0.025, groups - 1))
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=2e-4)
+    assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+    assert found.p == 1 if difference == 0 else found.p > 0
+    # Wider than what can be ruled out with 95 % by all groups being alike, and not much wider.
+    rule_of_three = 1 - 0.05 ** (1 / groups)
+    if difference == 0 and groups > 5:
+        assert rule_of_three < found.high < 1.5 * rule_of_three
+
+
+def test_groups_of_many_problems_count_more_where_all_agree() -> None:
+    even, uneven = np.repeat(np.arange(20), 10), np.repeat(np.arange(20), [105] + [5] * 19)
+    widths = []
+    for groups in (even, uneven):
+        a, b = (tries(np.zeros(200, dtype=bool), groups, name) for name in "ab")
+        widths.append(paired_difference(a, b).high)
+    assert 0 < widths[0] < widths[1] < 1
+
+
+def test_seeds_that_all_agree_have_an_interval_and_one_that_differs_keeps_its_own() -> None:
+    a, b = (tries(np.zeros(90, dtype=bool), np.arange(90) // 3, name) for name in "ab")
+    one = paired_difference(a, b)
+    same = [pd.concat([table.assign(seed=seed) for seed in range(4)]) for table in (a, b)]
+    over = paired_difference_over_seeds(*same)
+    assert (over.difference, over.p) == (0, 1)
+    z, t = stats.norm.isf(0.025), stats.t.isf(0.025, 29)
+    assert over.high == -over.low == pytest.approx(one.high * z / t / 2)
+    # Where a seed differs, all is as it was: what the seeds' own errors and their spread say.
+    other = a.assign(solved=np.arange(90) < 9)
+    mixed = paired_difference_over_seeds(
+        pd.concat([other.assign(seed=0), *(a.assign(seed=seed) for seed in (1, 2, 3))]), same[1]
+    )
+    error = ratio_error(np.where(np.arange(30) < 3, 3.0, 0.0), np.full(30, 3.0))
+    half = half_width_over_seeds(np.array([0.1, 0, 0, 0]), np.array([error, 0, 0, 0]))
+    assert mixed.high - mixed.difference == pytest.approx(half)
+
+
+def test_a_contrast_of_four_can_lie_twice_as_far() -> None:
+    a, b = (tries(np.zeros(60, dtype=bool), np.arange(60) // 3, name) for name in "ab")
+    pair = contrast([[(1.0, a), (-1.0, b)]])
+    four = contrast([[(1.0, a), (-1.0, b), (-1.0, a), (1.0, b)]])
+    assert four.high == pytest.approx(2 * pair.high)
+
+
 def test_p_keeps_its_level_where_problems_are_clustered() -> None:
     rng = np.random.default_rng(3)
     clustered, naive = [], []
@@ -235,11 +316,13 @@ def triple(
 def test_recovered_share_of_the_ends() -> None:
     _, target, anchor = triple(np.random.default_rng(8), 0.4, 0.5)
     whole = recovered_share([(anchor, target, anchor)])
-    assert (whole.recovered, whole.low, whole.high) == pytest.approx((1, 1, 1))
     none = recovered_share([(target, target, anchor)])
-    assert (none.recovered, none.low, none.high) == pytest.approx((0, 0, 0), abs=1e-12)
     over_seeds = recovered_share([(anchor, target, anchor)] * 3)
-    assert (over_seeds.low, over_seeds.high) == pytest.approx((1, 1))
+    for found, share in ((whole, 1), (none, 0), (over_seeds, 1)):
+        assert found.recovered == pytest.approx(share, abs=1e-12)
+        assert found.low < share - 0.02  # 80 groups say no more
+        assert found.high > share + 0.02
+    assert over_seeds.high - over_seeds.low < whole.high - whole.low
 
 
 def test_recovered_share_needs_a_clear_loss() -> None:
@@ -267,11 +350,15 @@ def test_fieller_interval_is_the_inverted_test() -> None:
         assert abs(contrast @ mean) == pytest.approx(1.96 * error)
 
 
+@pytest.mark.parametrize("like", [None, 1, 2])  # the target, the anchor
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_p_of_a_share_agrees_with_its_interval(seeds: int) -> None:
+def test_p_of_a_share_agrees_with_its_interval(seeds: int, like: int | None) -> None:
     rng = np.random.default_rng(14)
     unlike = [0.35, 0.5, 0.65][:seeds] if seeds > 1 else [0.5]
-    clusters = gains_and_losses([triple(rng, 0.4, share) for share in unlike])
+    triples = [triple(rng, 0.4, share) for share in unlike]
+    if like is not None:  # on every problem
+        triples = [(own[like], own[1], own[2]) for own in triples]
+    clusters = gains_and_losses(triples)
     share = share_over_clusters(clusters)
     assert share.low < share.recovered < share.high
     for end, inwards in ((share.low, 1), (share.high, -1)):

@@ -99,6 +99,20 @@ def test_unpaired_interval_counts_a_group_once():
     assert (many.n, many.groups) == (400, 50)
 
 
+@pytest.mark.parametrize(("one", "two"), [(0.0, 0.0), (1.0, 0.0), (0.0, 0.5)])
+def test_shares_of_which_all_groups_agree_are_not_certain(one, two):
+    a, b = played(one, "sft-4"), played(two, "sft-4", seeds=(1,))
+    found = unpaired_difference(a, b)
+    # The end of Wilson's interval, with Student's t of 59 degrees of freedom.
+    quantile = stats.t.isf(0.025, 59)
+    unseen = quantile**2 / (60 + quantile**2)
+    share = b["solved"].mean()
+    own = unseen if two == 0 else quantile * np.sqrt(share * (1 - share) / 59)
+    half = np.hypot(unseen, own)
+    assert found.low == pytest.approx(max(found.difference - half, -1))
+    assert found.high == pytest.approx(min(found.difference + half, 1))
+
+
 def test_unpaired_needs_two_groups():
     with pytest.raises(ValueError, match="at least two groups"):
         unpaired_difference(tries([1, 0], ["a", "a"]), tries([1, 0], ["a", "b"]))
@@ -110,7 +124,9 @@ def test_studies_are_compared_where_both_have_a_checkpoint():
     parts = parts_of(story("grpo", 6)), parts_of(story("ppo", 6))
     table = study_differences(a, b, {"ood_test": True}, parts).set_index("checkpoint")
     assert list(table.index) == ["RL from sft-4", "sft-4"]
-    assert table.loc["sft-4", ["difference", "low", "high"]].tolist() == [0, 0, 0]
+    same = table.loc["sft-4"]
+    assert same["difference"] == 0
+    assert same["low"] == -same["high"] < 0
     alone = paired_difference(played(0.8, "sft-4.grpo-6"), played(0.3, "sft-4.ppo-6"))
     row = table.loc["RL from sft-4"]
     assert (row["difference"], row["low"], row["high"], row["p"]) == (

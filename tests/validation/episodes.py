@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.special import betaincinv, ndtr
 
 from svdrift.evaluation.accuracy import Floats
-from svdrift.evaluation.comparisons import WeightedSum, ratio_error
+from svdrift.evaluation.comparisons import WeightedSum, sum_over_clusters
 from tests.evaluation.episode_tables import tries
 
 ALIKE_GROUPS = 0.7  # correlation between checkpoints of the ease of groups
@@ -74,9 +74,7 @@ class Deal:
     def weighted(self, *terms: tuple[float, np.ndarray]) -> WeightedSum:
         """What `weighted_sum` gives for the tables of these (weight, solved), without them."""
         sums = self.by_group(sum(weight * solved for weight, solved in terms))
-        groups = len(self.sizes)
-        value, error = float(sums.sum() / self.sizes.sum()), ratio_error(sums, self.sizes)
-        return WeightedSum(value, error, len(self.group), groups, groups - 1)
+        return sum_over_clusters(sums, self.sizes, [weight for weight, _ in terms])
 
     def difference(self, shares: Sequence[float]) -> WeightedSum:
         """A checkpoint with the first true share minus one with the second."""
