@@ -17,7 +17,9 @@ from scipy import stats
 
 Verdict = Literal["holds", "fails", "undecided", "described"]
 LEVEL = 0.05
-Unit = Literal["points", "% of the loss", "%", "degrees", "rank correlation"]
+FINE = ("rank correlation", "%", "nats", "")  # units that are told to two decimals
+Side = Literal["above", "below"]
+Unit = Literal["points", "% of the loss", "%", "degrees", "rank correlation", "nats", ""]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Statement:
     claim: str  # key of `svdrift.findings.claims.CLAIMS`
     statement: str
     unit: Unit
-    side: Literal["above", "below"]
+    side: Side
     bound: float  # in `unit`
     published: str
     figure: str  # file names inside the study's folder
@@ -90,7 +92,7 @@ def held(pairs: Iterable[tuple[Statement, Estimate | None]]) -> list[Finding]:
     return [Finding(**vars(said), **vars(found)) for said, found in pairs if found is not None]
 
 
-def verdict(low: float, high: float, side: Literal["above", "below"], bound: float) -> Verdict:
+def verdict(low: float, high: float, side: Side, bound: float) -> Verdict:
     """`holds` if all of a 95 % interval lies on the stated side of the bound, `fails` if all of it
     lies on the other, else `undecided`. A missing interval (NaN) decides nothing.
     """  # noqa: D205
@@ -130,7 +132,7 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
         row = asdict(finding) | {"verdict": finding.verdict, "p": finding.p, "holm": adjusted}
         judged = finding.verdict in ("holds", "fails")
         row["verdict_holm"] = "undecided" if judged and not adjusted < LEVEL else finding.verdict
-        digits = 2 if finding.unit in ("rank correlation", "%") else 1
+        digits = 2 if finding.unit in FINE else 1
         row["each"] = " ".join(
             "none" if math.isnan(v) else f"{round(v, digits) + 0.0:+.{digits}f}"
             for v in finding.each

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from svdrift.findings.claims import CLAIMS
+from svdrift.findings.finding import FINE
 
 PAPER = {  # number of the claim in the papers that each chapter tests
     "forgetting": 1,
@@ -29,6 +30,8 @@ UNITS = {
     "%": " %",
     "degrees": "°",
     "rank correlation": "",
+    "nats": " nats",
+    "": "",
 }
 NOTHING = {  # why there may be no estimate
     "points": "nothing to compare",
@@ -36,6 +39,8 @@ NOTHING = {  # why there may be no estimate
     "%": "nothing changed",
     "degrees": "nothing turned",
     "rank correlation": "in a seed, all checkpoints stand alike",
+    "nats": "nothing to compare",
+    "": "nothing to compare",
 }
 COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published", "Look at"]
 HOW_TO_READ = (
@@ -52,7 +57,7 @@ def estimate(row: Mapping[Hashable, Any]) -> str:
     if pd.isna(row["estimate"]):
         return f"none: {NOTHING[row['unit']]}"
     signed = "" if row["unit"] in ("%", "% of the loss") else "+"
-    digits = 2 if row["unit"] in ("rank correlation", "%") else 1
+    digits = 2 if row["unit"] in FINE else 1
     number = _round(row["estimate"], digits, signed) + UNITS[row["unit"]]
     if pd.isna(row["low"]):
         return f"{number} (of this model)"

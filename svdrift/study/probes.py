@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from svdrift.checkpoints import STAGE, Checkpoint
 from svdrift.errors import UserError, choices, explain, shown
+from svdrift.findings.paper import paper
 from svdrift.probes import probe
 from svdrift.section import Section
 from svdrift.story import Story
@@ -92,6 +93,28 @@ def read_probes(
         for name, keys in given.items()
         if keys is not None
     }
+
+
+def read_paper(name: str, probes: Mapping[str, Plan]) -> dict[str, str]:
+    """What a related paper reads: the name of the study's probe of each kind.
+
+    Raises:
+        UserError: there is no such paper, or not exactly one probe of a kind.
+    """
+    try:
+        record = paper(name)
+    except UserError as error:
+        raise UserError(f"papers: {error}") from None
+    found = {}
+    for kind in record.reads:
+        of_kind = [probe for probe, plan in probes.items() if plan.kind == kind]
+        if len(of_kind) != 1:
+            raise UserError(
+                f"papers: {name} reads a probe of kind {kind!r}, and the study has "
+                f"{len(of_kind) or 'none'} (allowed: one; add it to probes)"
+            )
+        found[kind] = of_kind[0]
+    return found
 
 
 def _read(

@@ -25,9 +25,10 @@ from svdrift.section import Section, Seed
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.story import Story
 from svdrift.study import names
-from svdrift.study.data import Variant, checkpoint_of, inputs
+from svdrift.study.data import Variant, checkpoint_of
 from svdrift.study.overlays import with_on
-from svdrift.study.probes import Plan, read_probes
+from svdrift.study.plays import play_settings
+from svdrift.study.probes import Plan, read_paper, read_probes
 from svdrift.study.stages import Graph, Stage
 from svdrift.study.story import StorySettings, resolve_story
 from svdrift.tasks import load_settings as load_task
@@ -82,6 +83,9 @@ class Settings(Section):
         description="What is measured on checkpoints without training them, by name; null removes "
         "one.",
     )
+    papers: tuple[str, ...] = Field(
+        (), description="Related papers (`svdrift/findings/papers/`) whose claims are judged."
+    )
     compute: ComputeSettings = ComputeSettings()
 
     @field_validator("study")
@@ -126,7 +130,7 @@ class Settings(Section):
     def _check(self) -> None:
         if len(set(self.seeds)) != len(self.seeds):
             raise UserError(f"seeds: holds one value twice: {listed(self.seeds)}")
-        resolved = self.resolved_story, self.pairs, self.repairs, self.compared, self.probed
+        resolved = self.resolved_story, self.pairs, self.repairs, self.compared, self.evidence
         del resolved  # each of them may have refused
         for stage in self.graph:
             self._check_stage(stage)
@@ -387,6 +391,11 @@ class Settings(Section):
             self.probes, self.graph, self.resolved_story, self.evaluated_splits, self.task.name
         )
 
+    @cached_property
+    def evidence(self) -> dict[str, dict[str, str]]:
+        """Of each paper, what it reads: names of this study's probes by their kind."""
+        return {name: read_paper(name, self.probed) for name in self.papers}
+
     @property
     def update_starts(self) -> tuple[str, ...]:
         """Ids of RL's starts, where the update up to there is compared with RL's own."""
@@ -404,36 +413,8 @@ class Settings(Section):
         )
 
     def play_settings(self, *data: str, rewards: bool = True) -> dict[str, Any]:
-        """What playing problems of these splits or data takes from the task, as plain values.
-
-        Without `rewards` for jobs whose results do not depend on what replies earn.
-        """
-        plays: dict[str, Any] = {}
-        for name in data:
-            for leaf, changes in self._leaves(name):
-                task = self.task.vary(**changes) if changes else self.task
-                play = task.play(leaf)
-                exclude = set() if rewards else set(play.REWARDS)
-                plays = _joined(plays, play.model_dump(mode="json", exclude=exclude))
-        return plays
-
-    def _leaves(self, name: str) -> list[tuple[str, dict[str, Any]]]:
-        """The splits that data is made from, each with what varies."""
-        data = self.graph.data.get(name)
-        if data is None:
-            return [(name, {})]
-        if isinstance(data, Variant):
-            return [(data.on, data.changes)]
-        return [leaf for used in inputs(data) for leaf in self._leaves(used)]
-
-
-def _joined(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """Both mappings, those within them joined; the second one's plain values count."""
-    joined = {**a, **b}
-    for name in a.keys() & b.keys():
-        if isinstance(a[name], dict) and isinstance(b[name], dict):
-            joined[name] = a[name] | b[name]
-    return joined
+        """What playing problems of these splits or data takes from the task; see `plays`."""
+        return play_settings(self.task, self.graph, data, rewards=rewards)
 
 
 def read_settings(config: Mapping[str, Any]) -> Settings:

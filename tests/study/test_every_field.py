@@ -14,10 +14,13 @@ from pydantic import BaseModel
 
 from svdrift import plugins
 from svdrift.errors import UserError
+from svdrift.probes.probe import ROOM as PROBES
+from svdrift.probes.probe import settings_class
 from svdrift.recovery.interventions import Intervention
 from svdrift.study.data import Filter, Mixture, PassRate, Replies
 from svdrift.study.keys import StageKeys
 from svdrift.study.overlays import read_config
+from svdrift.study.probes import ProbeKeys
 from svdrift.study.settings import Settings, read_settings
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks.base import TaskSettings
@@ -35,6 +38,11 @@ STUDY: dict[str, Any] = {
         "turned": {"on": "practice", "rule": "faces", "target": 24},
     },
     "comparisons": [["sft@64", "base"]],
+    "probes": {
+        kind: {"kind": kind} | ({"peak": "sft@16"} if kind == "function_space" else {})
+        for kind in plugins.names(PROBES)
+    },
+    "papers": ["imitation"],
     "compute": {"resources": {"train_sft": {}}},
     "recovery": {"repairs": [{"target": "last", "anchor": "base"}], "interventions": []},
     "spectra": {"pairs": [["base", "last"]]},
@@ -92,6 +100,9 @@ def every_field() -> dict[Path, Any]:
         stages = {name: keys["method"] for name, keys in STUDY["stages"].items()}
         stage = next(name for name, used in stages.items() if used == method)
         found |= dict(fields_of(load_settings(method)[1], ("stages", stage)))
+    for kind in plugins.names(PROBES):
+        found |= dict(fields_of(ProbeKeys, ("probes", kind)))
+        found |= dict(fields_of(settings_class(kind), ("probes", kind)))
     for field in dataclass_fields(Intervention):
         found[("recovery", "interventions", 0, field.name)] = field.type
     return found | {("data", "turned", "rule"): str, ("data", "turned", "target"): int}
@@ -116,6 +127,9 @@ def test_the_fields_are_found():
         "stages.grpo.group_size",
         "stages.other.source",
         "data.mixed.mix.hard",
+        "probes.samples.temperature",
+        "probes.function_space.peak",
+        "probes.losses.on.0",
         "data.hard.pass_rate.at_least",
         "compute.resources.train_sft.mem_mb",
         "recovery.interventions.0.seed",
@@ -155,6 +169,7 @@ TAKEN: dict[str, dict[str, str]] = {  # value -> end of the key -> why it is tak
         "reasoning_weight": "the formula alone counts",
         "at_least": "a rate of nothing solved",
         "at_most": "a rate of nothing solved",
+        "draws": "no random change",
     },
     "empty list": {
         "controls": "none",
@@ -165,6 +180,7 @@ TAKEN: dict[str, dict[str, str]] = {  # value -> end of the key -> why it is tak
         "interventions": "no repair",
         "keep": "the end alone",
         "keep.of": "every start",
+        "papers": "none",
     },
     "text": {"label": "any text", "formula_marker": "any text", "patterns.q": "any expression"},
     "digits": {
@@ -202,7 +218,11 @@ def taken(path: Path, kind: str) -> bool:
     if kind == "boolean":
         return FIELDS[path] in (bool, "bool")
     if kind == "null":  # leaves a choice out, or removes a stage or data
-        return type(None) in typing.get_args(FIELDS[path]) or path[0] in ("stages", "data")
+        return type(None) in typing.get_args(FIELDS[path]) or path[0] in (
+            "stages",
+            "data",
+            "probes",
+        )
     return any(".".join(map(str, path)).endswith(end) for end in TAKEN.get(kind, {}))
 
 

@@ -2,6 +2,9 @@
 
 from shlex import quote
 
+from svdrift import plugins
+from svdrift.findings.paper import ROOM as PAPERS
+from svdrift.findings.paper import paper
 from svdrift.study.differences import differences
 from svdrift.study.overlays import read_config
 
@@ -306,7 +309,50 @@ rule gallery:
         rules.write_gallery.output,
 
 
+def paper_rule(name, reads):
+    """A function, so that the rule's shell command keeps its own paper."""
+    tables = {kind: f"{TABLES}/probe_{probe}.parquet" for kind, probe in reads.items()}
+    tables |= of(*paper(name).tables)
+
+    rule:
+        name:
+            f"judge_{name}"
+        input:
+            **tables,
+        output:
+            multiext(f"{RESULTS}/papers/{name}/", "findings.csv", "README.md"),
+            multiext(f"{RESULTS}/papers/{name}/statements", ".png", ".pdf"),
+        log:
+            f"{LOGS}/judge_{name}.log",
+        benchmark:
+            f"{BENCHMARKS}/judge_{name}.tsv"
+        localrule: True
+        resources:
+            **needs(),
+            folder=f"{RESULTS}/papers/{name}",
+        params:
+            **code("scripts/judge_paper.py", *plugins.files(PAPERS, name)),
+            tables=arguments(tables),
+            story=STORY.model_dump_json(),
+            made_of=config["made_of"],
+        shell:
+            logged(
+                f"python scripts/judge_paper.py {name} {{params.tables}} --story {{params.story:q}}"
+                " --made-of {params.made_of:q} --out {resources.folder}"
+            )
+
+
+for name, reads in STUDY.evidence.items():
+    paper_rule(name, reads)
+
+
+rule papers:
+    input:
+        expand(RESULTS + "/papers/{name}/README.md", name=STUDY.papers),
+
+
 rule findings:
     input:
         rules.summarise_findings.output,
         rules.write_report.output,
+        rules.papers.input,

@@ -1,0 +1,45 @@
+"""Hold what a study has measured against a related paper: statements, a figure, and a page."""
+
+import argparse
+from pathlib import Path
+
+from svdrift.errors import UserError
+from svdrift.figures import statements, style
+from svdrift.findings import paper
+from svdrift.findings.finding import findings_table, read_findings
+from svdrift.findings.paper_page import page
+from svdrift.scripting import read_table, run
+from svdrift.story import Story
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("paper", help="a module of svdrift/findings/papers/")
+    parser.add_argument(
+        "tables", nargs="+", metavar="NAME=TABLE", help="what it reads, by kind of probe or name"
+    )
+    parser.add_argument(
+        "--story", type=Story.model_validate_json, required=True, help="the study's story (JSON)"
+    )
+    parser.add_argument("--made-of", required=True, help="the study's seeds and settings")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the page")
+    args = parser.parse_args()
+
+    module = paper.load(args.paper)
+    tables = {name: read_table(Path(at)) for name, at in (one.split("=", 1) for one in args.tables)}
+    found = module.findings(tables, args.story)
+    if not found:
+        raise UserError(
+            f"{args.paper}: the study has nothing to say about it (it needs RL with a moderate "
+            "start, and controls from there)"
+        )
+    args.out.mkdir(parents=True, exist_ok=True)
+    findings_table(found).to_csv(args.out / "findings.csv", index=False, lineterminator="\n")
+    told = read_findings(args.out / "findings.csv")
+    style.save(statements.draw(told), args.out / "statements.png")
+    (args.out / "statements.csv").unlink()  # findings.csv has it all
+    (args.out / "README.md").write_text(page(module.PAPER, told, args.made_of), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

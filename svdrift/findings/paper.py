@@ -1,0 +1,52 @@
+"""A related paper on the bench: its claims, and what a study must have measured to judge them.
+
+A paper is a file of `svdrift/findings/papers/` with `PAPER` and
+`findings(tables, story) -> list[Finding]`; its tables are named by the kind of probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import cast
+
+from svdrift import plugins
+
+ROOM = "svdrift.findings.papers"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper.
+
+    Attributes:
+        title: of the paper.
+        arxiv: its number there.
+        claims: what it says, in the project's words, by the key that statements name.
+        reads: the kinds of probes whose tables its statements are about; the study must have one
+            probe of each.
+        tables: names of the study's own tables that it reads besides.
+        limits: what a tiny model on this task can and cannot say about it.
+    """
+
+    title: str
+    arxiv: str
+    claims: Mapping[str, str]
+    reads: tuple[str, ...]
+    limits: str
+    tables: tuple[str, ...] = ()
+
+
+def load(name: str) -> ModuleType:
+    """The module of a paper.
+
+    Raises:
+        UserError: there is no such paper; the message lists the known ones.
+    """
+    return plugins.load(ROOM, name, holds=("PAPER", "findings"))
+
+
+def paper(name: str) -> Paper:
+    """The record of a paper; see `load`."""
+    return cast(Paper, load(name).PAPER)

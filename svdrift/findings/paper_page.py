@@ -1,0 +1,53 @@
+"""The page about a related paper: claim by claim, what holds on this bench."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from svdrift.findings.page import HOW_TO_READ, VERDICTS, counted, estimate, judged
+from svdrift.findings.paper import Paper
+
+COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published"]
+
+
+def page(paper: Paper, findings: pd.DataFrame, made_of: str) -> str:
+    """Markdown, which stands beside `findings.csv` and `statements.png`.
+
+    Args:
+        paper: its record.
+        findings: of `read_findings`.
+        made_of: the study's seeds and settings, in words.
+    """
+    lines = [
+        f"# {paper.title}",
+        "",
+        f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}), held against a study: "
+        f"{made_of}",
+        "",
+        f"| Claim | {' | '.join(VERDICTS)} |",
+        "| --- |" + " --- |" * len(VERDICTS),
+    ]
+    for claim, text in paper.claims.items():
+        of = findings.loc[findings["claim"] == claim, "verdict"]
+        lines.append(f"| {text} | {' | '.join(str((of == name).sum()) for name in VERDICTS)} |")
+    lines += ["", f"**What this bench can and cannot say.** {paper.limits}", "", HOW_TO_READ, ""]
+    lines += ["![Statements with their estimates](statements.png)", ""]
+    for claim, text in paper.claims.items():
+        rows = findings[findings["claim"] == claim]
+        lines += [f"## {text}", ""]
+        if rows.empty:
+            lines += ["Not measured in this study.", ""]
+            continue
+        lines += [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
+        for row in rows.to_dict("records"):
+            detail = f"<br>{row['detail']}" if row["detail"] else ""
+            cells = [
+                row["statement"],
+                f"**{judged(row)}**",
+                f"{estimate(row)}<br>{counted(row)}{detail}",
+                row["each"],
+                row["published"],
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)

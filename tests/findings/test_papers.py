@@ -1,0 +1,210 @@
+"""Related papers: estimates by hand on small tables, and what every paper has."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from svdrift.figures import statements, style
+from svdrift.findings.finding import findings_table, read_findings
+from svdrift.findings.paired import of_problems, weighted
+from svdrift.findings.paper import load, paper
+from svdrift.findings.paper_page import page
+from svdrift.findings.papers import heals, quagmires, sparkle_probes
+from svdrift.plugins import names
+from svdrift.probes.probe import record
+from svdrift.story import Role, Story
+
+STARTS = ("sft-4", "sft-16", "sft-64")
+RL = {start: f"{start}.ppo-60" for start in STARTS}
+MORE = {start: f"{start}.more-120" for start in STARTS}
+STORY = Story(
+    path=("base", *STARTS),
+    path_label="SFT",
+    peak="sft-4",
+    rl=Role(stage="ppo", label="PPO", unit="update", results=RL, kept={s: (RL[s],) for s in RL}),
+    controls=(
+        Role(
+            stage="more",
+            label="more SFT",
+            unit="step",
+            results=MORE,
+            kept={s: (MORE[s],) for s in MORE},
+        ),
+    ),
+    moderate="sft-16",
+    labels={"base": "base", "sft": "SFT", "ppo": "PPO", "more": "more SFT"},
+)
+IDS = ["base", *STARTS, *RL.values(), *MORE.values()]
+PLACES = [("test", "id"), ("test", "ood"), ("selection", "id"), ("selection", "ood")]
+SEEDS = (0, 1, 2)
+
+
+def rows(extra=("",), problems=12):
+    """A table with a row for each seed, checkpoint, place, problem and entry of `extra`."""
+    columns = ["seed", "checkpoint", "place", "problem", "extra"]
+    every = itertools.product(SEEDS, IDS, PLACES, range(problems), extra)
+    table = pd.DataFrame(every, columns=columns)
+    table["role"], table["shift"] = zip(*table.pop("place"), strict=True)
+    return table.assign(group=table["problem"] // 2)
+
+
+def tables():
+    rng = np.random.default_rng(0)
+    base = rows()
+    size = len(base)
+    given = rows([*sparkle_probes.GIVEN, "nothing"]).rename(columns={"extra": "given"})
+    space = rows("abc", problems=1).rename(columns={"extra": "metric"})
+    space = pd.concat([space.assign(change="own"), space.assign(change="noise")])
+    accuracy = rows(problems=1).drop(columns=["problem", "group"])
+    return {
+        "scores": base.assign(
+            valid=rng.random(size) < 0.6,
+            expert_match=rng.random(size) < 0.4,
+            same_form=rng.random(size) < 0.5,
+            other_rule=rng.random(size) < 0.2,
+            has_other_rule=rng.random(size) < 0.9,
+            n_forms=base["problem"] % 3 + 1,
+        ),
+        "given": given.assign(solved=rng.random(len(given)) < 0.5),
+        "losses": base.assign(
+            loss=rng.gamma(2, size=size),
+            set_loss=rng.gamma(1, size=size),
+            loss_translation=0.1,
+            loss_formula=0.9,
+        ),
+        "samples": base.assign(
+            samples=16,
+            correct=rng.integers(0, 17, size),
+            distinct=rng.integers(0, 4, size),
+            entropy=rng.random(size),
+            rewards=[list(rng.integers(0, 2, 16).astype(float)) for _ in range(size)],
+        ),
+        "function_space": space.assign(back=rng.normal(size=len(space))),
+        "accuracy": accuracy.assign(
+            subset="all", measure="solved_first_try", value=rng.random(len(accuracy))
+        ),
+    }
+
+
+TABLES = tables()
+PAPERS = names("svdrift.findings.papers")
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_every_paper_judges_all_its_claims(name, tmp_path):
+    module, about = load(name), paper(name)
+    for kind in about.reads:
+        assert record(kind)
+    found = module.findings(TABLES, STORY)
+    assert {one.claim for one in found} == set(about.claims)
+    assert len({one.statement for one in found}) == len(found)
+    findings_table(found).to_csv(tmp_path / "findings.csv", index=False)
+    told = read_findings(tmp_path / "findings.csv")
+    text = page(about, told, "a study.")
+    assert all(one.statement in text for one in found)
+    assert about.limits in text
+    style.save(statements.draw(told), tmp_path / "statements.png")
+    assert (tmp_path / "statements.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_without_rl_nothing_breaks(name):
+    story = STORY.model_copy(update={"rl": None, "controls": (), "moderate": None})
+    for one in load(name).findings(TABLES, story):
+        assert "PPO" not in one.statement
+
+
+def test_a_weighted_sum_is_paired_clustered_and_over_seeds():
+    scores = TABLES["scores"]
+    place = ("test", "id")
+    a, b = (of_problems(scores, one, place)["valid"].astype(float) for one in ("base", "sft-4"))
+    found = weighted([(1, a), (-2, b)], scale=100)
+    each, errors = [], []
+    for seed in SEEDS:
+        own = (a - 2 * b)[seed] * 100
+        by_group = own.groupby(level="group")
+        each.append(own.mean())
+        # Groups have two problems each: the mean over groups.
+        errors.append(by_group.mean().std(ddof=1) / math.sqrt(by_group.ngroups))
+    assert found.each == pytest.approx(each)
+    assert found.estimate == pytest.approx(np.mean(each))
+    half = max(
+        stats.t.isf(0.025, 2) * np.std(each, ddof=1) / math.sqrt(3),
+        stats.norm.isf(0.025) * math.sqrt(np.square(errors).sum()) / 3,
+    )
+    assert found.high - found.estimate == pytest.approx(half)
+    assert (found.n, found.groups) == (36, 18)
+
+
+def test_the_p_of_a_bound_fits_the_interval():
+    values = of_problems(TABLES["scores"], "base", ("test", "id"))["valid"].astype(float)
+    found = weighted([(1, values)])
+    assert weighted([(1, values)], bound=found.high).exact_p == pytest.approx(0.05, abs=1e-6)
+    assert weighted([(1, values)], bound=found.estimate).exact_p == 1
+
+
+def test_one_group_is_not_enough():
+    values = of_problems(TABLES["scores"], "base", ("test", "id"))["valid"].astype(float)
+    assert weighted([(1, values[values.index.get_level_values("group") == 0])]) is None
+
+
+def test_every_piece_takes_all_of_them():
+    given = pd.DataFrame(
+        {
+            "seed": 0,
+            "checkpoint": "base",
+            "role": "test",
+            "shift": "id",
+            "group": [1] * 4 + [2] * 4,
+            "problem": [1] * 4 + [2] * 4,
+            "given": ["nothing", *sparkle_probes.PIECES] * 2,
+            "solved": [True, True, True, True, True, True, False, True],
+        }
+    )
+    assert list(sparkle_probes.every_piece(given, "base", ("test", "id"))) == [1, 0]
+
+
+def test_agreement_counts_metrics():
+    gaps = pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, -1.0], "c": [-1.0, -1.0], "d": [1.0, 1.0]})
+    found = heals._agreement(gaps)
+    assert found.each == (75.0, 50.0)
+    assert found.detail == "seeds that agree: a 2, b 1, c 0, d 2"
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 8])
+def test_pass_at_k_is_a_share_of_all_draws(k):
+    correct = [0, 1, 3, 7, 8]
+    draws = [
+        np.mean([any(place < c for place in draw) for draw in itertools.combinations(range(8), k)])
+        for c in correct
+    ]
+    found = quagmires.pass_at(k, pd.Series([8] * 5), pd.Series(correct))
+    assert found.to_list() == pytest.approx(draws)
+
+
+def test_pass_at_k_needs_k_samples():
+    with pytest.raises(ValueError, match="pass@9 needs 9 samples"):
+        quagmires.pass_at(9, pd.Series([8]), pd.Series([1]))
+
+
+def test_flat_groups():
+    rewards = pd.Series([[1.0] * 8 + [0.0] * 8, [1.0, 0.0] * 8, [1.0] * 7 + [0.0] + [2.0] * 8])
+    assert quagmires.flat_share(rewards, 8).to_list() == [1.0, 0.0, 0.5]
+
+
+def test_a_perfect_predictor_is_found():
+    changed = dict(TABLES)
+    accuracy = TABLES["accuracy"].copy()
+    order = {id: place for place, id in enumerate(IDS)}
+    accuracy["value"] = accuracy["checkpoint"].map(order) / 100.0
+    samples = TABLES["samples"].copy()
+    samples["entropy"] = samples["checkpoint"].map(order)
+    changed |= {"accuracy": accuracy, "samples": samples}
+    found = {one.statement: one for one in quagmires.findings(changed, STORY)}
+    entropy = found["Entropy (ID selection problems) goes with PPO's score at the end, ID"]
+    assert entropy.estimate == 1
+    assert entropy.verdict == "holds"
