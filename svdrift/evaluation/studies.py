@@ -138,6 +138,7 @@ def study_differences(
     b: pd.DataFrame,
     paired: Mapping[str, bool],
     parts: Parts = ({}, {}),
+    place: Sequence[str] = PLACE,
 ) -> pd.DataFrame:
     """Study a minus study b at every checkpoint that both have, on every split in `paired`.
 
@@ -146,12 +147,14 @@ def study_differences(
             `svdrift.tables.join_tables`.
         paired: split -> whether both studies dealt it alike for every seed.
         parts: of both studies, as in `parts_of`.
+        place: columns of a's that are kept; `checkpoint`, `split`, `role` and `shift` among them.
 
     Returns:
         A row for each checkpoint, split and seed, and where there are several seeds one without a
         `seed` for their mean. Columns: `checkpoint` (the id, or the part where ids differ),
-        `stage`, `step`, `start` of a's, `split`, `role`, `shift`, `seed`, `paired`, `n` (problems
-        of a), `groups` (theirs), `value_a`, `value_b`, `difference`, `low`, `high` (95 %), `p`
+        `stage`, `step`, `start` of a's, `split`, `role`, `shift`, `seed`, `paired`,
+        `alike` (whether every try of all seeds came out alike), `n` (problems of a), `groups`
+        (theirs), `value_a`, `value_b`, `difference`, `low`, `high` (95 %), `p`
         (two-sided, that the difference is 0). `n` and `groups` over seeds are sums.
     """
     mine, other = ({key: part for key, part in t.groupby(["checkpoint", "split"])} for t in (a, b))
@@ -163,12 +166,20 @@ def study_differences(
             if (id_a, split) not in mine or (id_b, split) not in other:
                 continue
             ours, theirs = mine[id_a, split], other[id_b, split]
-            place = {column: ours[column].iloc[0] for column in PLACE}
+            labels = {column: ours[column].iloc[0] for column in place}
+            labels |= {"checkpoint": name, "paired": paired[split]}
+            alike = paired[split] and same_outcomes(ours, theirs)
             for seed, result in _differences(ours, theirs, paired[split]):
                 numbers = {field: getattr(result, field) for field in FIELDS}
-                place |= {"checkpoint": name, "seed": seed, "paired": paired[split]}
-                rows.append(place | numbers)
-    return pd.DataFrame(rows, columns=[*PLACE, "seed", "paired", *FIELDS])
+                rows.append({**labels, "seed": seed, "alike": alike, **numbers})
+    return pd.DataFrame(rows, columns=[*place, "seed", "paired", "alike", *FIELDS])
+
+
+def same_outcomes(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Whether two episode tables have the same tries at the same problems, solved alike."""
+    keys = ["seed", "split", "problem", "try_number"]
+    one, two = (table[[*keys, "solved"]].sort_values(keys, ignore_index=True) for table in (a, b))
+    return one.equals(two)
 
 
 def _differences(

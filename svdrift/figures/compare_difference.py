@@ -28,7 +28,7 @@ def draw(differences: pd.DataFrame) -> style.Drawing:
         "Whiskers: 95 % intervals, clustered by group; "
         f"{labels.seeds(differences)}{labels.singles(differences, 'ticks')}. "
         f"{_pairing(differences)}\n"
-        "No whiskers: both solved the same problems. Right of the line the study is better. "
+        "Right of the line the study is better. "
         "n in each title: problems of a comparison"
         f"{', seeds pooled' if labels.several(differences) else ''}."
     )

@@ -1,3 +1,5 @@
+import json
+import re
 import sys
 
 import numpy as np
@@ -8,7 +10,9 @@ from scripts import compare_studies
 from svdrift.checkpoints import Checkpoint
 from svdrift.errors import UserError
 from svdrift.evaluation.accuracy import accuracy_table
+from svdrift.evaluation.comparisons import paired_difference_over_seeds
 from svdrift.story import Role, Story
+from svdrift.study.finished import command
 from svdrift.tables import join_tables
 from tests.evaluation.episode_tables import tries
 
@@ -38,6 +42,8 @@ def finished(folder, chances, seeds=(0, 1), face=10):
     tables.to_parquet(folder / "tables/accuracy.parquet")
     story = story_of(chances)
     (folder / "story.json").write_text(story.model_dump_json())
+    settings = {"study": folder.name, "seeds": list(seeds), "task": {"face": face}}
+    (folder / "configuration.json").write_text(json.dumps(settings))
 
 
 def story_of(checkpoints):
@@ -98,6 +104,120 @@ def test_a_page_with_figures_and_paired_differences(results, monkeypatch):
         assert (page / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
+def weights(folder, checkpoint, content, seeds=(0, 1)):
+    """The weights of a checkpoint."""
+    for seed in seeds:
+        model = folder / f"seed-{seed}" / "models" / checkpoint
+        model.mkdir(parents=True)
+        (model / "model.safetensors").write_bytes(content)
+
+
+def test_what_cannot_differ_is_left_out_and_named(results, monkeypatch):
+    for study, content in (("one", b"1"), ("two", b"2")):
+        weights(results / study, "base", b"0")  # and solved alike
+        weights(results / study, "sft-4", b"3")  # but evaluated otherwise
+        end = {"one": "ppo", "two": "grpo"}[study]
+        weights(results / study, f"sft-4.{end}-6", content)
+    compare(monkeypatch, "one", "two")
+    table = pd.read_csv(results / "compare/one-two/difference.csv")
+    assert set(table["checkpoint"]) == {"sft-4", "RL from sft-4"}
+    text = (results / "compare/one-two/README.md").read_text()
+    found = re.search(
+        r"^Checkpoints left out because they cannot differ \((.+)\): (.+)\.$", text, re.M
+    )
+    assert found[2] == "base"
+    assert "same weights" in found[1]
+    # In one seed the weights are others.
+    (results / "two/seed-1/models/base/model.safetensors").write_bytes(b"9")
+    compare(monkeypatch, "one", "two")
+    assert "left out" not in (results / "compare/one-two/README.md").read_text()
+
+
+def test_studies_of_the_same_runs_have_nothing_to_show(results, monkeypatch):
+    for study in ("three", "four"):
+        finished(results / study, {"base": 0.1})
+        weights(results / study, "base", b"0")
+    compare(monkeypatch, "three", "four")
+    page = results / "compare/three-four"
+    assert "cannot differ" in (page / "README.md").read_text()
+    assert not (page / "difference.csv").exists()
+
+
+def test_settings_that_differ_are_listed(results, monkeypatch):
+    finished(results / "other", {"base": 0.1}, face=11)
+    compare(monkeypatch, "one", "other")
+    text = (results / "compare/one-other/README.md").read_text()
+    assert text.count("\n| `") == 1  # neither the name nor the seeds
+    assert "| setting | one | other |\n|---|---|---|\n| `task.face` | `10` | `11` |\n" in text
+
+
+def repaired(folder, chance, recovered, seeds=(0, 1)):
+    """Adds a repair of base with sft-4, and another one that no other study has."""
+    own = f"only-{folder.name}-top1"
+    for seed in seeds:
+        for name in ("directions-top0.2", own):
+            place = folder / f"seed-{seed}/recovery/last-with-anchor" / name
+            place.mkdir(parents=True)
+            rng, groups = np.random.default_rng(seed), np.arange(40) // 2
+            played = [tries(rng.random(40) < chance, groups, name, s) for s in SPLITS]
+            labels = {"repair": "last-with-anchor", "intervention": name}
+            labels |= {"target": "base", "anchor": "sft-4"}
+            pd.concat(played).assign(**labels).to_parquet(place / "episodes.parquet")
+    names = ["target", "anchor", "directions-top0.2", own]
+    table = pd.DataFrame({"intervention": names, "repair": "last-with-anchor"})
+    table.to_parquet(folder / "tables/recovery.parquet")
+    effect = pd.DataFrame({"seed": [*seeds, np.nan], "split": "ood_test"})
+    effect = effect.assign(repair="last-with-anchor", intervention="directions-top0.2")
+    effect["recovered"] = recovered
+    effect = effect.assign(recovered_low=0.1, recovered_high=0.9)
+    effect.to_parquet(folder / "tables/recovery_effect.parquet")
+
+
+def test_repairs_are_compared_where_both_have_the_intervention(results, monkeypatch):
+    repaired(results / "one", 0.2, 0.25)
+    repaired(results / "two", 0.8, 0.75)
+    compare(monkeypatch, "one", "two")
+    page = results / "compare/one-two"
+    table = pd.read_csv(page / "recovery.csv")
+    assert set(table["intervention"]) == {"directions-top0.2"}
+    assert set(table["seed"].dropna()) == {0, 1}
+    mean = table[table["seed"].isna() & (table["split"] == "ood_test")].iloc[0]
+    expected = paired_difference_over_seeds(
+        *(
+            join_tables(
+                sorted((results / s).glob("seed-[01]/recovery/*/directions*/*.parquet"))
+            ).query("split == 'ood_test'")
+            for s in ("two", "one")
+        )
+    )
+    assert mean["difference"] == pytest.approx(expected.difference)
+    assert (mean["low"], mean["high"]) == pytest.approx((expected.low, expected.high))
+    assert mean["difference"] > 0.3
+    text = (page / "README.md").read_text()
+    row = next(
+        line
+        for line in text.splitlines()
+        if line.startswith("| last with anchor |") and "OOD" in line
+    )
+    assert row.endswith("| 25 % [10, 90] | 75 % [10, 90] |")
+    for study in ("one", "two"):  # the same weights and intervention, but evaluated otherwise
+        weights(results / study, "base", b"0")
+        weights(results / study, "sft-4", b"3")
+    compare(monkeypatch, "one", "two")
+    assert len(pd.read_csv(page / "recovery.csv")) == len(table)
+
+
+def test_repairs_of_the_same_checkpoints_are_left_out(results, monkeypatch):
+    for study in ("one", "two"):
+        repaired(results / study, 0.3, 0.5)
+        weights(results / study, "base", b"0")
+        weights(results / study, "sft-4", b"3")
+    compare(monkeypatch, "one", "two")
+    page = results / "compare/one-two"
+    assert not (page / "recovery.csv").exists()
+    assert ": last-with-anchor: directions-top0.2.\n" in (page / "README.md").read_text()
+
+
 def test_other_problems_are_compared_unpaired_and_said_to_be(results, monkeypatch):
     finished(results / "other", {"base": 0.1, "sft-4": 0.4}, face=11)
     compare(monkeypatch, "one", "other", "--out", "page")
@@ -143,8 +263,8 @@ def test_an_unfinished_study_names_what_is_missing_and_the_command(results, monk
 
 
 def test_commands_name_what_runs_a_study():
-    assert compare_studies.command("default") == "snakemake --cores all"
-    assert compare_studies.command("ppo-learning-rate/stages.ppo.learning_rate=3e-05") == (
+    assert command("default") == "snakemake --cores all"
+    assert command("ppo-learning-rate/stages.ppo.learning_rate=3e-05") == (
         "snakemake --snakefile workflow/sweep.smk --cores all "
         "--configfile experiments/sweeps/ppo-learning-rate.yaml"
     )
