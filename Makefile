@@ -15,7 +15,7 @@ RUN_TIME := $(VENV)/.run-time
 DEV := $(VENV)/.dev
 
 CONFIG := $(if $(STUDY),--configfile $(STUDY))
-REPORT = results/$$(svdrift stages $(STUDY) | sed -n '1s/,.*//p')/report.html# by the study's name
+NAME = $$(svdrift stages $(STUDY) | sed -n '1s/,.*//p')# of the study
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -37,7 +37,8 @@ readable: $(RUN_TIME)
 
 study: $(RUN_TIME) ## Run the default study, or another: make study STUDY=experiments/smoke.yaml
 	snakemake --cores all $(CONFIG)
-	@echo "Report:  $(REPORT)"
+	@name=$(NAME); printf '%s\n' "Report:   results/$$name/report.html" \
+		"Figures:  results/$$name/figures/" "Tables:   results/$$name/tables/"
 
 status: $(RUN_TIME) ## What is done, what would run and why: make status [STUDY=experiments/smoke.yaml]
 	@python -m svdrift status $(STUDY)

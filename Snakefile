@@ -1,3 +1,5 @@
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -38,4 +40,5 @@ rule all:
 
 
 onsuccess:
-    print(f"\nReport:   {RESULTS}/report.html\nFigures:  {FIGURES}/\nTables:   {TABLES}/")
+    if "MAKELEVEL" not in os.environ:  # `make study` says it also where nothing was left to run
+        print(f"\nReport:   {RESULTS}/report.html\nFigures:  {FIGURES}/\nTables:   {TABLES}/")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -68,6 +70,19 @@ def test_the_container_and_the_tests_have_one_python():
 @pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)
 def test_what_github_reads_is_yaml(path):
     assert yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_the_place_of_the_report_is_told_once():
+    """By make, also where nothing was left to run, or by Snakemake where make did not start it."""
+    makefile, snakefile = ((ROOT / name).read_text("utf-8") for name in ("Makefile", "Snakefile"))
+    (recipe,) = re.findall(r"^study: .*\n((?:\t.*\n)+)", makefile, re.M)
+    assert recipe.count("Report:") == makefile.count("Report:") == 1
+    hook = snakefile.partition("onsuccess:\n")[2].replace("print(", "told.append(")
+    for variables, times in (({}, 1), ({"MAKELEVEL": "1"}, 0)):
+        told: list[str] = []
+        names = {"RESULTS": "r", "FIGURES": "f", "TABLES": "t", "told": told}
+        exec(textwrap.dedent(hook), names | {"os": SimpleNamespace(environ=variables)})
+        assert "".join(told).count("Report:") == times
 
 
 def test_ci_runs_what_is_there():

@@ -28,7 +28,9 @@ class RepairSettings(Section):
     target: str = Field(description="The checkpoint that is repaired.")
     anchor: str = Field(description="The checkpoint that its repair is taken from.")
     interventions: tuple[GridRow, ...] | None = Field(
-        None, description="A grid of its own; none for `recovery.interventions`."
+        None,
+        description="A grid of its own; none for `recovery.interventions` and "
+        "`recovery.extra_interventions`.",
     )
 
     @model_validator(mode="after")
@@ -65,14 +67,32 @@ class RecoverySettings(Section):
         "embedding_and_head, weight, full_rank_reset, seed}. Any value may be a list of "
         "alternatives, and a row stands for every combination. One job each.",
     )
+    extra_interventions: tuple[GridRow, ...] = Field(
+        (),
+        description="Further rows of `interventions`, so that an overlay adds some without "
+        "repeating that list.",
+    )
     side_interventions: tuple[GridRow, ...] = Field(
         ({"kind": "directions", "top": [0.2, 1]}, {"kind": "interpolate", "weight": 0.5}),
         description="The smaller grid of the other standard repairs.",
     )
 
+    @property
+    def grid(self) -> tuple[GridRow, ...]:
+        """The interventions and the further ones."""
+        return (*self.interventions, *self.extra_interventions)
+
     @model_validator(mode="after")
     def _readable(self) -> Self:
         _check_grid("interventions", self.interventions)
+        _check_grid("extra_interventions", self.extra_interventions)
+        ids = {intervention.id for intervention in expand(self.interventions)}
+        for intervention in expand(self.extra_interventions):
+            if intervention.id in ids:
+                raise ValueError(
+                    f"extra_interventions: {intervention.id} is among the interventions already "
+                    "(allowed: others than these)"
+                )
         _check_grid("side_interventions", self.side_interventions)
         return self
 

@@ -358,7 +358,7 @@ class Settings(Section):
         found = {}
         for plan in plans:
             rows = plan.interventions
-            grid = expand(self.recovery.interventions if rows is None else rows)
+            grid = expand(self.recovery.grid if rows is None else rows)
             name = f"{self._short(key, plan.target)}-with-{self._short(key, plan.anchor)}"
             if name in found:
                 raise UserError(f"{key}: holds two of one name: {name}")

@@ -178,6 +178,7 @@ TAKEN: dict[str, dict[str, str]] = {  # value -> end of the key -> why it is tak
         "pairs": "none",
         "repairs": "none",
         "interventions": "no repair",
+        "extra_interventions": "none",
         "keep": "the end alone",
         "keep.of": "every start",
         "papers": "none",

@@ -73,6 +73,15 @@ NO_RL = {
         ),
         ({"comparisons": [["ppo@end", "base"]]}, "comparisons: ppo@end: ppo has several starts"),
         (
+            {"recovery": {"extra_interventions": [{"kind": "interpolate", "weight": [0.1, 0.5]}]}},
+            "recovery.extra_interventions: interpolate-weight0.5 is among the interventions "
+            "already (allowed: others than these)",
+        ),
+        (
+            {"recovery": {"extra_interventions": [{"kind": "values", "top": [0.5, 0.5]}]}},
+            "recovery.extra_interventions: holds values-top0.5 twice",
+        ),
+        (
             {"recovery": {"interventions": [{"kind": "values", "top": []}]}},
             "recovery.interventions: top: an empty list leaves nothing to do",
         ),
@@ -215,6 +224,24 @@ def test_an_empty_grid_switches_repairs_off():
     side = study({"recovery": {"side_interventions": []}})
     assert list(side.repairs) == ["last-with-anchor"]
     assert study({"recovery": {"interventions": [], "side_interventions": []}}).repairs == {}
+
+
+def test_an_overlay_adds_interventions_to_those_that_are_there():
+    before = study({}).repairs
+    further = [{"kind": "triplets", "top": [0.3, 0.4]}]
+    after = study({"recovery": {"extra_interventions": further}}).repairs
+    old, new = (
+        [one.id for one in found["last-with-anchor"].interventions] for found in (before, after)
+    )
+    assert new == [*old, "triplets-top0.3", "triplets-top0.4"]
+    assert {name: repair for name, repair in after.items() if name != "last-with-anchor"} == {
+        name: repair for name, repair in before.items() if name != "last-with-anchor"
+    }
+    own = {"target": "last", "anchor": "base", "interventions": [{"kind": "values", "top": 1}]}
+    alone = study({"recovery": {"repairs": [own], "extra_interventions": further}}).repairs
+    assert [one.id for one in alone["last-with-base"].interventions] == ["values-top1"]
+    only = study({"recovery": {"interventions": [], "extra_interventions": further}}).repairs
+    assert [one.id for one in only["last-with-anchor"].interventions] == new[-2:]
 
 
 def test_repairs_pairs_and_comparisons_of_ones_own():
