@@ -16,7 +16,8 @@ from svdrift.models.folders import listed
 from svdrift.models.opening import opened
 from svdrift.spectra.comparison import grouped, in_words, matrix_changes, on_average
 from svdrift.spectra.decomposition import Decomposed, require_same_matrices
-from svdrift.spectra.drift import drift_tables
+from svdrift.spectra.leading_drift import leading_drift
+from svdrift.spectra.matrices import Matrix
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.patterns import INSIDE
 from svdrift.spectra.regions import check, check_nulls
@@ -25,8 +26,9 @@ from svdrift.spectra.settings import SpectraSettings
 from svdrift.spectra.tables import matrix_rows
 
 SHARE = SpectraSettings().shares[0]
-NULLS = ("isotropic", "inputs_kept")  # fewer, and fewer draws, than a study: each takes minutes
-DRAWS = 5
+NULLS = ("isotropic", "inputs_kept")
+DRAWS = (3, 10)  # fewest and most that are made unasked
+WORK = 9e10  # rank³ of all matrices and draws of a null: SmolLM2-135M has 3 draws, in a minute
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Comparison:
         matrices: a row a matrix; columns as in `svdrift.spectra.comparison`.
         groups: the same by kind of module, by layer and over all.
         on_average: a row a null: the mean angle, and its difference from the null.
-        drift: every number measured, as in a study's table of drift.
+        drift: every number measured; see `svdrift.spectra.leading_drift`.
         spectra: `anchor` and `target` to a row a matrix; column `looks_random`.
         zeros: `anchor` and `target` to the names of matrices of zeros, which have no directions.
         not_compared: all other tensors.
@@ -78,7 +80,7 @@ def compare(
     ranks: float = SHARE,
     modules: Collection[str] = INSIDE,
     nulls: Sequence[str] = NULLS,
-    draws: int = DRAWS,
+    draws: int | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Comparison:
@@ -92,7 +94,7 @@ def compare(
         ranks: leading directions that are compared, as a share of the rank.
         modules: kinds of module.
         nulls: how the update is drawn anew, `isotropic` among them.
-        draws: of each null, at least 2; each costs one more decomposition of every matrix.
+        draws: of each null, at least 2; `default_draws` if None.
         seed: of the nulls.
         device: where to compute.
 
@@ -127,21 +129,19 @@ def open_pair(
     modules: Collection[str] = INSIDE,
     patterns: Mapping[str, str] | None = None,
     device: str = "cpu",
-    on_read: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Pair]:
     """Open two checkpoints, and see whether they can be compared. No weights are read.
 
     Args:
         anchor, target, modules, device: see `compare`.
         patterns: see `svdrift.spectra.on_demand.open_on_demand`.
-        on_read: is given the name of each tensor of the anchor, before it is read.
 
     Raises:
         UserError: see `compare`.
     """
     with opened(anchor) as first, opened(target) as second:
         how: dict[str, Any] = {"modules": modules, "patterns": patterns, "device": device}
-        before = open_on_demand(first.folder, **how, on_first_read=on_read)
+        before = open_on_demand(first.folder, **how)
         after = open_on_demand(second.folder, **how)
         require_same_matrices(before, after)
         yield Pair(before, after, [*first.notes, *second.notes])
@@ -152,22 +152,26 @@ def compare_pair(
     *,
     ranks: float = SHARE,
     nulls: Sequence[str] = NULLS,
-    draws: int = DRAWS,
+    draws: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    processes: int = 1,
+    on_done: Callable[[str], None] = lambda name: None,
 ) -> Comparison:
-    """Compare checkpoints that are open; see `compare`."""
-    require_measurable(ranks, nulls, draws)
+    """Compare checkpoints that are open; see `compare`, and `leading_drift` for the last two."""
     before, after = pair.before, pair.after
-    drift, drawn = drift_tables(
+    draws = default_draws(before.weights.matrices) if draws is None else draws
+    require_measurable(ranks, nulls, draws)
+    drift, drawn = leading_drift(
         before,
         after,
-        shares=[ranks],
-        windows=1,
+        share=ranks,
         nulls=nulls,
         draws=draws,
         seed=seed,
         device=device,
+        processes=processes,
+        on_done=on_done,
     )
     groups = grouped(changes := matrix_changes(drift, drawn))
     average = on_average(drift, drawn)
@@ -188,6 +192,12 @@ def compare_pair(
     )
     words += [*_remarks(found), *pair.notes]
     return found
+
+
+def default_draws(matrices: Sequence[Matrix]) -> int:
+    """Draws of each null: as many as stay near a minute, from 3 for large models to 10."""
+    fewest, most = DRAWS
+    return max(fewest, min(most, int(WORK / sum(matrix.rank**3 for matrix in matrices))))
 
 
 def require_measurable(ranks: float, nulls: Sequence[str], draws: int) -> None:

@@ -92,6 +92,8 @@ def _chosen() -> argparse.Namespace:
 
 def _run(chosen: argparse.Namespace) -> None:
     """Run the chosen command, whose mistakes of the user become one line."""
+    # SciPy's LAPACK reads it when it is loaded. PyTorch has threads of its own (--threads).
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from svdrift.cli.memory import return_freed_memory
     from svdrift.scripting import run
 

@@ -26,19 +26,22 @@ from svdrift.api.comparing import (
     SHARE,
     Comparison,
     compare_pair,
+    default_draws,
     open_pair,
     require_measurable,
 )
 from svdrift.cli import PROBLEM
-from svdrift.cli.expected import expectation
+from svdrift.cli.expected import comparison_expected
+from svdrift.cli.memory import keep_freed_memory
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.text import aligned, records
-from svdrift.cli.threads import threads_argument, use_threads
+from svdrift.cli.threads import SIDE_BY_SIDE, cores, side_by_side_argument, use_threads
 from svdrift.cli.words import MODEL, as_options, patterns_argument, share
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
 from svdrift.spectra.comparison import degrees, nulls_in, percent
 from svdrift.spectra.layouts import own_patterns
+from svdrift.spectra.leading_drift import side_by_side
 from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
 from svdrift.spectra.rest import sentences
 from svdrift.story import Story
@@ -55,9 +58,9 @@ LEGEND = """
 moved: matrices that changed, of how many; update: its norm relative to the anchor's; angle: mean
 principal angle of the leading directions, left and right; then the same under noise: isotropic (of
 the update's size), inputs kept (its right singular vectors and values); +/-: matrices above and
-below that noise's 95 % interval (noise itself: up to 1 in 20 above, 1 in 50 below); values:
-relative change of the singular values, and the same by isotropic noise. Rows of several matrices
-hold means over those that moved."""
+below that noise's 95 % interval (noise itself: up to 1 in 40 each); values: relative change of the
+singular values, and the same by isotropic noise. Rows of several matrices hold means over those
+that moved."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,9 +87,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--draws",
         type=int,
-        default=DRAWS,
-        help="random draws per null, at least 2; each costs one more decomposition of every "
-        "matrix (default: %(default)s)",
+        help="random draws per null, at least 2 (default: as many as take about a minute, "
+        f"from {DRAWS[0]} for large models to {DRAWS[1]} for small ones)",
     )
     parser.add_argument(
         "--nulls",
@@ -98,7 +100,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the nulls (default: 0)")
     device_argument(parser)
-    threads_argument(parser)
+    side_by_side_argument(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be compared and how long it takes"
     )
@@ -122,12 +124,11 @@ def main(args: argparse.Namespace) -> int:
         UserError: a folder cannot be read or a compared matrix holds NaN, the architectures
             differ, an argument is out of range, or the figure cannot be written.
     """
-    use_threads(args.threads)
+    use_threads(1 if args.threads is None else args.threads)
     if args.figure is not None:
         require_writable(args.figure)
     reading = ReadingProgress()
-    how = {name: getattr(args, name) for name in ("ranks", "nulls", "draws")}
-    options = {name: f"--{name}" for name in (*how, "modules", "patterns")}
+    options = {name: f"--{name}" for name in ("ranks", "nulls", "draws", "modules", "patterns")}
     with (
         as_options(options),
         open_pair(
@@ -136,18 +137,31 @@ def main(args: argparse.Namespace) -> int:
             modules=args.modules,
             patterns=own_patterns(args.patterns),
             device=args.device,
-            on_read=reading.tick,
         ) as pair,
     ):
-        require_measurable(**how)
         matrices = pair.before.weights.matrices
-        count = 2 + args.draws * len(args.nulls)
-        print(expectation(matrices, count, args.device), file=sys.stderr)
+        if args.draws is None:
+            args.draws = default_draws(matrices)
+        how = {name: getattr(args, name) for name in ("ranks", "nulls", "draws")}
+        require_measurable(**how)
+        most = args.threads or min(SIDE_BY_SIDE, cores())
+        if (processes := side_by_side(matrices, most, args.device)) > 1:
+            use_threads(1)  # in each
+            keep_freed_memory()
+        draws = args.draws * len(args.nulls)
+        print(comparison_expected(matrices, draws, processes, args.device), file=sys.stderr)
         if args.dry_run:
             print("\n".join([*pair.notes, "Nothing was compared (--dry-run)."]))
             return 0
         reading.start([matrix.name for matrix in matrices], "matrices compared")
-        found = compare_pair(pair, **how, seed=args.seed, device=args.device)
+        found = compare_pair(
+            pair,
+            **how,
+            seed=args.seed,
+            device=args.device,
+            processes=processes,
+            on_done=reading.tick,
+        )
     reading.finish()
     then = next_command(args, found)
     if args.json:

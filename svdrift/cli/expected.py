@@ -12,7 +12,11 @@ from svdrift.spectra.decomposition import decompose
 from svdrift.spectra.matrices import Matrix
 
 TRIAL = 256  # rank of the matrix by which this machine's speed is measured: some 30 ms
-OVERHEAD = 2.0  # of a draw over a decomposition: drawing, angles, energies (SmolLM2-135M)
+OVERHEAD = 2.0  # of a repair over a decomposition
+
+# Of a comparison, in the same unit, measured on SmolLM2-135M: products and the whole decomposition
+# of the matrix before, and the leading directions of the matrix after or of a draw.
+PRODUCTS, DECOMPOSITION, DRAW = 0.25, 1.0, 0.4
 
 
 def expectation(matrices: Sequence[Matrix], count: int, device: str) -> str:
@@ -23,24 +27,42 @@ def expectation(matrices: Sequence[Matrix], count: int, device: str) -> str:
         count: decompositions of each.
         device: where.
     """
+    work = OVERHEAD * count * sum(max(matrix.shape) * matrix.rank**2 for matrix in matrices)
+    return _line(matrices, f"{count} decompositions of each", work, 1, device)
+
+
+def comparison_expected(matrices: Sequence[Matrix], draws: int, processes: int, device: str) -> str:
+    """The same of a comparison of two checkpoints.
+
+    Args:
+        matrices: those that are compared.
+        draws: of noise for each, of all nulls together.
+        processes: that work side by side.
+        device: where.
+    """
+    work = sum(
+        PRODUCTS * max(matrix.shape) * matrix.rank**2
+        + (DECOMPOSITION + DRAW * draws) * matrix.rank**3
+        for matrix in matrices
+    )
+    return _line(matrices, f"{draws} draws of noise for each", work, processes, device)
+
+
+def _line(matrices: Sequence[Matrix], what: str, work: float, processes: int, device: str) -> str:
     numbers = sum(matrix.shape[0] * matrix.shape[1] for matrix in matrices)
     rows, columns = max((matrix.shape for matrix in matrices), key=lambda s: s[0] * s[1])
-    seconds = OVERHEAD * count * _pace(device) * sum(map(_work, matrices))
+    seconds = work * _pace(device) / processes
+    threads = torch.get_num_threads()
+    cores = f"{threads} thread{'s' * (threads > 1)}" if processes == 1 else f"{processes} processes"
     return (
         f"{len(matrices)} matrices of up to {rows} × {columns}, {numbers / 1e6:,.1f} million "
-        f"weights, {count} decompositions of each: about {duration([max(1.0, seconds)])} "
-        f"with {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
-        f"{'' if device == 'cpu' else f' and {device}'}, if the machine is idle"
+        f"weights, {what}: about {duration([max(1.0, seconds)])} "
+        f"with {cores}{'' if device == 'cpu' else f' and {device}'}, if the machine is idle"
     )
 
 
-def _work(matrix: Matrix) -> float:
-    """A decomposition's time is proportional to it: larger side times the square of the smaller."""
-    return float(max(matrix.shape)) * matrix.rank**2
-
-
 def _pace(device: str) -> float:
-    """Seconds a unit of `_work` takes on this machine; the second of two trials counts."""
+    """Seconds that r³ of a decomposition takes on this machine; the second of two trials counts."""
     trial = torch.randn(TRIAL, TRIAL, generator=torch.Generator().manual_seed(0))
     for _ in range(2):
         begun = time.perf_counter()

@@ -1,8 +1,8 @@
 """How many threads a command computes with.
 
 Two threads take two thirds of the time on idle cores; on cores that others use they wait for each
-other: `svdrift compare` of a 135M model reached 7 of 210 matrices in 6 minutes with two,
-where one needs some 3 for all (docs/command-line.md).
+other: two took more than three times as long as one (docs/command-line.md). Two processes of one
+thread each, side by side on matrices of their own, wait for nothing: `svdrift compare` has those.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import sys
 
 from svdrift.errors import UserError
+
+SIDE_BY_SIDE = 2  # processes that are used unasked
 
 
 def cores() -> int:
@@ -26,6 +28,17 @@ def threads_argument(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         help="CPU threads; more than 1 gain only on cores that nobody else uses (default: 1)",
+    )
+
+
+def side_by_side_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--threads` of a command that works on small matrices side by side; None if not given."""
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="cores: as many processes of one thread each, or threads of one process where "
+        f"matrices are large (default: {SIDE_BY_SIDE} processes, if there are as many cores, or "
+        "1 thread)",
     )
 
 

@@ -170,7 +170,7 @@ def beside_nulls(rows: pd.DataFrame, nulls: pd.DataFrame, by: Sequence[str]) -> 
         average(rows.assign(value=rows[n]), [*by, "seed"], ANY).assign(series=n) for n in names
     ]
     minus = excess(rows, nulls, "isotropic", [*by, "seed"]).rename(columns={"difference": "value"})
-    parts.append(minus.drop(columns=["observed", "null", "p"]).assign(series="minus_isotropic"))
+    parts.append(minus.drop(columns=["observed", "null"]).assign(series="minus_isotropic"))
     return summary(pd.concat(parts), ["series", *by], ANY)
 
 

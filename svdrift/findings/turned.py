@@ -3,8 +3,7 @@
 Many matrices are tested against several nulls at once. Both the means over all matrices, one a
 null, and the single matrices, each against each null, are judged with Holm's correction for their
 number, each of these two families at half of `LEVEL`. An update that is noise itself is found to
-turn a mean or a matrix in about 5 % of comparisons as far as logarithms of angles are normally
-distributed; what simulations give is in `tests/findings/test_turned.py`.
+turn a mean or a matrix in at most 5 % of comparisons: docs/validation.md.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def verdict(changes: pd.DataFrame, groups: pd.DataFrame, average: pd.DataFrame) 
             "Verdict: indistinguishable from noise: neither the mean angle nor that of any matrix "
             f"differs from noise, allowing for {tests}.",
             f"{outside} of {whole['turned']} matrices lie outside the 95 % interval of isotropic "
-            f"noise, where chance puts about {max(1, round(LEVEL * whole['turned']))}. No repair "
+            f"noise, where chance puts up to {max(1, round(LEVEL * whole['turned']))}. No repair "
             "by directions is indicated; more draws of the noise would tell smaller turns.",
         ),
     )

@@ -9,11 +9,9 @@ Reads the tables of `svdrift.spectra.drift.drift_tables` and measures nothing it
 - `angle`, `unrelated` (degrees): mean principal angle of the leading directions, mean of both
   sides (U and V), as observed and between unrelated random matrices;
 - for each null by its name, such as `isotropic`: the mean of that angle over its draws;
-  `more_isotropic`, `less_isotropic`: number of matrices whose angle lies above, or below, the 95 %
-  prediction interval of one more draw. The interval is Student's, of the logarithm of the angle,
-  whose distribution is skewed to the right even so: noise itself is found in `more` in 3 to 5 %
-  of matrices and in `less` in 1 to 2 % (measured, `tests/spectra/test_calibration.py`);
-  `p_isotropic`: the same as a two-sided p, of the angle being one more draw;
+  `p_isotropic`: two-sided p of the angle being one more draw (`svdrift.spectra.single`);
+  `more_isotropic`, `less_isotropic`: number of matrices with p below 0.05 whose angle is larger, or
+  smaller: noise itself is found in each in at most 2.5 % of matrices (docs/validation.md);
 - `excess`: angle - isotropic;
 - `value_change`, `value_noise`: ||s' - s|| / ||s|| of the singular values, observed and under
   isotropic noise; `update`: the update's Frobenius norm over the anchor's;
@@ -28,9 +26,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from svdrift.spectra.excess import NULL_NAMES, excess
+from svdrift.spectra.excess import NULL_NAMES
+from svdrift.spectra.single import PLACE, chances, mean_beside
 
-PLACE = ["layer", "module"]
+UNLIKELY = 0.05
 MEANS = ["angle", "unrelated", "excess", "value_change", "value_noise", "update"]
 MEANS += ["energy", "energy_even"]
 OUTSIDE = "outside layers"
@@ -59,15 +58,11 @@ def matrix_changes(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     sides = angles.groupby(PLACE, sort=False, dropna=False)
     rows = sides[["observed", "random"]].mean().reset_index()
     rows = rows.rename(columns={"observed": "angle", "random": "unrelated"})
+    rows = rows.merge(chances(angles, nulls, nulls_in(nulls)), on=PLACE, validate="1:1")
     for null in nulls_in(nulls):
-        found = excess(angles, nulls, null, PLACE, logarithm=True)
-        found[null] = found["null"]
-        found[f"more_{null}"] = (found["low"] > 0).astype(int)
-        found[f"less_{null}"] = (found["high"] < 0).astype(int)
-        # On columns: an index with the empty layer of embedding and head matches nothing.
-        found[f"p_{null}"] = found["p"]
-        own = found[[*PLACE, null, f"more_{null}", f"less_{null}", f"p_{null}"]]
-        rows = rows.merge(own, on=PLACE, how="left", validate="1:1")
+        unlikely = rows[f"p_{null}"] < UNLIKELY
+        rows[f"more_{null}"] = (unlikely & (rows["angle"] > rows[null])).astype(int)
+        rows[f"less_{null}"] = (unlikely & (rows["angle"] < rows[null])).astype(int)
     rows["excess"] = rows["angle"] - rows["isotropic"]
     for measure, names in {
         "value_change": {"observed": "value_change", "isotropic": "value_noise"},
@@ -84,12 +79,12 @@ def matrix_changes(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     rows[means] = rows[means].mask(still).replace(np.inf, np.nan)
     # Means of angles and of their nulls are over the same matrices.
     undirected = rows["angle"].isna()
-    chances = [f"p_{null}" for null in nulls_in(rows)]
-    drawn = ["unrelated", *nulls_in(rows), *chances]
+    probable = [f"p_{null}" for null in nulls_in(rows)]
+    drawn = ["unrelated", *nulls_in(rows), *probable]
     rows[drawn] = rows[drawn].mask(undirected | still)
     rows["turned"] = (~undirected).astype(int)
     rows[counts[3:]] = rows[counts[3:]].mask(undirected, 0)
-    return rows[[*PLACE, *counts, *means, *chances]]
+    return rows[[*PLACE, *counts, *means, *probable]]
 
 
 def leading(drift: pd.DataFrame) -> pd.DataFrame:
@@ -100,20 +95,16 @@ def leading(drift: pd.DataFrame) -> pd.DataFrame:
 def on_average(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     """Mean angle of the leading directions over the matrices that moved, minus that of each null.
 
-    One row a null: `null` (its name), `observed`, `drawn`, `difference`, `low`, `high` (degrees)
-    and `p`, two-sided. None if nothing moved. The interval of a mean over many matrices is narrow,
-    and its error near the nominal 5 %.
+    Columns as in `svdrift.spectra.single.mean_beside`; no rows if nothing moved. The interval of a
+    mean over many matrices is narrow, and its error near the nominal 5 %.
     """
     norms = drift[drift["measure"] == "update_norm"]
     angles = leading(drift).merge(norms.loc[norms["observed"] > 0, PLACE], on=PLACE)
     angles = angles[angles["observed"].notna()]
-    rows = angles.assign(all=ALL)
-    parts = [
-        excess(rows, nulls, null, [ALL]).rename(columns={"null": "drawn"}).assign(null=null)
-        for null in nulls_in(nulls)
-    ]
-    columns = ["null", "observed", "drawn", "difference", "low", "high", "p"]
-    return pd.concat(parts, ignore_index=True)[columns]
+    names = nulls_in(nulls)
+    if angles.empty:
+        return pd.DataFrame(columns=["null", "observed", "drawn", "difference", "low", "high", "p"])
+    return mean_beside(angles, nulls, names)
 
 
 def grouped(changes: pd.DataFrame) -> pd.DataFrame:

@@ -134,7 +134,7 @@ def _thin_svd(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """U (m, k), S (k,) and Vh (k, n) of a matrix with m >= n, for the chosen k ranks."""
     large = matrix.numel() > DOUBLE_UP_TO
-    S, Vh = _by_gram(matrix, device)
+    S, Vh = by_gram(matrix, device)
     narrow = S[-1] > NARROW * S[0]
     if not narrow and large and len(matrix) >= VERY_TALL * matrix.shape[1]:
         S, Vh = _by_pieces(matrix, device)
@@ -151,7 +151,7 @@ def _thin_svd(
     return (U, S, Vh) if ranks is None else (U[:, ranks], S[ranks], Vh[ranks])
 
 
-def _by_gram(matrix: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
+def by_gram(matrix: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor]:
     """S (n,) and Vh (n, n), in float64, of a matrix with m >= n: eigenvectors of its Gram matrix.
 
     A value s is off by the rounding of float64 times S[0]^2 / s (Golub & Van Loan 2013, section

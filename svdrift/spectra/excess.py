@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 NAMES = ("pair", "seed", "layer", "module", "measure", "side", "region", "start", "stop")
 """The columns by which both tables name a number, as far as they have them."""
@@ -44,8 +44,6 @@ def excess(
     nulls: pd.DataFrame,
     null: str,
     by: Sequence[str],
-    *,
-    logarithm: bool = False,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Observed minus a null at each place, both averaged over all rows there, unweighted.
@@ -59,38 +57,21 @@ def excess(
         nulls: draws of them and of others.
         null: the null's column in it.
         by: columns that name a place.
-        logarithm: of averages before they are subtracted; angles of a single matrix are skewed.
         level: of the interval.
 
     Returns:
-        One row a place: `by`, `observed` and `null` (both averages), `difference`, `low` and `high`
-        (these of logarithms if asked for), and `p`, two-sided, of being one more draw; it is below
-        1 - `level` where the interval excludes 0.
+        One row a place: `by`, `observed`, `null` (both averages), `difference`, `low` and `high`.
     """
     by = list(by)
     drawn = draws_of(rows, nulls).groupby([*by, "draw"], dropna=False)[null].mean()
     observed = rows.groupby(by, dropna=False)["observed"].mean()
-    scaled = _logarithms if logarithm else _unchanged
-    null_means = drawn.groupby(by, dropna=False).mean().rename("null")
-    draws = scaled(drawn).groupby(by, dropna=False).agg(["mean", "std", "count"])
+    draws = drawn.groupby(by, dropna=False).agg(["mean", "std", "count"])
     # On columns: an index with the empty layer of embedding and head matches nothing.
-    table = observed.reset_index()
-    for part in (scaled(observed).rename("difference"), null_means, draws):
-        table = table.merge(part.reset_index(), on=by, how="left", validate="1:1")
-    table["difference"] -= table["mean"]
+    table = observed.reset_index().merge(draws.reset_index(), on=by, how="left", validate="1:1")
+    table = table.rename(columns={"mean": "null"})
+    table["difference"] = table["observed"] - table["null"]
     count = table["count"]
     deviation = table["std"] * np.sqrt(1 + 1 / count)
     half = stdtrit(count - 1, (1 + level) / 2) * deviation
     table["low"], table["high"] = table["difference"] - half, table["difference"] + half
-    with np.errstate(divide="ignore", invalid="ignore"):  # NaN where both are 0
-        table["p"] = 2 * stdtr(count - 1, -table["difference"].abs() / deviation)
-    return table[[*by, "observed", "null", "difference", "low", "high", "p"]]
-
-
-def _unchanged(values: pd.Series[float]) -> pd.Series[float]:
-    return values
-
-
-def _logarithms(values: pd.Series[float]) -> pd.Series[float]:
-    with np.errstate(divide="ignore"):  # what did not turn at all turned less than any noise
-        return pd.Series(np.log(values.to_numpy()), values.index, name=values.name)
+    return table[[*by, "observed", "null", "difference", "low", "high"]]

@@ -104,6 +104,10 @@ class FactorsOnDemand:
             self._values[key] = factors.S
         return factors
 
+    def remember(self, key: Key, values: Tensor) -> None:
+        """Keep singular values of a matrix that were found elsewhere, falling, shape (r,)."""
+        self._values[key] = values
+
     def singular_values(self, key: Key) -> Tensor:
         """Singular values of one matrix, falling, shape (r,); decomposes it if `read` has not.
 

@@ -98,7 +98,9 @@ def test_a_common_turn_is_found_where_it_is(tmp_path, monkeypatch, capsys):
     said = report(capsys)["verdict"]
     assert said["which"] == "further"
     assert "not clearly further than noise that keeps the update's inputs" in said["words"][0]
-    assert said["matrices"] == [{"layer": 2, "module": module} for module in ("gate", "up")]
+    turned = [{"layer": 2, "module": module} for module in ("gate", "up")]
+    assert said["matrices"]  # each has to stand out by itself from skewed noise
+    assert all(matrix in turned for matrix in said["matrices"])
     given = shlex.join(["--anchor", str(pair[0]), "--target", str(pair[1])])
     then = "--ranks 20% --layers 50-75% --layers-only --out REPAIRED"
     assert said["next"] == f"svdrift recover {given} {then}"
@@ -182,10 +184,10 @@ def test_words_say_which_null_and_hold_the_numbers_of_the_table():
         "2 of 2 matrices changed, by 60 % of their norm.",
         "Their top 10 % of directions turned by 12.5° on average (between unrelated matrices lie "
         "81.5°):",
-        "- further than isotropic noise of the update's size, 4.0° (+8.5° [8.0, 9.0]); 2 of 2 "
+        "- further than isotropic noise of the update's size, 4.0° (+8.5° [8.3, 8.7]); 2 of 2 "
         "matrices turned further, 0 less far.",
         "- not clearly further or less far than noise that keeps the update's inputs, 12.5° "
-        "(+0.0° [-2.5, 2.5]); 0 of 2 matrices turned further, 0 less far.",
+        "(+0.0° [-1.1, 1.1]); 0 of 2 matrices turned further, 0 less far.",
         "56 % of the update's energy lies in these directions; spread evenly, 2 % would.",
         "Largest angle minus isotropic noise: q (+8.5°) by kind, layer 1 (+9.0°) by place.",
         "Singular values changed by 75 %; isotropic noise changes them by 8.33 %.",
@@ -231,7 +233,7 @@ def test_size_and_time_are_said_first(pair, monkeypatch, capsys):
     assert run(monkeypatch, "compare", *pair, "--dry-run", "--draws", 3) == 0
     said = capsys.readouterr()
     assert re.fullmatch(
-        r"28 matrices of up to 24 × 16, 0\.0 million weights, 8 decompositions of each: "
+        r"28 matrices of up to 24 × 16, 0\.0 million weights, 6 draws of noise for each: "
         r"about \d+ s with 1 thread, if the machine is idle\n",
         said.err,
     )

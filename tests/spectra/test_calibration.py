@@ -39,12 +39,8 @@ def angles_of_noise(number: int, null: str, draws: int) -> tuple[pd.DataFrame, p
 
 
 @pytest.mark.parametrize(("null", "draws"), [("isotropic", 5), ("inputs_kept", 10)])
-def test_noise_is_above_its_null_in_one_matrix_of_twenty(null: str, draws: int) -> None:
-    """What the legend says: up to 1 in 20 above, 1 in 50 below.
-
-    Measured in full, with 300 draws of each of 28 matrices of the default study (SFT 16 to 256) and
-    intervals from 2 to 20 of them: 3.2 to 4.5 % above, 0.7 to 2.1 % below.
-    """
+def test_noise_is_beyond_its_null_in_one_matrix_of_twenty(null: str, draws: int) -> None:
+    """What the legend says: up to 1 in 40 above, 1 in 40 below."""
     cases = [angles_of_noise(number, null, draws) for number in range(500)]
     drift, nulls = (
         pd.concat(parts, ignore_index=True).astype({"layer": "Int64"})
@@ -52,5 +48,5 @@ def test_noise_is_above_its_null_in_one_matrix_of_twenty(null: str, draws: int) 
     )
     changes = matrix_changes(drift, nulls)
     above, below = (changes[f"{which}_isotropic"].mean() for which in ("more", "less"))
-    assert 0.01 <= above <= 0.05 + 0.02  # two standard errors
-    assert below <= 0.02 + 0.012
+    assert above <= 0.025 + 0.014  # two standard errors
+    assert below <= 0.025 + 0.014

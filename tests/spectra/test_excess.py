@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from svdrift.spectra.excess import NULL_NAMES, draws_of, excess
 from svdrift.spectra.nulls import NULLS, minus_null
@@ -45,26 +44,6 @@ def test_sides_and_matrices_are_averaged_within_a_draw() -> None:
         assert (row.difference, row.low, row.high) == pytest.approx(expected[1:])
 
 
-def test_a_place_without_a_layer_is_a_place() -> None:
-    drift, nulls = noise(1, 3, 0)
-    found = excess(drift, nulls, "isotropic", ["layer", "module"], logarithm=True)
-    assert len(found) == LAYERS * len(MODULES)
-    assert found["layer"].isna().sum() == len(MODULES)
-    row = found[found["layer"].isna() & (found["module"] == "up")].iloc[0]
-    own = nulls[nulls["layer"].isna() & (nulls["module"] == "up")].query("measure == 'mean_angle'")
-    draws = own.groupby("draw")["isotropic"].mean()
-    observed = drift[drift["layer"].isna() & (drift["module"] == "up")]["observed"].mean()
-    expected = minus_null(np.log(observed), np.log(draws).tolist())
-    assert (row["difference"], row["low"], row["high"]) == pytest.approx(expected[1:])
-    assert (row["observed"], row["null"]) == pytest.approx((observed, draws.mean()))
-
-
-def test_what_did_not_turn_at_all_turned_less_than_any_noise() -> None:
-    drift, nulls = noise(1, 3, 0)
-    found = excess(drift.assign(observed=0.0), nulls, "isotropic", ["module"], logarithm=True)
-    assert (found["high"] < 0).all()
-
-
 def test_draws_of_rows_alone() -> None:
     drift, nulls = noise(2, 3, 0)
     few = draws_of(drift[drift["module"] == "q"], nulls)
@@ -80,16 +59,6 @@ def test_noise_is_told_from_its_null_in_one_case_of_twenty(draws: int) -> None:
     found = excess(*noise(cases, draws, 1), "isotropic", ["seed"])
     told = ((found["low"] > 0) | (found["high"] < 0)).mean()
     assert told == pytest.approx(0.05, abs=0.02)  # 3.5 standard errors
-
-
-def test_a_single_matrix_on_the_logarithm_too() -> None:
-    drift, nulls = noise(200, 5, 2)
-    found = excess(drift, nulls, "isotropic", ["seed", "layer", "module"], logarithm=True)
-    assert (found["low"] > 0).mean() == pytest.approx(0.025, abs=0.014)
-    assert (found["high"] < 0).mean() == pytest.approx(0.025, abs=0.014)
-    linear = excess(drift, nulls, "isotropic", ["seed", "layer", "module"])
-    assert (linear["low"] > 0).mean() > (found["low"] > 0).mean()
-    assert stats.skew(np.log(nulls.query("measure == 'mean_angle'")["isotropic"])) < 0.2
 
 
 def test_every_null_has_a_name() -> None:
