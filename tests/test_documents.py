@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from docs import bench
 from docs.budgets import with_budgets
 from docs.readme_findings import PAGE, table, with_findings
 from docs.rule_graph import pass_over, read, reduce
@@ -19,6 +21,28 @@ def test_the_gallery_has_the_findings_of_the_study() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert with_findings(page, table()) == page, "run: make docs"
     assert table().count("\n| ") > 20
+
+
+def test_the_bench_has_the_findings_of_the_gallery() -> None:
+    page = bench.PAGE.read_text(encoding="utf-8")
+    assert bench.with_table(page, bench.table()) == page, "run: make docs"
+    assert bench.table().count("\n| [") >= 8
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (["holds", "holds", "described"], "✔ holds"),
+        (["fails"], "✘ fails"),
+        (["undecided"] * 2, "? undecided"),
+        (["holds", "undecided"], "✔ holds in part"),
+        (["fails", "undecided"], "✘ fails in part"),
+        (["holds", "fails", "undecided"], "± mixed"),
+        (["described"], "– described"),
+    ],
+)
+def test_a_claim_has_the_verdict_of_its_statements(verdicts, said) -> None:
+    assert bench.overall(pd.Series(verdicts)) == said
 
 
 def test_the_readme_is_short() -> None:

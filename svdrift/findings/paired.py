@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from svdrift.evaluation.comparisons import WeightedSum, mean_over_seeds, ratio_error
+from svdrift.evaluation.comparisons import mean_over_seeds, sum_over_clusters
 from svdrift.findings.estimates import over
 from svdrift.findings.finding import Estimate
 
@@ -50,37 +50,31 @@ def weighted(
     Returns:
         None where no seed has two groups of problems.
     """
+    weights = [weight for weight, _ in terms]
     columns = [weight * values.astype(float) for weight, values in terms]
-    total = pd.concat(columns, axis=1, join="inner").sum(axis=1) * scale
+    total = pd.concat(columns, axis=1, join="inner").sum(axis=1)
     sums = []
     for _, rows in total.groupby(level="seed"):
         groups = rows.groupby(level="group").agg(["sum", "count"])
         if len(groups) < 2:
             return None
         totals, sizes = groups["sum"].to_numpy(), groups["count"].to_numpy(float)
-        sums.append(
-            WeightedSum(
-                value=float(totals.sum() / sizes.sum()),
-                error=ratio_error(totals, sizes),
-                n=len(rows),
-                groups=len(groups),
-                freedom=len(groups) - 1,
-            )
-        )
+        sums.append(sum_over_clusters(totals, sizes, weights))
     if not sums:
         return None
     found = mean_over_seeds(sums)
+    shifted = [one._replace(value=one.value - bound / scale) for one in sums]
     return Estimate(
-        estimate=found.value,
-        low=found.low,
-        high=found.high,
-        each=tuple(one.value for one in sums),
+        estimate=found.value * scale,
+        low=found.low * scale,
+        high=found.high * scale,
+        each=tuple(one.value * scale for one in sums),
         n=found.n,
         counted="problems",
         test=over(found.seeds, "paired on the same problems, clustered by group"),
         detail=detail,
         groups=found.groups,
-        exact_p=mean_over_seeds([one._replace(value=one.value - bound) for one in sums]).p,
+        exact_p=mean_over_seeds(shifted).p,
     )
 
 

@@ -3,7 +3,7 @@
 Many matrices are tested against several nulls at once. Both the means over all matrices, one a
 null, and the single matrices, each against each null, are judged with Holm's correction for their
 number, each of these two families at half of `LEVEL`. An update that is noise itself is found to
-turn a mean or a matrix in at most 5 % of comparisons: docs/validation.md.
+turn a mean or a matrix in at most 5 % of comparisons (docs/command-line.md).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Literal
 import pandas as pd
 
 from svdrift.findings.finding import LEVEL, holm
-from svdrift.spectra.comparison import ALL, OUTSIDE, PLACE, nulls_in, signed_degrees
+from svdrift.spectra.comparison import ALL, OUTSIDE, nulls_in, signed_degrees
 from svdrift.spectra.excess import NULL_NAMES
+from svdrift.spectra.single import PLACE
 
 Which = Literal["unchanged", "no directions", "noise", "further", "less far"]
 MOST = 4  # places in a line

@@ -11,7 +11,7 @@ Reads the tables of `svdrift.spectra.drift.drift_tables` and measures nothing it
 - for each null by its name, such as `isotropic`: the mean of that angle over its draws;
   `p_isotropic`: two-sided p of the angle being one more draw (`svdrift.spectra.single`);
   `more_isotropic`, `less_isotropic`: number of matrices with p below 0.05 whose angle is larger, or
-  smaller: noise itself is found in each in at most 2.5 % of matrices (docs/validation.md);
+  smaller: noise itself is found in each in at most 2.5 % of matrices;
 - `excess`: angle - isotropic;
 - `value_change`, `value_noise`: ||s' - s|| / ||s|| of the singular values, observed and under
   isotropic noise; `update`: the update's Frobenius norm over the anchor's;

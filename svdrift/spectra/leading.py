@@ -61,7 +61,8 @@ class Update:
         if failed.item():
             values, vectors = torch.linalg.eigh(self.gram.double())
             root = values.clamp(min=0).sqrt()[:, None] * vectors.T
-        return root.float()
+        of_float32: Tensor = root.float()
+        return of_float32
 
 
 class Turned(NamedTuple):

@@ -5,7 +5,7 @@ the edge of the leading ones, which lie closest to others, turn by much or littl
 up to ten times as many single matrices of noise above its far quantiles as it says. So above noise
 the distribution of the logarithm is taken to fall as an exponential one does, the slowest of all
 that have a concave logarithm of their density; below noise Student's t errs on the safe side.
-Measured: docs/validation.md.
+Measured: docs/command-line.md, tests/spectra/test_single.py.
 """
 
 from __future__ import annotations

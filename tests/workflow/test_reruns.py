@@ -383,6 +383,11 @@ ROWS = [
         change=edited("svdrift/evaluation/comparisons.py"),
     ),
     Row("contrasts", CONTRASTS, change=edited("svdrift/evaluation/contrasts.py")),
+    Row(
+        "a probe",
+        once("probe_seen", "collect_probe_seen", "write_report"),
+        "probes: {seen: {kind: scores, of: [sft@16]}}",
+    ),
     Row("claims", FINDINGS, change=edited("svdrift/findings/claims.py")),
     Row("a caption", once("write_report"), change=append("workflow/report/stages.rst", "More.")),
     Row(

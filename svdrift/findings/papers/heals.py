@@ -148,6 +148,8 @@ def _confusion(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, 
     others |= {c.results[start]: c.label for c in story.controls if start in c.results}
     for other, label in others.items():
         ours, theirs = replies(rl.results[start]), replies(other)
+        if ours.empty or theirs.empty:  # not probed
+            continue
         yield (
             _statement(
                 "confusion",

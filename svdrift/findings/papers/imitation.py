@@ -47,6 +47,8 @@ def _pairs(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
         for name, place in (("ID", ID), ("OOD", OOD)):
             ours = of_problems(scores, rl.results[start], place)
             theirs = of_problems(scores, control.results[start], place)
+            if ours.empty or theirs.empty:  # not probed
+                continue
             shares = (
                 f"match {mean(theirs['expert_match'])} and {mean(ours['expert_match'])} %, same "
                 f"form {mean(theirs['same_form'])} and {mean(ours['same_form'])} %, right "

@@ -48,7 +48,7 @@ def _pairs(losses: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
             ours = of_problems(losses, result, place)
             for other, label in others.items():
                 theirs = of_problems(losses, other, place)
-                if theirs.empty:
+                if ours.empty or theirs.empty:  # not probed
                     continue
                 yield (
                     _statement(

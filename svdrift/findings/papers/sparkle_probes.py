@@ -23,6 +23,7 @@ PAPER = Paper(
     claims={
         "help": "After RL, knowledge that is given helps more than before",
         "pieces": "Solving every subproblem is harder than solving the problem, also after RL",
+        "raises": "RL raises the share of problems of which every subproblem is solved",
         "where": "What is lost on OOD is reading the rule, not solving",
     },
     reads=("given",),
@@ -111,7 +112,7 @@ def _pieces(given: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
         )
         yield (
             _statement(
-                "pieces",
+                "raises",
                 f"{rl.label} raises the share that is solved from every beginning, {name}",
                 PUBLISHED["pieces"],
             ),
