@@ -15,7 +15,7 @@ VERDICTS = {  # colour and marker
     "undecided": (style.GREY, "D"),
     "described": (style.BLACK, "."),
 }
-WIDTH = 56  # characters of a statement's line
+WIDTH = 53  # characters of a statement's line
 ROW, LINE, REST = 0.09, 0.1, 0.9  # inches: of a row, of each of its lines, and of what is left
 
 

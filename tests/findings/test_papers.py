@@ -173,6 +173,8 @@ def test_agreement_counts_metrics():
     found = heals._agreement(gaps)
     assert found.each == (75.0, 50.0)
     assert found.detail == "seeds that agree: a 2, b 1, c 0, d 2"
+    assert (found.low, found.high) == (0, 100)  # two seeds alone: Student's t is far wider
+    assert found.exact_p == pytest.approx(stats.ttest_1samp(found.each, 50).pvalue)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 8])

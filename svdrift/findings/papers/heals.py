@@ -8,10 +8,12 @@ change of the same size; and replies are scored under both rules.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from svdrift.evaluation.comparisons import p_over_seeds
 from svdrift.evaluation.contrasts import ID, OOD
 from svdrift.findings.estimates import over_seeds
 from svdrift.findings.finding import Estimate, Finding, Side, Statement, Unit, held
@@ -33,6 +35,7 @@ PAPER = Paper(
     "one. The paper has one seed.",
 )
 OWN, NOISE = "own", "noise"
+MOST = 50.0  # % of the metrics
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
@@ -72,7 +75,7 @@ def _space(space: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Estim
                         "%",
                         "metrics disagree",
                         "tables/probe_space.parquet",
-                        bound=50.0,
+                        bound=MOST,
                     ),
                     _agreement(ours - theirs),
                 )
@@ -94,13 +97,20 @@ def _agreement(gaps: pd.DataFrame) -> Estimate | None:
     detail = "seeds that agree: " + ", ".join(
         f"{metric} {count}" for metric, count in signs.items()
     )
-    return over_seeds(
+    errors = np.zeros(len(shares))
+    found = over_seeds(
         shares,
-        np.zeros(len(shares)),
+        errors,
         n=gaps.size,
         counted="metrics and seeds",
         within="share of metrics with that sign",
         detail=detail,
+    )
+    return replace(
+        found,
+        low=max(found.low, 0.0),
+        high=min(found.high, 100.0),
+        exact_p=p_over_seeds(shares.to_numpy() - MOST, errors),
     )
 
 
@@ -134,7 +144,7 @@ def _confusion(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, 
         yield (
             _statement(
                 "confusion",
-                "That is at least half of what is lost",
+                "What the other rule solves more is at least half of what is lost on OOD",
                 "points",
                 "not measured",
                 table,

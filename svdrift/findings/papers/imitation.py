@@ -94,8 +94,8 @@ def _pairs(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
             yield (
                 _statement(
                     "scorer-decides",
-                    f"It does so by less than {NEGLIGIBLE:g} points where one form alone solves "
-                    f"the problem ({control.label}, {name})",
+                    f"The match favours {control.label} by less than {NEGLIGIBLE:g} points where "
+                    f"one form alone solves the problem, {name}",
                     "not measured",
                     side="below",
                     bound=NEGLIGIBLE,
