@@ -185,7 +185,8 @@ def test_only_figures_import_matplotlib():
     scripts = [f"scripts/{path.name}" for path in (tracking.ROOT / "scripts").glob("*.py")]
     drawing = {name for name in scripts if "matplotlib" in tracking.software(name)}
     # The report takes colours and formats from the figures' style.
-    assert drawing == {"scripts/plot.py", "scripts/compare_studies.py", "scripts/write_report.py"}
+    names = ("plot", "compare_studies", "judge_paper", "write_report")
+    assert drawing == {f"scripts/{name}.py" for name in names}
 
 
 def test_what_was_parsed_is_remembered_by_content(project, monkeypatch, tmp_path):

@@ -108,6 +108,14 @@ def turned(of: Basis, by: Update, k: int) -> Turned:
     return Turned(values, _mean_angle(left), _mean_angle(vectors[:k]))
 
 
+def beside(of: Basis, later: Basis, k: int) -> Turned:
+    """The same from a decomposition of the later matrix, also where it is little or nothing."""
+    if not later.S[0] or min(of.S[k - 1] / of.S[0], later.S[k - 1] / later.S[0]) <= LEAST:
+        return Turned(later.S, math.nan, math.nan)
+    left, other = (one.scaled[:, :k].double() / one.S[:k] for one in (of, later))
+    return Turned(later.S, _mean_angle(left.T @ other), _mean_angle(of.V[:, :k].T @ later.V[:, :k]))
+
+
 def _mean_angle(cross: Tensor) -> float:
     return float(angles_from_cosines(cross).mean().rad2deg())
 

@@ -22,7 +22,17 @@ from svdrift.models.finite import require_finite
 from svdrift.spectra.angles import angles_from_cosines, rank_count
 from svdrift.spectra.decomposition import Decomposed, require_same_matrices
 from svdrift.spectra.drift import Drift
-from svdrift.spectra.leading import Basis, Turned, Update, basis, draw, in_basis, seen, turned
+from svdrift.spectra.leading import (
+    Basis,
+    Turned,
+    Update,
+    basis,
+    beside,
+    draw,
+    in_basis,
+    seen,
+    turned,
+)
 from svdrift.spectra.matrices import Key, Matrix
 from svdrift.spectra.nulls import generator, random_basis
 from svdrift.spectra.on_demand import FactorsOnDemand
@@ -30,6 +40,7 @@ from svdrift.spectra.regions import Region, Values, check, check_nulls, compared
 from svdrift.spectra.tables import with_nullable_layer
 
 SMALL = 2**22  # entries up to which matrices are worked on side by side, each in some 100 MB
+CANCELS = 0.25  # of the energy of the matrix before, above which the later one is decomposed, too
 WORTH = 1e9  # rank³ of all matrices together, some seconds, from which on processes are forked
 
 
@@ -132,7 +143,9 @@ def _measure(
     k = rank_count(share, min(weight.shape))
     of = basis(weight, device)
     by = seen(update, of)
-    after = turned(of, by, k)
+    # Where much of the matrix is taken away, products in float32 know too little of what is left.
+    cancels = by.energy > CANCELS * of.S.square().sum().item() > 0
+    after = beside(of, basis(later, device), k) if cancels else turned(of, by, k)
     found: dict[str, Values] = {}
     for null in nulls:
         for number in range(draws):

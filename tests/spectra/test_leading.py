@@ -58,6 +58,26 @@ def test_an_update(shape: tuple[int, int], rank: int) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("left", [1.0, 1e-5])
+def test_a_matrix_of_which_little_is_left(shape: tuple[int, int], left: float) -> None:
+    weight, update = pair(shape)
+    later = left * (weight + update)
+    of, k = leading.basis(weight), K
+    found = leading.beside(of, leading.basis(later), k)
+    sides = [found.right, found.left] if of.wide else [found.left, found.right]
+    change = ((found.values - of.S).norm() / of.S.norm()).item()
+    expected = exactly(weight, (later - weight)[None])[:, 0]
+    assert [*sides, change] == pytest.approx(expected, abs=1e-4)  # left sides are in float32
+
+
+def test_nothing_has_no_directions() -> None:
+    weight, _ = pair(SHAPES[0])
+    found = leading.beside(leading.basis(weight), leading.basis(0 * weight), K)
+    assert np.isnan([found.left, found.right]).all()
+    assert not found.values.any()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("null", nulls.NULLS)
 def test_draws_have_the_distribution_of_those_of_a_study(shape: tuple[int, int], null: str) -> None:
     weight, update = pair(shape)

@@ -172,6 +172,7 @@ def _better(
                 n=len(gaps),
                 counted="seeds",
                 within="difference of Spearman's correlations over the starts of each seed",
+                detail="alike in every seed: no width is known" if gaps.nunique() == 1 else "",
             ),
         )
 
