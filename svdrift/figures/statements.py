@@ -38,6 +38,7 @@ def draw(findings: pd.DataFrame) -> style.Drawing:
     figure, axes = style.panels(
         len(panels), 1, sum(heights) + REST * len(panels), note=note, height_ratios=heights
     )
+    figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr,call-arg]  # inches
     for axis, (unit, part) in zip(axes, panels, strict=True):
         for y, row in enumerate(part):
             colour, marker = VERDICTS[str(row["verdict"])]

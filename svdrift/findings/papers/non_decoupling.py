@@ -23,6 +23,7 @@ PAPER = Paper(
         "rl-raises-loss": "RL after SFT raises the loss of the demonstrations",
         "not-forgotten": "It does so without losing what was learned: probability moves to other "
         "right replies",
+        "against-sft": "Both are so also beside SFT of the same size, the control",
     },
     reads=("losses",),
     limits="RL here has no KL penalty, which the theory has. That SFT after RL lowers the reward "
@@ -50,9 +51,14 @@ def _pairs(losses: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
                 theirs = of_problems(losses, other, place)
                 if ours.empty or theirs.empty:  # not probed
                     continue
+                loss, elsewhere = (
+                    ("rl-raises-loss", "not-forgotten")
+                    if other == start
+                    else ("against-sft", "against-sft")
+                )
                 yield (
                     _statement(
-                        "rl-raises-loss",
+                        loss,
                         f"{rl.label} from {start} ends at a higher loss than {label}, {name}",
                         PUBLISHED,
                     ),
@@ -63,7 +69,7 @@ def _pairs(losses: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
                 )
                 yield (
                     _statement(
-                        "not-forgotten",
+                        elsewhere,
                         f"{rl.label} from {start} ends at a lower set loss than {label}, {name}",
                         "not measured",
                         side="below",
@@ -72,7 +78,7 @@ def _pairs(losses: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
                 )
                 yield (
                     _statement(
-                        "not-forgotten",
+                        elsewhere,
                         f"{rl.label} from {start} moves probability from the demonstration to "
                         f"other right replies, more than {label}, {name}",
                         "not measured",
