@@ -10,7 +10,31 @@ import pandas as pd
 
 from svdrift.evaluation.comparisons import mean_over_seeds, sum_over_clusters
 from svdrift.findings.estimates import over
-from svdrift.findings.finding import Estimate
+from svdrift.findings.finding import Estimate, Side, Statement, Unit
+
+
+def statement(
+    kind: str,
+    unit: Unit,
+    claim: str,
+    text: str,
+    published: str,
+    *,
+    side: Side = "above",
+    bound: float = 0.0,
+) -> Statement:
+    """A paper's statement about what probes of a kind measured; for the rest see `Statement`."""
+    return Statement(
+        claim=claim,
+        statement=text,
+        unit=unit,
+        side=side,
+        bound=bound,
+        published=published,
+        figure="statements.png",
+        table=f"the probe of kind {kind}",
+    )
+
 
 Terms = Sequence[tuple[float, "pd.Series[float]"]]
 """Weights and what they weigh: a value for each problem, by seed, group and problem."""

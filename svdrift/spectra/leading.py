@@ -32,9 +32,7 @@ from svdrift.spectra.decomposition import by_gram
 from svdrift.spectra.matrices import Key
 from svdrift.spectra.nulls import generator, norms_kept, random_basis
 
-LEAST = (
-    1e-6  # of the largest: below it, a Gram matrix knows a direction of a singular value no more
-)
+LEAST = 1e-6  # of the largest singular value: the directions of smaller ones are unknown
 
 
 class Basis(NamedTuple):

@@ -65,9 +65,7 @@ def reference_page() -> str:
     for name in plugins.names(ROOM, "settings"):
         for inner, model in _sections(load_settings(name)[1], "stages.NAME"):
             lines += _table(f"`{inner}` with `method: {name}`", model)
-    lines += _table(
-        "`probes.NAME`", ProbeKeys, "All other keys are settings of the kind (docs/probes.md)."
-    )
+    lines += _table("`probes.NAME`", ProbeKeys, "What each kind measures: [probes.md](probes.md).")
     for name in plugins.names(PROBES):
         lines += _table(f"`probes.NAME` with `kind: {name}`", settings_class(name))
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,8 @@ import pandas as pd
 from svdrift.evaluation.comparisons import p_over_seeds
 from svdrift.evaluation.contrasts import ID, OOD
 from svdrift.findings.estimates import over_seeds
-from svdrift.findings.finding import Estimate, Finding, Side, Statement, Unit, held
-from svdrift.findings.paired import mean, of_problems, weighted
+from svdrift.findings.finding import Estimate, Finding, Statement, held
+from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
 from svdrift.story import Story
 
@@ -36,6 +37,9 @@ PAPER = Paper(
 )
 OWN, NOISE = "own", "noise"
 MOST = 50.0  # % of the metrics
+
+_of_space = partial(statement, "function_space", "%")
+_of_rules = partial(statement, "scores", "points")
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
@@ -68,13 +72,11 @@ def _space(space: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Estim
                 if theirs.empty:
                     continue
                 yield (
-                    _statement(
+                    _of_space(
                         "moves-back",
                         f"By most metrics {rl.label} from {start} ends closer to the peak than "
                         f"{label}, {name}",
-                        "%",
                         "metrics disagree",
-                        "tables/probe_space.parquet",
                         bound=MOST,
                     ),
                     _agreement(ours - theirs),
@@ -122,7 +124,6 @@ def _confusion(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, 
     def replies(checkpoint: str) -> pd.DataFrame:
         return of_problems(scores, checkpoint, OOD, has_other_rule=True)
 
-    table = "tables/probe_scores.parquet"
     if story.peak is not None:
         peak, last = replies(story.peak), replies(story.last)
         shares = (
@@ -131,23 +132,19 @@ def _confusion(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, 
         )
         rise = [(1.0, last["other_rule"]), (-1.0, peak["other_rule"])]
         yield (
-            _statement(
+            _of_rules(
                 "confusion",
                 f"From {story.peak} to the end of {story.path_label} more OOD problems are solved "
                 "by the other rule",
-                "points",
                 "offered as an explanation",
-                table,
             ),
             weighted(rise, scale=100, detail=shares),
         )
         yield (
-            _statement(
+            _of_rules(
                 "confusion",
                 "What the other rule solves more is at least half of what is lost on OOD",
-                "points",
                 "not measured",
-                table,
             ),
             weighted([*rise, (-0.5, peak["valid"]), (0.5, last["valid"])], scale=100),
         )
@@ -161,36 +158,12 @@ def _confusion(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, 
         if ours.empty or theirs.empty:  # not probed
             continue
         yield (
-            _statement(
+            _of_rules(
                 "confusion",
                 f"After {rl.label} from {start} fewer OOD problems are solved by the other rule "
                 f"than by {label}",
-                "points",
                 "not measured",
-                table,
                 side="below",
             ),
             weighted([(1, ours["other_rule"]), (-1, theirs["other_rule"])], scale=100),
         )
-
-
-def _statement(
-    claim: str,
-    statement: str,
-    unit: Unit,
-    published: str,
-    table: str,
-    *,
-    side: Side = "above",
-    bound: float = 0.0,
-) -> Statement:
-    return Statement(
-        claim=claim,
-        statement=statement,
-        unit=unit,
-        side=side,
-        bound=bound,
-        published=published,
-        figure="statements.png",
-        table=table,
-    )

@@ -7,12 +7,13 @@ by that (the demonstrated formula, token by token) and by the verifier, which ta
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID, OOD
-from svdrift.findings.finding import Estimate, Finding, Side, Statement, held
-from svdrift.findings.paired import mean, of_problems, weighted
+from svdrift.findings.finding import Estimate, Finding, Statement, held
+from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
 from svdrift.story import Story
 
@@ -30,6 +31,8 @@ PAPER = Paper(
 )
 PUBLISHED = "imitation 34.6 against RL 33.2 mAP on the current action, 29.2 against 15.9 at 10 s"
 NEGLIGIBLE = 2.0  # points, set beforehand
+
+_statement = partial(statement, "scores", "points")
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
@@ -104,23 +107,3 @@ def _pairs(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
                     [(weight, one[single]) for weight, one in bias], scale=100, bound=NEGLIGIBLE
                 ),
             )
-
-
-def _statement(
-    claim: str,
-    statement: str,
-    published: str,
-    *,
-    side: Side = "above",
-    bound: float = 0.0,
-) -> Statement:
-    return Statement(
-        claim=claim,
-        statement=statement,
-        unit="points",
-        side=side,
-        bound=bound,
-        published=published,
-        figure="statements.png",
-        table="tables/probe_scores.parquet",
-    )

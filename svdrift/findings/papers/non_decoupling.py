@@ -7,12 +7,13 @@ all right replies together: probability that moves to other right replies is not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID, OOD
-from svdrift.findings.finding import Estimate, Finding, Side, Statement, held
-from svdrift.findings.paired import of_problems, weighted
+from svdrift.findings.finding import Estimate, Finding, Statement, held
+from svdrift.findings.paired import of_problems, statement, weighted
 from svdrift.findings.paper import Paper
 from svdrift.story import Story
 
@@ -31,6 +32,8 @@ PAPER = Paper(
 )
 PARTS = ("translation", "formula")
 PUBLISHED = "confirmed on Qwen3-0.6B; no figures"
+
+_statement = partial(statement, "losses", "nats")
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
@@ -98,16 +101,3 @@ def _part(part: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
     """`formula +0.12`: the mean difference of a part of the loss."""
     gap = ours[f"loss_{part}"].mean() - theirs[f"loss_{part}"].mean()
     return f"{part} {gap:+.2f}"
-
-
-def _statement(claim: str, statement: str, published: str, side: Side = "above") -> Statement:
-    return Statement(
-        claim=claim,
-        statement=statement,
-        unit="nats",
-        side=side,
-        bound=0.0,
-        published=published,
-        figure="statements.png",
-        table="tables/probe_losses.parquet",
-    )

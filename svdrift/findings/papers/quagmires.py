@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from svdrift.evaluation.contrasts import ID, OOD
 from svdrift.findings.estimates import at, over_seeds
 from svdrift.findings.finding import Estimate, Finding, Statement, held
+from svdrift.findings.paired import statement
 from svdrift.findings.paper import Paper
 from svdrift.findings.ranks import rank_correlation, spearman
 from svdrift.story import Story
@@ -42,6 +44,8 @@ PUBLISHED = {  # Spearman, Llama and Mistral, models that differ by their data
     "lower loss of demonstrations": "0.94 and 0.90",
     "entropy": "+0.69 (arXiv 2606.18487)",
 }
+
+_statement = partial(statement, "samples", "rank correlation")
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
@@ -175,16 +179,3 @@ def _better(
                 detail="alike in every seed: no width is known" if gaps.nunique() == 1 else "",
             ),
         )
-
-
-def _statement(claim: str, statement: str, published: str) -> Statement:
-    return Statement(
-        claim=claim,
-        statement=statement,
-        unit="rank correlation",
-        side="above",
-        bound=0.0,
-        published=published,
-        figure="statements.png",
-        table="tables/probe_sampled.parquet",
-    )

@@ -7,12 +7,13 @@ Here: the cards' values (knowledge), and the gold reply up to some place (earlie
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID, OOD
 from svdrift.findings.finding import Estimate, Finding, Statement, held
-from svdrift.findings.paired import mean, of_problems, weighted
+from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
 from svdrift.story import Story
 
@@ -44,6 +45,8 @@ PUBLISHED = {
     "values": "base -5.4, after RL +4.3 points",
     "pieces": "3.3 against 16.7 % (base), 17.5 against 50.4 % (after RL), AIME24",
 }
+
+_statement = partial(statement, "given", "points")
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
@@ -144,16 +147,3 @@ def _where(given: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Estim
                 f"{mean(peak_helped)} to {mean(last_helped)} %",
             ),
         )
-
-
-def _statement(claim: str, statement: str, published: str) -> Statement:
-    return Statement(
-        claim=claim,
-        statement=statement,
-        unit="points",
-        side="above",
-        bound=0.0,
-        published=published,
-        figure="statements.png",
-        table="tables/probe_given.parquet",
-    )
