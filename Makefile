@@ -85,6 +85,8 @@ validate: $(DEV) ## Try in full how often verdicts are wrong, and what kills and
 
 bench: $(DEV) ## Measure speed against what people would run instead; writes docs/performance.md
 	OMP_NUM_THREADS=1 python -m benchmarks --out benchmarks/results/cpu.json --page
+	OMP_NUM_THREADS=1 python -m benchmarks.scaling --out benchmarks/results/scaling.json --page
+	python -m benchmarks.study --out benchmarks/results/study.json --page
 
 format: $(DEV) ## Format the code and mend what ruff can mend
 	ruff check --fix .

@@ -268,6 +268,12 @@ rule one:
 """
 
 
+def dry_run(folder: Path, *arguments: str) -> None:
+    """Snakemake's plan of the workflow in a folder."""
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "all", "--nolock"]
+    subprocess.run([*command, *arguments], cwd=folder, check=True, capture_output=True)
+
+
 def dry_runs(bench: Bench) -> Iterator[Row]:
     """Snakemake's plan of many jobs that are all to be done."""
     jobs = 10_000 if bench.size.middle is SMOLLM2 else 200
@@ -275,16 +281,11 @@ def dry_runs(bench: Bench) -> Iterator[Row]:
     bare = bench.work / "bare"
     bare.mkdir(exist_ok=True)
     (bare / "Snakefile").write_text(BARE.format(jobs=jobs))
-    snakemake = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "all", "--nolock"]
-
-    def plan(folder: Path, *arguments: str) -> None:
-        subprocess.run([*snakemake, *arguments], cwd=folder, check=True, capture_output=True)
-
     yield Row(
         f"dry run of {jobs:,} jobs",
         [
-            Way("a study of many seeds", partial(plan, ROOT, "--config", f"seeds={seeds}")),
-            Way("Snakemake on a bare graph", partial(plan, bare)),
+            Way("a study of many seeds", partial(dry_run, ROOT, "--config", f"seeds={seeds}")),
+            Way("Snakemake on a bare graph", partial(dry_run, bare)),
         ],
     )
 
@@ -380,6 +381,12 @@ def page(found: dict[str, Any]) -> str:
     )
 
 
+def put(begin: str, table: str, end: str) -> None:
+    """Write a table to the page between its marks."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(begin)
+    PAGE.write_text(before + begin + table + end + rest.split(end)[1], encoding="utf-8")
+
+
 def main() -> int:
     """Measure the rows that are named, or all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -407,8 +414,7 @@ def main() -> int:
                 if arguments.out:
                     arguments.out.write_text(json.dumps(found, indent=1) + "\n")
     if arguments.page:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        PAGE.write_text(before + BEGIN + page(found) + END + rest.split(END)[1], encoding="utf-8")
+        put(BEGIN, page(found), END)
     return 0
 
 

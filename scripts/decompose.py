@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from svdrift.compute import device_argument
 from svdrift.scripting import run, settings_argument, write_table
@@ -31,7 +32,11 @@ def main() -> None:
     args = parser.parse_args()
 
     decompose_checkpoint(
-        args.model, args.factors, patterns=args.settings.patterns, device=args.device
+        args.model,
+        args.factors,
+        patterns=args.settings.patterns,
+        device=args.device,
+        dtype=getattr(torch, args.settings.factors),
     )
     factors = FactorStore(args.factors)
     write_table(spectrum_rows(factors), args.spectrum)

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks import scaling, study
 from benchmarks.__main__ import page
 from benchmarks.gpu import PARTS
 
@@ -35,6 +38,32 @@ def test_every_row_compares_two_ways(tmp_path: Path) -> None:
         assert what in done.stdout
     table = page(found)
     assert table.count("\n| ") == 2 + sum(map(len, found["rows"].values()))
+
+
+def test_every_law_has_its_exponents(tmp_path: Path) -> None:
+    out = tmp_path / "scaling.json"
+    done = rehearsed("benchmarks.scaling", "--repeats", "1", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(out.read_text())
+    assert len(found["laws"]) == len(scaling.LAWS)
+    for law, points in found["laws"].items():
+        assert points[0]["size"] < points[1]["size"], law
+        assert all(point["seconds"] > 0 for point in points), law
+    assert scaling.page(found).count("\n| ") == 2 + len(scaling.LAWS)
+
+
+def test_an_exponent_is_the_slope_of_the_logarithms() -> None:
+    assert scaling.exponent([1, 2, 4], [3, 24, 192]) == pytest.approx(3)
+
+
+@pytest.mark.workflow
+def test_a_study_and_an_edit_are_measured(tmp_path: Path) -> None:
+    out = tmp_path / "study.json"
+    done = rehearsed("benchmarks.study", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(out.read_text())
+    assert len(found["rows"]) == 1 + len(study.TOUCHED)
+    assert study.page(found).count("\n| ") == 2 + len(found["rows"])
 
 
 def test_every_part_of_the_gpu_benchmark_runs(tmp_path: Path) -> None:

@@ -71,15 +71,17 @@ def test_counts_and_operations_are_those_of_the_true_model(name, parameters, tra
     assert counter.get_total_flops() == pytest.approx(both, rel=0.02)
 
 
-@pytest.mark.parametrize("name", [QWEN, LLAMA])
-def test_bytes_are_those_on_disk(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "dtype"), [(QWEN, "float32"), (LLAMA, "float32"), (QWEN, "bfloat16")]
+)
+def test_bytes_are_those_on_disk(name, dtype, tmp_path):
     tokenizer = make_tokenizer(["a", "b"])
     model = pico_model(name, len(tokenizer), tokenizer.eos_token_id)
     save_checkpoint(model, tokenizer, tmp_path / "model", torch.bfloat16)
-    decompose_checkpoint(tmp_path / "model", tmp_path / "factors")
+    decompose_checkpoint(tmp_path / "model", tmp_path / "factors", dtype=getattr(torch, dtype))
     shape = shape_of(model, default())
     assert tensor_bytes(tmp_path / "model" / "model.safetensors") == 2 * shape.parameters
-    assert tensor_bytes(tmp_path / "factors") == factor_bytes(shape.matrices)
+    assert tensor_bytes(tmp_path / "factors") == factor_bytes(shape.matrices, dtype)
 
 
 def tensor_bytes(file: Path) -> int:

@@ -42,9 +42,9 @@ def values_flops(shape: tuple[int, int]) -> float:
     return 2.0 * m * n**2 + 2.0 * n**3
 
 
-def factor_bytes(shapes: Iterable[tuple[int, int]]) -> int:
-    """Float32 U, S and Vh of each matrix."""
-    return sum(4 * min(m, n) * (m + 1 + n) for m, n in shapes)
+def factor_bytes(shapes: Iterable[tuple[int, int]], dtype: str) -> int:
+    """U and Vh of each matrix in a type, and S in float32."""
+    return sum(min(m, n) * (BYTES[dtype] * (m + n) + 4) for m, n in shapes)
 
 
 def training_flops(active: int, tokens: float, recompute: bool) -> float:

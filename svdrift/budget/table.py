@@ -44,7 +44,8 @@ def model_bytes(settings: Settings, shape: Shape) -> float:
 
 def items(settings: Settings, shape: Shape, m: Machine) -> list[Item]:
     """The lines of a study's budget, for one seed."""
-    size, factors = model_bytes(settings, shape), factor_bytes(shape.matrices)
+    size = model_bytes(settings, shape)
+    factors = factor_bytes(shape.matrices, settings.spectra.factors)
     two_checkpoints = 2 * (2 * size + factors) / m.storage  # weights are hashed, then read
     several = settings.evaluation.multi_try_splits
     play = evaluation_s(shape, settings, settings.evaluated_splits, several, m)

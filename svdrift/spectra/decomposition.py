@@ -17,7 +17,7 @@ from svdrift.errors import UserError
 from svdrift.models.finite import is_finite as is_finite
 from svdrift.models.finite import require_finite
 from svdrift.models.folders import weights_hash
-from svdrift.models.tensor_file import TensorFile
+from svdrift.models.tensor_file import NAMES, TensorFile
 from svdrift.scripting import damaged
 from svdrift.spectra.matrices import Key, Matrix, Weights
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
@@ -206,10 +206,11 @@ def decompose_checkpoint(
     *,
     patterns: Mapping[str, str] = DEFAULT_PATTERNS,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write the factors of all labelled matrices of a model folder to the safetensors file `out`.
 
-    The file holds `{name}.U`, `{name}.S` and `{name}.Vh` in float32; its metadata hold
+    The file holds `{name}.U`, `{name}.S` and `{name}.Vh`; its metadata hold
     `content_hash` (`svdrift.models.folders.weights_hash`), the labels and its own `checksum`.
     Memory stays within a few times the largest matrix, because matrices are read, decomposed and
     written one after the other. `out` appears when complete.
@@ -219,6 +220,7 @@ def decompose_checkpoint(
         out: the file to write (replaced if it exists).
         patterns: module to pattern of tensor names, see `Labels`.
         device: where the decompositions run.
+        dtype: in which singular vectors are kept; singular values always in float32.
 
     Raises:
         UserError: see `Weights`; the files are not those that were written; or a matrix holds NaN
@@ -227,11 +229,12 @@ def decompose_checkpoint(
     require_unchanged(folder)
     weights = Weights(folder, patterns)
     entries: dict[str, tuple[str, tuple[int, ...]]] = {}
+    kept = NAMES[dtype]
     for matrix in weights.matrices:
         rows, columns = matrix.shape
-        entries[f"{matrix.name}.U"] = ("F32", (rows, matrix.rank))
+        entries[f"{matrix.name}.U"] = (kept, (rows, matrix.rank))
         entries[f"{matrix.name}.S"] = ("F32", (matrix.rank,))
-        entries[f"{matrix.name}.Vh"] = ("F32", (matrix.rank, columns))
+        entries[f"{matrix.name}.Vh"] = (kept, (matrix.rank, columns))
     labels = [[m.name, m.layer, m.module, m.shape] for m in weights.matrices]
     metadata = {
         "content_hash": weights_hash(folder),
@@ -243,7 +246,7 @@ def decompose_checkpoint(
         for matrix, tensor in weights:
             require_finite(folder, [(matrix.name, tensor)])
             for part, factor in zip(("U", "S", "Vh"), decompose(tensor, device), strict=True):
-                file.write(f"{matrix.name}.{part}", factor)
+                file.write(f"{matrix.name}.{part}", factor if part == "S" else factor.to(dtype))
     seal(out)
 
 
@@ -315,7 +318,7 @@ class FactorStore:
             factor: Tensor = file.get_tensor(name)
         if not is_finite(factor):
             raise damaged(self.path, f"{name} holds NaN or infinite entries")
-        return factor
+        return factor.float()
 
 
 @dataclass(frozen=True)

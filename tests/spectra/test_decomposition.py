@@ -42,6 +42,23 @@ def test_factors_rebuild_the_matrix(rows: int, columns: int, seed: int) -> None:
     assert torch.all(factors.S.diff() <= 0)
 
 
+def test_vectors_kept_in_bfloat16_turn_little(tmp_path: Path) -> None:
+    save(llama(2), tmp_path / "model")
+    stores = []
+    for dtype in (torch.float32, torch.bfloat16):
+        file = tmp_path / f"{dtype}.safetensors"
+        decompose_checkpoint(tmp_path / "model", file, dtype=dtype)
+        stores.append(FactorStore(file))
+    for key in stores[0].matrices:
+        exact, rounded = (store.read(key) for store in stores)
+        assert rounded.U.dtype == torch.float32
+        assert torch.equal(exact.S, rounded.S)
+        for one, other in ((exact.U, rounded.U), (exact.Vh.T, rounded.Vh.T)):
+            other = other / other.norm(dim=0)
+            sine = (other - one * (one * other).sum(0)).norm(dim=0)
+            assert 0 < torch.rad2deg(sine.asin()).max() < 0.15
+
+
 @pytest.mark.parametrize("double_up_to", [0, 2**21], ids=["large", "small"])
 @pytest.mark.parametrize("shape", [(60, 60), (150, 60), (60, 150)])
 @pytest.mark.parametrize("condition", [1e2, 3e3, 1e6, 1e12, float("inf")])

@@ -20,7 +20,7 @@ rule decompose:
     params:
         **code("scripts/decompose.py"),
         # A function, since the `{layer}` of patterns is no wildcard.
-        settings=lambda _: SPECTRA.model_dump_json(include={"patterns"}),
+        settings=lambda _: SPECTRA.model_dump_json(include={"patterns", "factors"}),
     shell:
         reuse(
             "python scripts/decompose.py --settings {params.settings:q} --model {input}"
