@@ -8,6 +8,7 @@ import argparse
 import shutil
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from accelerate import PartialState
 from svdrift import plugins
 from svdrift.compute import device_argument
 from svdrift.errors import UserError
+from svdrift.live import LiveMetrics, TrackingSettings
 from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import MODULES, make_generate
 from svdrift.models.settings import GenerationSettings
@@ -66,26 +68,29 @@ def main() -> None:
     )
     main_process = PartialState(cpu=not on_gpu()).is_main_process
     name = Path(args.models).parent.parent.name if "{step}" in args.models else args.models
-    trained = load_train(args.method)(
-        Run(
-            start=args.start,
-            task=None if args.task is None else make_task(args.task),
-            skills=args.skills,
-            problems=None if args.problems is None else read_table(args.problems),
-            settings=args.settings,
-            keep=tuple(args.keep),
-            seed=args.seed,
-            work=args.work / key[:16],  # a snapshot of another run is not found there
-            key=key,
-            dtype=DTYPES[args.dtype],
-            max_reply_tokens=args.max_reply_tokens,
-            generate=make_generate(args.generation, args.start),
-            progress=partial(progress, name=Path(name).name)
-            if main_process
-            else lambda steps, *_: steps,
-            device=args.device,
+    work = args.work / key[:16]  # a snapshot of another run is not found there
+    with closing(LiveMetrics(work if main_process else None, args.tracking, key)) as live:
+        trained = load_train(args.method)(
+            Run(
+                start=args.start,
+                task=None if args.task is None else make_task(args.task),
+                skills=args.skills,
+                problems=None if args.problems is None else read_table(args.problems),
+                settings=args.settings,
+                keep=tuple(args.keep),
+                seed=args.seed,
+                work=work,
+                key=key,
+                dtype=DTYPES[args.dtype],
+                max_reply_tokens=args.max_reply_tokens,
+                generate=make_generate(args.generation, args.start),
+                progress=partial(progress, name=Path(name).name)
+                if main_process
+                else lambda steps, *_: steps,
+                device=args.device,
+                live=live,
+            )
         )
-    )
     if not main_process:
         return
     for step, kept in trained.checkpoints.items():
@@ -139,7 +144,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tables", help="path of a table (parquet), with {table} in it")
     device_argument(parser, "where to compute, without accelerate")
     dtype_argument(parser)
-    parser.add_argument("--work", type=Path, required=True, help="folder for snapshots")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for snapshots and live metrics"
+    )
+    settings_argument(parser, TrackingSettings, "--tracking")
     args = parser.parse_args()
     if known is not None:
         _check(args, known[0])

@@ -28,6 +28,7 @@ PLUMBING = {
     "artefacts.py",
     "compute.py",
     "errors.py",
+    "live.py",
     "plugins.py",
     "scripting.py",
     "section.py",

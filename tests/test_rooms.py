@@ -17,6 +17,7 @@ FLOORS = [
         "checkpoints",
         "compute",
         "forkserver",
+        "live",
         "liveness",
         "plugins",
         "running",

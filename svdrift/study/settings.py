@@ -18,6 +18,7 @@ from svdrift.checkpoints import ANCHOR, LAST
 from svdrift.compute import ComputeSettings
 from svdrift.errors import UserError, choices, explain, explained, listed, shown
 from svdrift.evaluation.settings import EvaluationSettings
+from svdrift.live import Tool
 from svdrift.models.settings import GenerationSettings, ModelSettings
 from svdrift.recovery.grid import expand
 from svdrift.recovery.settings import RecoverySettings, Repair, RepairSettings
@@ -87,6 +88,11 @@ class Settings(Section):
         (), description="Related papers (`svdrift/findings/papers/`) whose claims are judged."
     )
     compute: ComputeSettings = ComputeSettings()
+    tracking: Tool | None = Field(
+        None,
+        description="Where training shows its metrics while it runs, beside a CSV (docs/cluster.md)"
+        ". Never part of a result: changing it reruns nothing. A tracker must be installed.",
+    )
 
     @field_validator("study")
     @classmethod

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from svdrift import plugins
+from svdrift.live import OFF, LiveMetrics
 from svdrift.models.backend import Generate
 from svdrift.scripting import Progress
 from svdrift.tasks.base import Task, TaskPart
@@ -37,6 +38,7 @@ class Run:
         generate: writes the replies of episodes.
         progress: wraps the steps, as `tqdm` does; silent on all processes but the main one.
         device: where a method that is not launched by Accelerate computes.
+        live: takes a row of metrics after each step; silent as `progress` is.
     """
 
     start: Path | None
@@ -53,6 +55,7 @@ class Run:
     generate: Generate
     progress: Progress
     device: str
+    live: LiveMetrics = OFF
 
 
 @dataclass(frozen=True)

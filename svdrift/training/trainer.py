@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from svdrift.errors import UserError
+from svdrift.live import LiveMetrics, Row
 from svdrift.models import loading
 from svdrift.models.finite import require_finite_files
 from svdrift.scripting import Progress
@@ -180,3 +181,32 @@ class ShowProgress(TrainerCallback):
         """End a step and begin the next one."""
         if state.global_step % self.steps_each == 0:
             next(self.steps, None)
+
+
+class ShowMetrics(TrainerCallback):
+    """Show what the trainer logs as it logs it."""
+
+    def __init__(self, live: LiveMetrics, row: Callable[[dict[str, float]], Row | None]) -> None:
+        """`row` makes a row of an entry of the trainer's log; None of one that is not a step's."""
+        self.live, self.row = live, row
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Begin with the log of the snapshot."""
+        self.live.begin(row for entry in state.log_history if (row := self.row(entry)))
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Show the last entry."""
+        if row := self.row(state.log_history[-1]):
+            self.live.append(row)

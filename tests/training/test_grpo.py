@@ -19,6 +19,7 @@ from transformers import TrainerCallback
 
 from svdrift import tracking
 from svdrift.errors import UserError
+from svdrift.live import FILE, OFF, LiveMetrics
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
@@ -94,6 +95,7 @@ def train(
     progress=lambda updates, *_: updates,
     processes=1,
     keep=None,
+    live=OFF,
 ):
     chosen = Settings(**settings)
     return grpo.train_grpo(
@@ -107,12 +109,14 @@ def train(
         max_new_tokens=3,
         work=work,
         progress=progress,
+        live=live,
     )
 
 
 @pytest.fixture(scope="module")
 def run(start, tmp_path_factory):
-    return train(start, tmp_path_factory.mktemp("grpo"))
+    work = tmp_path_factory.mktemp("grpo")
+    return train(start, work, live=LiveMetrics(work))
 
 
 @pytest.fixture
@@ -303,11 +307,20 @@ def test_seeds(start, tmp_path, run):
 def test_a_cut_off_run_goes_on_and_ends_the_same(start, tmp_path, run, monkeypatch):
     monkeypatch.setattr(TrainerCallback, "on_step_begin", die_in_update_3)
     with pytest.raises(Killed):
-        train(start, tmp_path)
+        train(start, tmp_path, live=LiveMetrics(tmp_path))
     monkeypatch.undo()
     updates = []
-    resumed = train(start, tmp_path, progress=lambda left, *_: updates.extend(left) or left)
+    resumed = train(
+        start,
+        tmp_path,
+        progress=lambda left, *_: updates.extend(left) or left,
+        live=LiveMetrics(tmp_path),
+    )
     assert updates == [3, 4]
+    undisturbed = run.checkpoints[2].parent
+    assert (tmp_path / FILE).read_text() == (undisturbed / FILE).read_text()
+    assert list(pd.read_csv(tmp_path / FILE)) == list(run.metrics)
+    assert list(run.metrics)[:2] == ["update", "reward_mean"]
     pd.testing.assert_frame_equal(resumed.metrics, run.metrics, check_exact=True)
     assert same_weights(resumed.policy, run.policy)
     assert same_weights(load_model(resumed.checkpoints[2]), load_model(run.checkpoints[2]))

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch.profiler import profile
 
 from svdrift.errors import UserError
+from svdrift.live import FILE, OFF, LiveMetrics, last_row
 from svdrift.models.chat import prompt_tokens
 from svdrift.models.generation import generate
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
@@ -89,6 +90,7 @@ def train(
     problems=PROBLEMS,
     generate=generate,
     keep=None,
+    live=OFF,
 ):
     chosen = Settings(**settings)
     return ppo.train_ppo(
@@ -104,6 +106,7 @@ def train(
         key=key,
         progress=progress,
         generate=generate,
+        live=live,
     )
 
 
@@ -510,19 +513,29 @@ def test_the_published_preset_runs(start, tmp_path):
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(start, tmp_path):
     handler = signal.getsignal(signal.SIGTERM)
-    undisturbed = train(start, tmp_path / "undisturbed", FEW)
-    work = tmp_path / "work"
+    whole, work = tmp_path / "undisturbed", tmp_path / "work"
+    undisturbed = train(start, whole, FEW, live=LiveMetrics(whole))
     with pytest.raises(UserError, match="after update 1 of 4"):
-        train(start, work, FEW, stop_in_update(1))
+        train(start, work, FEW, stop_in_update(1), live=LiveMetrics(work))
+    with pytest.raises(Killed):
+        train(start, work, FEW, die_in_update(4), live=LiveMetrics(work))
+    assert last_row(work / FILE)["update"] == "3"  # two more than the snapshot
     with pytest.raises(UserError, match="after update 3 of 4"):
-        train(start, work, FEW, stop_in_update(3))
+        train(start, work, FEW, stop_in_update(3), live=LiveMetrics(work))
     assert signal.getsignal(signal.SIGTERM) == handler
-    assert sorted(path.name for path in work.iterdir()) == ["snapshot-3", "step-2"]
+    assert sorted(path.name for path in work.iterdir()) == ["metrics.csv", "snapshot-3", "step-2"]
     resumed_updates = []
     resumed = train(
-        start, work, FEW, lambda updates, *_: resumed_updates.extend(updates) or updates
+        start,
+        work,
+        FEW,
+        lambda updates, *_: resumed_updates.extend(updates) or updates,
+        live=LiveMetrics(work),
     )
     assert resumed_updates == [4]
+    assert (work / FILE).read_text() == (whole / FILE).read_text()
+    assert list(pd.read_csv(work / FILE)) == list(undisturbed.metrics)
+    assert list(undisturbed.metrics)[:2] == ["update", "reward_mean"]
     pd.testing.assert_frame_equal(resumed.metrics, undisturbed.metrics, check_exact=True)
     pd.testing.assert_frame_equal(resumed.advantages, undisturbed.advantages, check_exact=True)
     pairs = [(resumed.policy.state_dict(), undisturbed.policy.state_dict())]
@@ -626,6 +639,20 @@ def stop_in_update(stop):
         for update in updates:
             if update == stop:
                 os.kill(os.getpid(), signal.SIGTERM)
+            yield update
+
+    return progress
+
+
+class Killed(Exception):
+    """Stands in for a job that is cut off."""
+
+
+def die_in_update(last):
+    def progress(updates, *_):
+        for update in updates:
+            if update == last:
+                raise Killed
             yield update
 
     return progress

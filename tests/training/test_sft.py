@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from accelerate import PartialState
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from svdrift.errors import UserError
+from svdrift.live import FILE, OFF, LiveMetrics, last_row
 from svdrift.models.loading import load_model
 from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
@@ -51,7 +53,7 @@ def pico(tied=False):
     return model, tokenizer
 
 
-def train(work, settings=SETTINGS, processes=1, tied=False, keep=KEEP):
+def train(work, settings=SETTINGS, processes=1, tied=False, keep=KEEP, live=OFF):
     model, tokenizer = pico(tied)
     if sharding.wanted():
         sharding.shard(model)
@@ -65,6 +67,7 @@ def train(work, settings=SETTINGS, processes=1, tied=False, keep=KEEP):
         seed=3,
         work=work,
         progress=lambda steps, total, description: steps,
+        live=live,
     )
     return model, losses
 
@@ -87,7 +90,7 @@ def weights(folder):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     work = tmp_path_factory.mktemp("sft")
-    return work, *train(work)
+    return work, *train(work, live=LiveMetrics(work))
 
 
 def test_checkpoints_are_kept_at_the_listed_steps(run):
@@ -102,6 +105,10 @@ def test_checkpoints_are_kept_at_the_listed_steps(run):
 def test_the_loss_is_logged_along_the_way(run):
     _, _, losses = run
     assert list(losses["step"]) == [4]
+    shown = pd.read_csv(run[0] / FILE)
+    assert list(shown) == ["step", "train_loss", "grad_norm", "learning_rate"]
+    assert list(shown["step"]) == [1, 2, 3, 4, 5, 6]
+    assert shown["train_loss"][:4].mean() == pytest.approx(losses["train_loss"].item())
     assert 0 < losses["train_loss"].item() < 2.7  # log of 15 tokens
 
 
@@ -133,9 +140,11 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(TrainerCallback, "on_step_begin", die_in_step_6)
     with pytest.raises(Killed):
-        train(tmp_path)
+        train(tmp_path, live=LiveMetrics(tmp_path))
     monkeypatch.undo()
-    _, resumed = train(tmp_path)
+    assert last_row(tmp_path / FILE)["step"] == "5"  # one more than the snapshot
+    _, resumed = train(tmp_path, live=LiveMetrics(tmp_path))
+    assert (tmp_path / FILE).read_text() == (whole / FILE).read_text()
     for step in (2, 4, 6):
         a, b = weights(whole / f"step-{step}"), weights(tmp_path / f"step-{step}")
         assert all(torch.equal(a[name], b[name]) for name in a)

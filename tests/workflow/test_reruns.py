@@ -228,6 +228,7 @@ ROWS = [
         "evaluation: {batch_size: 7}\n"
         "generation: {gpu_memory: 0.5, max_length: 512}",
     ),
+    Row("where metrics are shown", {}, "tracking: tensorboard"),
     Row("the same value", {}, "story: {moderate: sft@16}"),
     Row("the preset's name", {}, "stages: {ppo: {preset: tiny}}"),
     Row("tries of the evaluation", EVALUATIONS, "evaluation: {tries: 2}"),

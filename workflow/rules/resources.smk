@@ -5,6 +5,7 @@ All of it is `resources`, so that changing it makes nothing run again.
 
 from shlex import quote
 
+from svdrift.live import TrackingSettings
 from svdrift.site import read_site
 
 try:
@@ -26,6 +27,18 @@ TRAINING = {  # of a job that trains
     "nodes": STUDY.compute.nodes,
     "compute": STUDY.compute.model_dump_json(exclude={"resources"}),
 }
+
+
+def tracking(run):
+    """Where the metrics of a training job go while it runs, as JSON; `run` is its name."""
+    return lambda wildcards: TrackingSettings(
+        tool=STUDY.tracking,
+        project=STUDY.study,
+        run=run.format(**dict(wildcards.items())),
+        folder=Path(RESULTS) / "tracking",
+    ).model_dump_json()
+
+
 ACCELERATE = "python scripts/launch.py --compute {resources.compute:q} -- "
 
 

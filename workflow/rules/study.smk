@@ -12,6 +12,7 @@ from pathlib import Path
 from svdrift import plugins
 from svdrift.checkpoints import ANCHOR, Checkpoint
 from svdrift.errors import UserError
+from svdrift.live import require_tracker
 from svdrift.models.backend import MODULES, require_installed, versions
 from svdrift.study.overlays import DEFAULT, require_name
 from svdrift.study.settings import read_settings
@@ -22,6 +23,7 @@ try:
     require_name(config, map(Path, workflow.overwrite_configfiles), DEFAULT)
     STUDY = read_settings(config)
     require_software(STUDY.compute)
+    require_tracker(STUDY.tracking)
     require_installed(STUDY.generation)
     STUDY.task.check_problems()
     STUDY.check_files()

@@ -50,7 +50,7 @@ def train_command(stage):
         + (" --start {input.start}" * record.starts)
         + (GENERATION + " --max-reply-tokens {params.max_reply_tokens}" if record.plays else "")
         + " --seed {wildcards.seed} --dtype {params.dtype} --device {resources.device}"
-        + " --keep {resources.keep} --work {resources.work}"
+        + " --keep {resources.keep} --work {resources.work} --tracking {resources.tracking:q}"
     )
 
 
@@ -101,6 +101,7 @@ def stage_rules(stage):
             settings=untracked(stage.settings),
             generation=untracked(STUDY.generation),
             work=filled(SEED + "/snapshots/{run}"),
+            tracking=tracking("seed-{seed}/{run}"),
         params:
             **train_parameters(stage),
         shell:
@@ -140,6 +141,7 @@ def stage_rules(stage):
             settings=untracked(stage.settings),
             generation=untracked(STUDY.generation),
             work=filled(SEED + "/snapshots/{checkpoint}"),
+            tracking=tracking("seed-{seed}/{checkpoint}"),
         params:
             **train_parameters(stage),
         shell:

@@ -23,6 +23,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from svdrift.live import OFF, LiveMetrics, Row
 from svdrift.models import loading
 from svdrift.models.backend import Generate
 from svdrift.models.generation import generate as batched
@@ -46,6 +47,7 @@ from svdrift.training.rollout import (
 from svdrift.training.run import Run, Trained, folder
 from svdrift.training.trainer import (
     Keep,
+    ShowMetrics,
     ShowProgress,
     StopWhereNotFinite,
     common_arguments,
@@ -83,6 +85,7 @@ def train(run: Run) -> Trained:
         progress=run.progress,
         dtype=run.dtype,
         generate=run.generate,
+        live=run.live,
     )
     return Trained(result.checkpoints, {"metrics": result.metrics})
 
@@ -115,6 +118,7 @@ def train_grpo(
     progress: Progress,
     dtype: torch.dtype = torch.float32,
     generate: Generate = batched,
+    live: LiveMetrics = OFF,
 ) -> GRPORun:
     """Train the causal language model in the folder `start` on `problems` by GRPO.
 
@@ -141,6 +145,7 @@ def train_grpo(
         progress: wraps the updates, as `tqdm` does.
         dtype: in which checkpoints are saved; training keeps float32.
         generate: what writes the replies; it is given the policy of each update.
+        live: takes each row of `metrics` as it comes.
 
     Raises:
         UserError: SIGTERM came, and a snapshot was kept; or the loss or a weight is not finite.
@@ -173,6 +178,7 @@ def train_grpo(
             reward_funcs=game.reward,
             callbacks=[
                 StopWhereNotFinite("GRPO", work, each),
+                ShowMetrics(live, lambda entry: _row(entry, settings)),
                 ShowProgress(progress, "GRPO", keep[-1], each),
                 kept,
             ],
@@ -313,17 +319,19 @@ def _deal(problems: int, settings: Settings, seed: int) -> Dataset:
 
 
 def _metrics(log_history: list[dict[str, float]], settings: Settings) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "update": int(entry["step"]) // settings.steps_per_update,
-                **_own(entry),
-                **{ours: entry[name] for name, ours in LOGGED.items()},
-            }
-            for entry in log_history
-            if _own(entry)
-        ]
-    )
+    return pd.DataFrame([row for entry in log_history if (row := _row(entry, settings))])
+
+
+def _row(entry: Mapping[str, float], settings: Settings) -> Row | None:
+    """The row of `metrics` of an entry of TRL's log; None for the one at the end."""
+    if not (own := _own(entry)):
+        return None
+    return {
+        "update": int(entry["step"]) // settings.steps_per_update,
+        "reward_mean": own["reward_mean"],  # first, as in PPO; TRL sorts by name
+        **own,
+        **{ours: entry[name] for name, ours in LOGGED.items()},
+    }
 
 
 def _own(entry: Mapping[str, float]) -> dict[str, float]:

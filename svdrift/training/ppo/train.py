@@ -26,6 +26,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from svdrift.errors import UserError
+from svdrift.live import OFF, LiveMetrics
 from svdrift.models import loading
 from svdrift.models.backend import Generate
 from svdrift.models.generation import generate as batched
@@ -74,6 +75,7 @@ def train(run: Run) -> Trained:
         dtype=run.dtype,
         progress=run.progress,
         generate=run.generate,
+        live=run.live,
     )
     tables = {"metrics": result.metrics, "advantages": result.advantages}
     return Trained(result.checkpoints, tables)
@@ -112,6 +114,7 @@ def train_ppo(
     progress: Progress,
     dtype: torch.dtype = torch.float32,
     generate: Generate = batched,
+    live: LiveMetrics = OFF,
 ) -> PPORun:
     """Train the causal language model in the folder `start` on `problems` by PPO.
 
@@ -140,6 +143,7 @@ def train_ppo(
         progress: wraps the updates, as `tqdm` does.
         dtype: in which checkpoints are saved; training keeps float32.
         generate: what writes the replies; it is given the policy of each update.
+        live: takes each row of `metrics` as it comes.
 
     Raises:
         UserError: SIGTERM came and a snapshot was kept; the loss or a weight is not finite; or
@@ -165,6 +169,7 @@ def train_ppo(
     done, tables = load_snapshot(work, key, parameters, optimizer)
     if done and accelerator.is_main_process:
         print(f"goes on from the snapshot after update {done}", flush=True)
+    live.begin(tables["metrics"])
     last_snapshot, wait = time.monotonic(), SNAPSHOT_INTERVAL_S
 
     updates = range(done + 1, keep[-1] + 1)
@@ -242,6 +247,7 @@ def train_ppo(
                     "learning_rate": learning_rate,
                 }
             )
+            live.append(tables["metrics"][-1])
             if accelerator.is_main_process:
                 for line in warnings_of(tables["metrics"], paid_faults(episodes)):
                     print(line, flush=True)

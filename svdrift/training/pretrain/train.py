@@ -14,6 +14,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from svdrift.live import OFF, LiveMetrics
 from svdrift.models.chat import Turns
 from svdrift.models.loading import save_checkpoint
 from svdrift.models.losses import Example, pad, summed_loss, tokenise
@@ -39,7 +40,7 @@ def train(run: Run) -> Trained:
     model = make_model(len(tokenizer), settings.architecture)
     model.to(run.device)  # type: ignore[arg-type]  # its wrapper hides `self` from mypy
     examples = task.pretraining_examples(run.skills, settings.steps * settings.batch_size, run.seed)
-    losses = pretrain(model, tokenizer, examples, settings, run.progress)
+    losses = pretrain(model, tokenizer, examples, settings, run.progress, run.live)
     save_checkpoint(model, tokenizer, folder(run.work, 0), run.dtype)
     return Trained({0: folder(run.work, 0)}, {"losses": losses})
 
@@ -50,12 +51,14 @@ def pretrain(
     conversations: Sequence[Turns],
     settings: Settings,
     progress: Progress,
+    live: LiveMetrics = OFF,
 ) -> pd.DataFrame:
     """Train `model` in place on `conversations`, each seen once and in the given order.
 
     Args:
         conversations: `settings.steps * settings.batch_size` of them, ending with a reply.
         progress: wraps the steps, as `tqdm` does.
+        live: takes each row as it comes.
 
     Returns:
         Columns `step` (1-based) and `train_loss` (nats per reply token), one row a step.
@@ -70,7 +73,7 @@ def pretrain(
         optimizer, lambda step: cosine_with_warmup(step, settings.warmup_steps, settings.steps)
     )
     model.train()
-    losses = []
+    rows: list[dict[str, float]] = []
     for step in progress(range(settings.steps), settings.steps, "pretraining"):
         batch = examples[step * settings.batch_size : (step + 1) * settings.batch_size]
         reply_length = sum(len(tokens) - start for tokens, start in batch)
@@ -91,9 +94,10 @@ def pretrain(
             raise finite.diverged(f"pretraining: step {step + 1} of {settings.steps}", cause, None)
         schedule.step()
         optimizer.zero_grad()
-        losses.append(total / reply_length)
+        rows.append({"step": step + 1, "train_loss": total / reply_length})
+        live.append(rows[-1])
     model.eval()
-    return pd.DataFrame({"step": range(1, settings.steps + 1), "train_loss": losses})
+    return pd.DataFrame(rows)
 
 
 def of_like_length(batch: Sequence[Example]) -> list[list[Example]]:

@@ -17,6 +17,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from svdrift.live import OFF, LiveMetrics, Row
 from svdrift.models import loading
 from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
@@ -28,6 +29,7 @@ from svdrift.training.run import Run, Trained, folder
 from svdrift.training.sft.settings import Settings
 from svdrift.training.trainer import (
     Keep,
+    ShowMetrics,
     ShowProgress,
     StopWhereNotFinite,
     common_arguments,
@@ -35,6 +37,7 @@ from svdrift.training.trainer import (
 )
 
 WINDOW = 4  # steps over which a row of losses is the mean
+OTHERS = ("grad_norm", "learning_rate")  # that live metrics show beside the loss
 
 
 def train(run: Run) -> Trained:
@@ -59,6 +62,7 @@ def train(run: Run) -> Trained:
         work=run.work,
         progress=run.progress,
         dtype=run.dtype,
+        live=run.live,
     )
     examples = pd.DataFrame(pairs, columns=["prompt", "reply"])
     return Trained(
@@ -79,6 +83,7 @@ def train_sft(
     work: Path,
     progress: Progress,
     dtype: torch.dtype = torch.float32,
+    live: LiveMetrics = OFF,
 ) -> pd.DataFrame:
     """Fine-tune `model` on (prompt, reply) pairs; the loss is on the reply.
 
@@ -91,6 +96,7 @@ def train_sft(
         processes: number of processes of this launch, between which batches are shared.
         progress: wraps the steps, as `tqdm` does.
         dtype: in which checkpoints are saved; training keeps the model's own.
+        live: takes the loss, gradient norm and learning rate of each step.
 
     Returns:
         Columns `step` and `train_loss` (nats per reply token, mean over the last 4 steps).
@@ -110,6 +116,7 @@ def train_sft(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(StopWhereNotFinite("SFT", work))
+    trainer.add_callback(ShowMetrics(live, _row))
     trainer.add_callback(ShowProgress(progress, "fine-tuning", keep[-1]))
     kept = Keep(model, tokenizer, keep, work, dtype)
     kept.trainer = trainer
@@ -142,6 +149,14 @@ def _dataset(pairs: Sequence[tuple[str, str]]) -> Dataset:
     return Dataset.from_dict(
         {"prompt": [t[:1] for t in turns], "completion": [t[1:] for t in turns]}
     )
+
+
+def _row(entry: dict[str, float]) -> Row | None:
+    """What live metrics show of an entry of the trainer's log; None for the one at the end."""
+    if "loss" not in entry:
+        return None
+    row = {"step": entry["step"], "train_loss": entry["loss"]}
+    return row | {name: entry[name] for name in OTHERS if name in entry}
 
 
 def _losses(log_history: list[dict[str, float]]) -> pd.DataFrame:
