@@ -21,13 +21,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep budget resume compare test check unit workflow slurm validate bench format lock docs site clean
+.PHONY: help study status sweep budget resume compare test test-all check unit workflow slurm validate bench format lock docs site clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## Show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 # Snakemake names neither file nor line of a mistake in what --configfile names, so it is read before.
 .PHONY: readable
@@ -56,7 +56,12 @@ resume: $(RUN_TIME) ## Go on with a run on Slurm whose Snakemake was killed: mak
 compare: $(RUN_TIME) ## Set finished studies side by side: make compare STUDIES="default grpo"
 	@python scripts/compare_studies.py $(STUDIES)
 
-test: check unit workflow ## Run every check and test
+test: check unit workflow ## Run every check, and all tests but the long ones
+
+test-all: SELECT =
+test-all: check unit workflow ## Run the long tests too (an hour)
+
+SELECT = and not long# which tests
 
 check: $(DEV) site ## Check format, lint and types, and that the documents make a site
 	ruff format --check .
@@ -65,11 +70,11 @@ check: $(DEV) site ## Check format, lint and types, and that the documents make 
 	mypy
 
 unit: $(DEV) ## Run the unit tests
-	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow" --durations 20
+	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow $(SELECT)" --durations 20
 
 workflow: $(DEV) ## Run the tests that run the real workflow
 	@set -o pipefail; running=; for marks in $(TOGETHER); do \
-		pytest -v --durations 10 -m "$$marks" | grep --line-buffered . & running="$$running $$!"; \
+		pytest -v --durations 10 -m "$$marks $(SELECT)" | grep --line-buffered . & running="$$running $$!"; \
 	done; failed=0; for one in $$running; do wait $$one || failed=1; done; exit $$failed
 
 # In processes side by side, by what the tests share: those on Slurm wait most of the time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,9 +10,11 @@ import pandas as pd
 import torch
 
 from svdrift.findings.excess import beyond, ends_of_spectrum
-from svdrift.spectra.comparison import matrix_changes
+from svdrift.findings.turned import verdict
+from svdrift.spectra.comparison import grouped, matrix_changes, on_average
 from svdrift.spectra.decomposition import Decomposed, Factors, decompose
 from svdrift.spectra.drift import Drift, drift_tables
+from svdrift.spectra.leading_drift import leading_drift
 from svdrift.spectra.matrices import Key, Matrix
 from svdrift.spectra.nulls import NULLS, generator
 from tests.validation.checks import NOTHING, Said, Simulate, Simulation, Statement
@@ -22,6 +25,9 @@ SIZE = 0.1  # the update's Frobenius norm over that of the matrix
 TOP = 0.15  # of the rank
 ANGLES = "leading directions turn as far as the null turns them, mean over matrices"
 VALUES = "singular values change as much as under the null, mean over matrices"
+VERDICT = "verdict of `svdrift compare`, 28 matrices: directions turned further, or less far"
+COMPARED = ("isotropic", "inputs_kept")  # its nulls
+LAYERS = 7
 MATRIX = "one matrix turned further, or less far, than the null (`svdrift compare`)"
 
 
@@ -43,17 +49,22 @@ class Held:
         return decompose(self._tensors[self.matrices[name].name])
 
 
-def study(rng: np.random.Generator, null: str, draws: int, seed: int) -> Drift:
-    """One seed's tables: random matrices with falling spectra, moved by a draw of the null."""
+def moved(rng: np.random.Generator, null: str, layers: int = 1) -> list[Decomposed]:
+    """Random matrices with falling spectra, and the same moved by a draw of the null."""
     before, after = {}, {}
-    for module, shape in SHAPES.items():
+    for layer, (module, shape) in itertools.product(range(layers), SHAPES.items()):
         own = generator(int(rng.integers(2**62)))
         weight, update = falling(shape, 0.5, own), falling(shape, 1.0, own)
         drawn = NULLS[null](update, exact_factors(weight), own)
-        before[0, module] = weight
-        after[0, module] = weight + SIZE * weight.norm() / drawn.norm() * drawn
+        before[layer, module] = weight
+        after[layer, module] = weight + SIZE * weight.norm() / drawn.norm() * drawn
+    return [Decomposed(held, held) for held in (Held(before), Held(after))]  # type: ignore[arg-type]
+
+
+def study(rng: np.random.Generator, null: str, draws: int, seed: int) -> Drift:
+    """One seed's tables."""
     tables = drift_tables(
-        *(Decomposed(held, held) for held in (Held(before), Held(after))),  # type: ignore[arg-type]
+        *moved(rng, null),
         shares=[TOP],
         windows=1,
         nulls=list(dict.fromkeys(["isotropic", null])),
@@ -89,6 +100,24 @@ def of_matrices(study: Drift, null: str) -> list[Said]:
     changes = matrix_changes(*study)
     counted = changes[f"more_{null}"] - changes[f"less_{null}"]
     return [Said(-1.0 + 2 * (sign > 0), 1.0 - 2 * (sign < 0)) for sign in counted]
+
+
+def compared(draws: int) -> Simulate:
+    """What `svdrift compare` comes to where the update is isotropic noise."""
+
+    def simulate(rng: np.random.Generator) -> dict[str, Said]:
+        before, after = moved(rng, "isotropic", LAYERS)
+        seed = int(rng.integers(2**62))
+        drift, drawn = leading_drift(
+            before, after, share=TOP, nulls=COMPARED, draws=draws, seed=seed
+        )
+        changes = matrix_changes(drift, drawn)
+        found = verdict(changes, grouped(changes), on_average(drift, drawn)).which
+        assert found in ("noise", "further", "less far")
+        sign = {"noise": 0, "further": 1, "less far": -1}[found]
+        return {VERDICT: Said(sign - 0.5, sign + 0.5)}
+
+    return simulate
 
 
 def studies(null: str, draws: int, seeds: int = 1) -> Simulate:
@@ -131,4 +160,14 @@ SIMULATIONS = [
         )
     ),
     Simulation("isotropic noise, 5 draws, five seeds", MEANS, studies("isotropic", 5, 5), 120, 3),
+    *(
+        Simulation(
+            f"isotropic noise, {draws} draws of each null",
+            [Statement(VERDICT)],
+            compared(draws),
+            200,
+            4,
+        )
+        for draws in (3, 10)
+    ),
 ]
