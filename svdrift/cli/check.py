@@ -8,8 +8,10 @@ Reads safetensors alone, one tensor at a time.
 from __future__ import annotations
 
 import argparse
+import sys
 
 from svdrift.cli import PROBLEM
+from svdrift.cli.expected import checking_expected
 from svdrift.cli.threads import threads_argument, use_threads
 from svdrift.cli.words import MODEL
 from svdrift.models.checking import config_faults
@@ -29,6 +31,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="do not look for random matrices, which takes most of the time",
     )
     threads_argument(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be checked and how long it takes; the files' lists are compared",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -50,6 +57,11 @@ def _check(args: argparse.Namespace, model: Opened) -> int:
     if faults:  # what cannot be read cannot be judged further
         return _report(faults)
     weights = Weights(model.folder, {})
+    shapes = [weights.shape(name) for name in weights.names]
+    print(checking_expected(shapes, not args.no_spectra), file=sys.stderr)
+    if args.dry_run:
+        print("No tensor was checked (--dry-run).")
+        return 0
     faults = config_faults(model.folder) if model.described else []
     faults += untied_head(weights) + adapters(model.folder)
     for note in model.notes:

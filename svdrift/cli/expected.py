@@ -18,6 +18,12 @@ OVERHEAD = 2.0  # of a repair over a decomposition
 # of the matrix before, and the leading directions of the matrix after or of a draw.
 PRODUCTS, DECOMPOSITION, DRAW = 0.25, 1.0, 0.4
 
+# Of a check, in the same unit, measured on matrices of its shapes: a weight that is read, and
+# singular values alone (reduction to a square, and the square).
+READ, REDUCTION, VALUES = 0.5, 0.13, 0.18
+
+Shape = tuple[int, int]
+
 
 def expectation(matrices: Sequence[Matrix], count: int, device: str) -> str:
     """One line: how many matrices, how many numbers they hold, and about how long they take.
@@ -28,7 +34,7 @@ def expectation(matrices: Sequence[Matrix], count: int, device: str) -> str:
         device: where.
     """
     work = OVERHEAD * count * sum(max(matrix.shape) * matrix.rank**2 for matrix in matrices)
-    return _line(matrices, f"{count} decompositions of each", work, 1, device)
+    return _line(_shapes(matrices), f"{count} decompositions of each", work, 1, device)
 
 
 def comparison_expected(matrices: Sequence[Matrix], draws: int, processes: int, device: str) -> str:
@@ -45,17 +51,37 @@ def comparison_expected(matrices: Sequence[Matrix], draws: int, processes: int, 
         + (DECOMPOSITION + DRAW * draws) * matrix.rank**3
         for matrix in matrices
     )
-    return _line(matrices, f"{draws} draws of noise for each", work, processes, device)
+    return _line(_shapes(matrices), f"{draws} draws of noise for each", work, processes, device)
 
 
-def _line(matrices: Sequence[Matrix], what: str, work: float, processes: int, device: str) -> str:
-    numbers = sum(matrix.shape[0] * matrix.shape[1] for matrix in matrices)
-    rows, columns = max((matrix.shape for matrix in matrices), key=lambda s: s[0] * s[1])
+def checking_expected(tensors: Sequence[tuple[int, ...]], spectrum: bool) -> str:
+    """The same of a check.
+
+    Args:
+        tensors: shapes of all tensors of the model; only matrices count.
+        spectrum: whether their singular values are computed.
+    """
+    shapes = [(shape[0], shape[1]) for shape in tensors if len(shape) == 2]
+    work = READ * sum(rows * columns for rows, columns in shapes)
+    if spectrum:
+        work += sum(
+            REDUCTION * max(shape) * min(shape) ** 2 + VALUES * min(shape) ** 3 for shape in shapes
+        )
+    return _line(shapes, "singular values of each" if spectrum else "read once", work, 1, "cpu")
+
+
+def _shapes(matrices: Sequence[Matrix]) -> list[Shape]:
+    return [matrix.shape for matrix in matrices]
+
+
+def _line(shapes: Sequence[Shape], what: str, work: float, processes: int, device: str) -> str:
+    numbers = sum(rows * columns for rows, columns in shapes)
+    rows, columns = max(shapes, key=lambda shape: shape[0] * shape[1], default=(0, 0))
     seconds = work * _pace(device) / processes
     threads = torch.get_num_threads()
     cores = f"{threads} thread{'s' * (threads > 1)}" if processes == 1 else f"{processes} processes"
     return (
-        f"{len(matrices)} matrices of up to {rows} × {columns}, {numbers / 1e6:,.1f} million "
+        f"{len(shapes)} matrices of up to {rows} × {columns}, {numbers / 1e6:,.1f} million "
         f"weights, {what}: about {duration([max(1.0, seconds)])} "
         f"with {cores}{'' if device == 'cpu' else f' and {device}'}, if the machine is idle"
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from svdrift.cli.expected import checking_expected
 from tests.cli.checkpoints import run, trained
 from tests.spectra.synthetic import llama
 
@@ -49,6 +51,31 @@ def test_nothing_wrong(tmp_path, monkeypatch, capsys, tied):
     trained(tied=tied).bfloat16().save_pretrained(tmp_path / "model")
     assert run(monkeypatch, "check", tmp_path / "model") == 0
     assert f"{38 if tied else 39} tensors, no problem found" in capsys.readouterr().out
+
+
+def test_size_and_time_are_said_first(folder, monkeypatch, capsys):
+    edit(folder, NORM, lambda tensors: tensors[NORM].fill_(torch.nan))
+    for option, what in ([], "singular values of each"), (["--no-spectra"], "read once"):
+        assert run(monkeypatch, "check", folder, "--dry-run", *option) == 0
+        said = capsys.readouterr()
+        assert re.fullmatch(
+            rf"30 matrices of up to 29 × 16, 0\.0 million weights, {what}: about 1 s with 1 "
+            r"thread, if the machine is idle\n",
+            said.err,
+        )
+        assert said.out == "No tensor was checked (--dry-run).\n"
+    assert run(monkeypatch, "check", folder) == 1  # which says the same first
+    assert capsys.readouterr().err.startswith("30 matrices of up to 29 × 16")
+
+
+def test_a_check_of_larger_matrices_takes_longer():
+    def seconds(shape, spectrum=True):
+        said = checking_expected([shape] * 100, spectrum)
+        return float(re.search(r"about (\d+) s", said)[1])
+
+    small, tall, square = map(seconds, [(1024, 256), (8192, 256), (1024, 1024)])
+    assert small < tall < square
+    assert seconds((1024, 1024), spectrum=False) <= square / 10
 
 
 def test_shards_are_read(folder, monkeypatch, capsys):
