@@ -1,7 +1,7 @@
 """What of a study is done, what would run and why; run it in the folder of the workflow.
 
-Also how many of the jobs that would run the store of finished artefacts serves, and how long the
-others will take, by the times of finished jobs.
+Also how many of the jobs that would run the store of finished artefacts serves, how long the
+others will take, by the times of finished jobs, and how far training jobs are that have begun.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from svdrift.cli.text import aligned, duration, last_time
 from svdrift.errors import UserError
+from svdrift.live import FILE, last_row
 from svdrift.store import Ask, served
 from svdrift.study.overlays import read_yaml
 
@@ -72,7 +75,9 @@ def main(args: argparse.Namespace) -> int:
         stored = in_store(jobs)
         times = Times(jobs)
         table = status_table(jobs, stored, times)
-        print(f"{study or 'config.yaml'}\n\n{table}\n\n{left_in_words(jobs, stored, times)}\n")
+        begun = "".join(f"{line}\n" for line in in_training(jobs))
+        left = left_in_words(jobs, stored, times)
+        print(f"{study or 'config.yaml'}\n\n{table}\n\n{left}\n{begun}")
     return 0
 
 
@@ -209,6 +214,29 @@ def _line(
     counts = str(len(jobs) - len(waiting)), str(len(waiting)), str(there) if waiting else ""
     reasons = ", ".join(dict.fromkeys(job.why for job in waiting))
     return name, *counts, duration(times.last(jobs)), reasons * why
+
+
+def in_training(jobs: Iterable[Job]) -> list[str]:
+    """A line for each training job that has begun and not finished: its last metrics, how old."""
+    places = {Path(output).parts[:2] for job in jobs for output in job.outputs}
+    newest: dict[Path, tuple[float, str]] = {}  # by the folder of a run's snapshots
+    for place in places:
+        for file in Path(*place).glob(f"seed-*/snapshots/*/*/{FILE}"):
+            with suppress(FileNotFoundError):  # the job has finished meanwhile
+                changed, row = file.stat().st_mtime, last_row(file)
+                if row is not None:
+                    run = file.parents[1]
+                    line = f"In training: {run.parents[1].name} {run.name}, {_shown(row)}"
+                    age = duration([max(0.0, time.time() - changed)])
+                    newest[run] = max(
+                        newest.get(run, (0.0, "")), (changed, f"{line}, {age} ago ({file})")
+                    )
+    return [line for _, (_, line) in sorted(newest.items())]
+
+
+def _shown(row: Mapping[str, str]) -> str:
+    """The step of a row, and what training is about."""
+    return ", ".join(f"{name} {float(value or 'nan'):.6g}" for name, value in [*row.items()][:2])
 
 
 def left_in_words(jobs: Sequence[Job], stored: set[str], times: Times) -> str:

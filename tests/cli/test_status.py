@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -12,12 +15,14 @@ from svdrift.cli.status import (
     asked,
     computed,
     in_store,
+    in_training,
     jobs_of,
     left_in_words,
     status_table,
 )
 from svdrift.cli.text import duration, last_time
 from svdrift.errors import UserError
+from svdrift.live import FILE, LiveMetrics
 from svdrift.store import Ask, key_of, produce
 
 
@@ -119,6 +124,27 @@ def test_what_is_left_is_said_in_all(timed, monkeypatch, jobs, stored, cores, sa
     timed({"r/train/1": 62, "r/train/2": 30, "r/play/1": 8})
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     assert says in left_in_words(jobs, set(stored), Times(jobs)).replace("2 min", "100 s")
+
+
+def test_what_is_in_training_is_shown_with_its_last_metrics(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    snapshots = Path("results/r/seed-0/snapshots")
+    LiveMetrics(snapshots / "sft" / "old").append({"step": 9, "train_loss": 0.1, "grad_norm": 1.0})
+    os.utime(snapshots / "sft" / "old" / FILE, (0, 0))  # of other settings
+    live = LiveMetrics(snapshots / "sft" / "new")
+    for step in (1, 2):
+        live.append({"step": step, "train_loss": 0.123456 / step, "grad_norm": 1.0})
+    LiveMetrics(snapshots / "sft-64.ppo" / "key").append({"update": 7, "reward_mean": -0.5})
+    minute = time.time() - 60
+    os.utime(snapshots / "sft-64.ppo" / "key" / FILE, (minute, minute))
+    LiveMetrics(snapshots / "begun" / "key").begin()
+    LiveMetrics(Path("results/other/seed-0/snapshots/sft/key")).append({"step": 1, "loss": 1.0})
+    sft, ppo = in_training(JOBS)
+    where = snapshots / "sft" / "new" / FILE
+    assert re.fullmatch(
+        rf"In training: seed-0 sft, step 2, train_loss 0.061728, \d s ago \({where}\)", sft
+    )
+    assert re.match(r"In training: seed-0 sft-64.ppo, update 7, reward_mean -0.5, 6\d s ago", ppo)
 
 
 @pytest.mark.parametrize(
