@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,10 +28,11 @@ from svdrift.evaluation.texts import (
     windows,
 )
 from svdrift.models.arguments import DTYPES
-from svdrift.models.chat import require_renders
+from svdrift.models.chat import prompt_tokens, require_renders
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.models.opening import opened
 from svdrift.scripting import Progress
+from svdrift.spectra.matrices import Weights
 from svdrift.tasks import make_task
 from svdrift.tasks.base import TaskSettings
 from svdrift.tasks.dealing import chosen_splits, deal, read_task
@@ -97,6 +98,52 @@ def evaluate(
         UserError: neither or both of a text and a task; a model or the text cannot be read; or
             tokenizers differ.
     """
+    with open_evaluation(
+        models,
+        text=text,
+        task=task,
+        settings=settings,
+        splits=splits,
+        problems=problems,
+        window=window,
+        seed=seed,
+        dtype=dtype,
+        device=device,
+    ) as asked:
+        return asked.evaluate(batch_size, progress)
+
+
+class Amount(NamedTuple):
+    """How much there is to evaluate, known before a model is loaded.
+
+    Attributes:
+        weights: those of each model that multiply each token.
+        problems: of all splits; 0 for a text.
+        read: tokens of the text or of prompts, by the first model's tokenizer.
+        written: tokens of replies, if all were as long as they may be.
+    """
+
+    weights: tuple[int, ...]
+    problems: int
+    read: int
+    written: int
+
+
+@contextmanager
+def open_evaluation(
+    models: str | Path | Sequence[str | Path],
+    *,
+    text: str | Path | None = None,
+    task: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    splits: Collection[str] = (),
+    problems: int | None = None,
+    window: int | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> Iterator[Asked]:
+    """Open what `evaluate` is asked for, with its arguments and errors; no model is loaded yet."""
     names = [str(model) for model in ([models] if isinstance(models, str | Path) else models)]
     if not names:
         raise UserError("models: none is named")
@@ -109,17 +156,56 @@ def evaluate(
 
     with ExitStack() as stack:
         # All are opened before the first is loaded, so that a mistake in the last is found at once.
-        folders = {name: stack.enter_context(opened(name)) for name in names}
-        places = progress(range(len(names)), len(names), "models evaluated")
-        each = (_Model(names[i], folders[names[i]].folder, dtype, device) for i in places)
+        folders = [stack.enter_context(opened(name)) for name in names]
+        on: _OnText | _OnTask
         if text is not None:
-            found = _on_text(each, Path(text), window, batch_size)
+            on = _OnText(Path(text), read_documents(Path(text)), window)
         else:
-            assert task is not None
-            given = read_task(task, settings or {})
-            found = _on_task(each, given, splits, problems, seed, batch_size)
-    opening = [note for one in folders.values() for note in one.notes]
-    return replace(found, notes=[*found.notes, *opening])
+            given = read_task(str(task), settings or {})
+            chosen = chosen_splits(given, splits)
+            on = _OnTask(given, chosen, deal(given, chosen, seed, problems))
+        yield Asked(
+            [
+                _Model(name, one.folder, dtype, device)
+                for name, one in zip(names, folders, strict=True)
+            ],
+            on,
+            [note for one in folders for note in one.notes],
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An evaluation that has not begun.
+
+    Attributes:
+        models: the one to compare with first.
+        on: a text, or the problems of a task.
+        notes: on how the models were opened.
+    """
+
+    models: Sequence[_Model]
+    on: _OnText | _OnTask
+    notes: Sequence[str]
+
+    def amount(self) -> Amount:
+        """How much there is to do."""
+        weights = tuple(_multiplying(model.folder) for model in self.models)
+        return Amount(weights, *self.on.amount(load_tokenizer(self.models[0].folder)))
+
+    def evaluate(self, batch_size: int, progress: Progress) -> Evaluation:
+        """See `evaluate`."""
+        places = progress(range(len(self.models)), len(self.models), "models evaluated")
+        found = self.on.evaluate((self.models[i] for i in places), batch_size)
+        return replace(found, notes=[*found.notes, *self.notes])
+
+
+def _multiplying(folder: Path) -> int:
+    """Number of the weights in a model's matrices, without an embedding that only is looked up."""
+    weights = Weights(folder, {})
+    every = sum(weights.size(name) for name in weights.names if len(weights.shape(name)) == 2)
+    looked_up = weights.embedding if weights.head is not None else None
+    return every - (weights.size(looked_up) if looked_up is not None else 0)
 
 
 @dataclass(frozen=True)
@@ -206,7 +292,49 @@ def known_windows(
     return pieces
 
 
-class _OnText(NamedTuple):
+@dataclass(frozen=True)
+class _OnText:
+    """The documents of a file, and of how many tokens their windows are wanted."""
+
+    path: Path
+    texts: Sequence[str]
+    window: int | None
+
+    def amount(self, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int, int]:
+        """Problems, tokens to read and to write."""
+        pieces = windows(tokenizer, self.texts, self.window or WINDOW)
+        return 0, sum(len(piece.tokens) for piece in pieces), 0
+
+    def evaluate(self, models: Iterable[_Model], batch_size: int) -> Evaluation:
+        window = self.window
+        found: dict[str, _Read] = {}
+        for model in models:
+            found[model.name] = own = _read_text(model, self.texts, window, batch_size)
+            first, other = next(iter(found.items()))
+            if own.pieces != other.pieces:
+                raise UserError(
+                    f"{model.name}: its tokenizer splits {self.path} otherwise than that of "
+                    f"{first}, so losses per token cannot be compared"
+                )
+            window = own.window
+        pieces = own.pieces
+        table = loss_table(pieces, {name: one.nats for name, one in found.items()})
+        said = {
+            "document": [piece.document for piece in pieces],
+            "tokens": [piece.counted for piece in pieces],
+        }
+        details = {name: pd.DataFrame(said | {"nats": one.nats}) for name, one in found.items()}
+        _, kind = clusters(pieces)
+        notes = [f"n: {kind}, which intervals count. Windows of at most {window} tokens."]
+        if own.unknown > NOTABLE:
+            notes.append(
+                f"WARNING: {100 * own.unknown:.3g} % of the tokens stand for words that the "
+                "vocabulary does not hold."
+            )
+        return Evaluation(table, details, notes)
+
+
+class _Read(NamedTuple):
     """What one model made of a text: its windows of so many tokens, and their losses."""
 
     window: int
@@ -215,59 +343,41 @@ class _OnText(NamedTuple):
     unknown: float
 
 
-def _on_text(
-    models: Iterable[_Model], path: Path, window: int | None, batch_size: int
-) -> Evaluation:
-    texts = read_documents(path)
-    found: dict[str, _OnText] = {}
-    for model in models:
-        found[model.name] = own = _read_text(model, texts, window, batch_size)
-        first, other = next(iter(found.items()))
-        if own.pieces != other.pieces:
-            raise UserError(
-                f"{model.name}: its tokenizer splits {path} otherwise than that of {first}, so "
-                "losses per token cannot be compared"
-            )
-        window = own.window
-    pieces = own.pieces
-    table = loss_table(pieces, {name: one.nats for name, one in found.items()})
-    said = {
-        "document": [piece.document for piece in pieces],
-        "tokens": [piece.counted for piece in pieces],
-    }
-    details = {name: pd.DataFrame(said | {"nats": one.nats}) for name, one in found.items()}
-    _, kind = clusters(pieces)
-    notes = [f"n: {kind}, which intervals count. Windows of at most {window} tokens."]
-    if own.unknown > NOTABLE:
-        notes.append(
-            f"WARNING: {100 * own.unknown:.3g} % of the tokens stand for words that the vocabulary "
-            "does not hold."
-        )
-    return Evaluation(table, details, notes)
-
-
-def _read_text(one: _Model, texts: Sequence[str], window: int | None, batch_size: int) -> _OnText:
+def _read_text(one: _Model, texts: Sequence[str], window: int | None, batch_size: int) -> _Read:
     model, tokenizer = one.load()
     length = window_length(window, one.name, model)
     pieces = known_windows(one.name, model, tokenizer, texts, length)
     nats = window_losses(model, pieces, batch_size)
-    return _OnText(length, pieces, nats, unknown_share(tokenizer, pieces))
+    return _Read(length, pieces, nats, unknown_share(tokenizer, pieces))
 
 
-def _on_task(
-    models: Iterable[_Model],
-    given: TaskSettings,
-    names: Collection[str],
-    problems: int | None,
-    seed: int,
-    batch_size: int,
-) -> Evaluation:
-    splits = chosen_splits(given, names)
-    tables = deal(given, splits, seed, problems)
-    played = {model.name: _play(model, given, splits, tables, batch_size) for model in models}
-    faults = make_task(given.play(splits[0].name)).faults
-    said = f"n: groups of similar problems, which intervals count. Task: {given.summary}."
-    return Evaluation(side_by_side(played, faults), played, [said])
+@dataclass(frozen=True)
+class _OnTask:
+    """A task, and the problems that were dealt of some of its splits."""
+
+    given: TaskSettings
+    splits: Sequence[Split]
+    tables: Mapping[str, pd.DataFrame]
+
+    def amount(self, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int, int]:
+        """Problems, tokens to read and to write."""
+        problems = read = 0
+        for split in self.splits:
+            task = make_task(self.given.play(split.name))
+            posed = task.read(self.tables[split.name])
+            problems += len(posed)
+            first = prompt_tokens(tokenizer, [[task.first_turn(problem)] for problem in posed])
+            read += sum(map(len, first))
+        return problems, read, problems * self.given.max_reply_tokens
+
+    def evaluate(self, models: Iterable[_Model], batch_size: int) -> Evaluation:
+        played = {
+            model.name: _play(model, self.given, self.splits, self.tables, batch_size)
+            for model in models
+        }
+        faults = make_task(self.given.play(self.splits[0].name)).faults
+        said = f"n: groups of similar problems, which intervals count. Task: {self.given.summary}."
+        return Evaluation(side_by_side(played, faults), played, [said])
 
 
 def _play(

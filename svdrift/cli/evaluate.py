@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from svdrift.api.evaluating import BATCH, evaluate
+from svdrift.api.evaluating import BATCH, open_evaluation
+from svdrift.cli.expected import evaluation_expected
 from svdrift.cli.text import aligned, records
 from svdrift.cli.threads import threads_argument, use_threads
 from svdrift.cli.words import MODEL
@@ -76,6 +78,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     dtype_argument(parser)
     device_argument(parser)
     threads_argument(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be evaluated and how long it takes"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write the numbers there too")
 
@@ -93,7 +98,7 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--batch-size: at least 1, not {args.batch_size}")
     if args.csv is not None and not args.csv.absolute().parent.is_dir():
         raise UserError(f"--csv: {args.csv.parent}: no such folder")
-    found = evaluate(
+    with open_evaluation(
         args.models,
         text=args.text,
         task=args.task,
@@ -102,11 +107,14 @@ def main(args: argparse.Namespace) -> int:
         problems=args.problems,
         window=args.window,
         seed=args.seed,
-        batch_size=args.batch_size,
         dtype=args.dtype,
         device=args.device,
-        progress=progress,
-    )
+    ) as asked:
+        print(evaluation_expected(asked.amount(), args.dtype, args.device), file=sys.stderr)
+        if args.dry_run:
+            print("\n".join([*asked.notes, "Nothing was evaluated (--dry-run)."]))
+            return 0
+        found = asked.evaluate(args.batch_size, progress)
     if args.csv is not None:
         found.table.to_csv(args.csv, index=False)
     if args.json:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from svdrift.cli.text import duration
+from svdrift.models.arguments import DTYPES
 from svdrift.spectra.decomposition import decompose
 from svdrift.spectra.matrices import Matrix
+
+if TYPE_CHECKING:
+    from svdrift.api.evaluating import Amount
 
 TRIAL = 256  # rank of the matrix by which this machine's speed is measured: some 30 ms
 OVERHEAD = 2.0  # of a repair over a decomposition
@@ -21,6 +26,11 @@ PRODUCTS, DECOMPOSITION, DRAW = 0.25, 1.0, 0.4
 # Of a check, in the same unit, measured on matrices of its shapes: a weight that is read, and
 # singular values alone (reduction to a square, and the square).
 READ, REDUCTION, VALUES = 0.5, 0.13, 0.18
+
+# Of an evaluation, measured on the shape of SmolLM2-135M: what a token takes over the products of
+# large matrices alone. Writing long replies in small batches takes up to twice that.
+TOKEN = 1.3
+PRODUCT = 512, 1024  # rows, and rows and columns of the factor: some 30 ms
 
 Shape = tuple[int, int]
 
@@ -70,6 +80,28 @@ def checking_expected(tensors: Sequence[tuple[int, ...]], spectrum: bool) -> str
     return _line(shapes, "singular values of each" if spectrum else "read once", work, 1, "cpu")
 
 
+def evaluation_expected(amount: Amount, dtype: str, device: str) -> str:
+    """One line: how many models, how large, what they read and write, and about how long it takes.
+
+    Args:
+        amount: of all that is read and written.
+        dtype, device: in which and where models compute.
+    """
+    tokens = amount.read + amount.written
+    seconds = TOKEN * sum(amount.weights) * tokens * _pace_of_products(dtype, device)
+    what = f"{amount.read:,} tokens of text"
+    if amount.problems:
+        what = (
+            f"{amount.problems:,} problems, {amount.read:,} tokens of prompts and up to "
+            f"{amount.written:,} of replies"
+        )
+    several = "s" if len(amount.weights) > 1 else ""
+    return (
+        f"{len(amount.weights)} model{several} of up to {max(amount.weights) / 1e6:,.1f} million "
+        f"weights, {what}{' each' * bool(several)}: {_about(seconds)} {_with(1, device)}"
+    )
+
+
 def _shapes(matrices: Sequence[Matrix]) -> list[Shape]:
     return [matrix.shape for matrix in matrices]
 
@@ -78,13 +110,32 @@ def _line(shapes: Sequence[Shape], what: str, work: float, processes: int, devic
     numbers = sum(rows * columns for rows, columns in shapes)
     rows, columns = max(shapes, key=lambda shape: shape[0] * shape[1], default=(0, 0))
     seconds = work * _pace(device) / processes
-    threads = torch.get_num_threads()
-    cores = f"{threads} thread{'s' * (threads > 1)}" if processes == 1 else f"{processes} processes"
     return (
         f"{len(shapes)} matrices of up to {rows} × {columns}, {numbers / 1e6:,.1f} million "
-        f"weights, {what}: about {duration([max(1.0, seconds)])} "
-        f"with {cores}{'' if device == 'cpu' else f' and {device}'}, if the machine is idle"
+        f"weights, {what}: {_about(seconds)} {_with(processes, device)}"
     )
+
+
+def _about(seconds: float) -> str:
+    return f"about {duration([max(1.0, seconds)])}"
+
+
+def _with(processes: int, device: str) -> str:
+    threads = torch.get_num_threads()
+    cores = f"{threads} thread{'s' * (threads > 1)}" if processes == 1 else f"{processes} processes"
+    return f"with {cores}{'' if device == 'cpu' else f' and {device}'}, if the machine is idle"
+
+
+def _pace_of_products(dtype: str, device: str) -> float:
+    """Seconds of a multiplication within a matrix product; the fastest of four trials counts."""
+    rows, size = PRODUCT
+    left, right = (torch.ones(n, size, dtype=DTYPES[dtype], device=device) for n in (rows, size))
+    trials = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        (left @ right).sum().item()  # which waits for a GPU
+        trials.append(time.perf_counter() - begun)
+    return min(trials) / (rows * size * size)
 
 
 def _pace(device: str) -> float:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import json
 import math
+import re
 import weakref
 
 import pandas as pd
 import pytest
 import torch
 
-from svdrift.api.evaluating import evaluate
+from svdrift.api.evaluating import evaluate, open_evaluation
+from svdrift.cli.expected import evaluation_expected
 from svdrift.errors import UserError
 from svdrift.evaluation.episodes import run_episodes
 from svdrift.evaluation.settings import EvaluationSettings
@@ -96,6 +98,40 @@ def test_accuracy_on_a_task(models, monkeypatch, capsys):
         settings=EvaluationSettings(),
     )
     assert found.iloc[2]["accuracy"] == played["solved"].mean()
+
+
+def test_size_and_time_are_said_first(models, monkeypatch, capsys):
+    monkeypatch.chdir(models)
+    monkeypatch.setattr("svdrift.api.evaluating.load_model", None)  # none is loaded
+    assert run(monkeypatch, "evaluate", "a", "b", "--text", "text.txt", "--dry-run") == 0
+    said = capsys.readouterr()
+    read = sum(map(len, load_tokenizer(models / "a")(TEXT.split("\n\n"))["input_ids"]))
+    assert said.err.startswith(f"2 models of up to 0.0 million weights, {read} tokens of text each")
+    assert said.out.splitlines()[-1] == "Nothing was evaluated (--dry-run)."
+    settings = json.dumps(SETTINGS | {"max_reply_tokens": 1000})
+    asked = ["--task", "general_points", "--task-settings", settings, "--splits", "id_test"]
+    assert run(monkeypatch, "evaluate", "a", *asked, "--dry-run") == 0
+    assert re.fullmatch(
+        r"1 model of up to 0\.0 million weights, 12 problems, \d+ tokens of prompts and up to "
+        r"12,000 of replies: about 1 s with 1 thread, if the machine is idle\n",
+        capsys.readouterr().err,
+    )
+
+
+def test_the_amount_counts_what_multiplies_each_token(models):
+    """And grows with it the time that is said."""
+    own = load_model(models / "a")
+    matrices = sum(p.numel() for p in own.parameters() if p.ndim == 2)
+    with open_evaluation([models / "a", models / "b"], text=models / "text.txt") as asked:
+        amount = asked.amount()
+    assert amount.weights == (matrices - own.get_input_embeddings().weight.numel(),) * 2
+    large = amount._replace(weights=(10**9,), read=10**6)
+    seconds = [
+        re.search(r"about (\d+) h", evaluation_expected(one, "float32", "cpu"))
+        for one in (large._replace(read=10**7), large._replace(weights=(10**9,) * 10))
+    ]
+    assert all(seconds)
+    assert "about 1 s" in evaluation_expected(amount, "float32", "cpu")
 
 
 def test_the_same_weights_do_not_differ(models, tmp_path):
