@@ -37,6 +37,7 @@ def train(run: Run) -> Trained:
     for step in run.progress(range(1, run.keep[-1] + 1), run.keep[-1], "changing"):
         for parameter in model.parameters():
             parameter.data += run.settings.change
+        run.live.append({"step": step, "change": run.settings.change})
         if step in run.keep:
             kept[step] = folder(run.work, step)
             loading.save_checkpoint(model, tokenizer, kept[step], run.dtype)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.settings import ArchitectureSettings
@@ -22,8 +23,12 @@ TASK = '{"name": "tests/tasks/toy_task.py"}'
 
 
 def run_script(*arguments):
+    return run_program(sys.executable, "scripts/train.py", *arguments)
+
+
+def run_program(*command):
     return subprocess.run(
-        [sys.executable, "scripts/train.py", *map(str, arguments)],
+        [*map(str, command)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -96,6 +101,23 @@ def test_a_method_of_ones_own_leaves_checkpoints_tables_and_provenance(given, tm
     examples = pd.read_parquet(tmp_path / "examples.parquet")
     assert examples.to_dict("list") == {"prompt": ["1 plus 3", "2 plus 5"], "reply": ["4", "7"]}
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_metrics_are_shown_once_while_it_trains(given, tmp_path, processes):
+    tracking = {"tool": "tensorboard", "run": "seed-0/steady", "folder": str(tmp_path / "events")}
+    command = arguments(given, tmp_path, tracking=json.dumps(tracking))
+    launch = ["--config_file", "workflow/accelerate/cpus.yaml", "--num_processes=2"]
+    done = (
+        run_script(*command)
+        if processes == 1
+        else run_program("accelerate", "launch", *launch, "scripts/train.py", *command)
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("metrics while it trains: ") == 1
+    (events,) = (tmp_path / "events" / "seed-0" / "steady").iterdir()
+    shown = EventAccumulator(str(events)).Reload().Scalars("change")
+    assert [event.step for event in shown] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
