@@ -119,7 +119,7 @@ class LiveMetrics:
         self._columns = self._columns or list(row)
         # Closed after each row: over a network file system others see it only then.
         with self.file.open("a", newline="", encoding="utf-8") as out:
-            writer = csv.DictWriter(out, self._columns)
+            writer = csv.DictWriter(out, self._columns, lineterminator="\n")
             if first:
                 writer.writeheader()
             writer.writerow(dict(row))

@@ -30,7 +30,7 @@ def show(folder, *steps, begin=(), tracking=None, key=KEY):
 
 
 def read(folder):
-    return (folder / FILE).read_text().replace("\r\n", "\n")
+    return (folder / FILE).read_bytes().decode()
 
 
 def test_each_row_can_be_read_as_soon_as_it_is_there(tmp_path, capsys):
