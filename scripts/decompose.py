@@ -10,6 +10,7 @@ import torch
 from svdrift.compute import device_argument
 from svdrift.scripting import run, settings_argument, write_table
 from svdrift.spectra.decomposition import Decomposed, FactorStore, decompose_checkpoint
+from svdrift.spectra.layouts import layout
 from svdrift.spectra.matrices import Weights
 from svdrift.spectra.rest import unlabelled
 from svdrift.spectra.settings import SpectraSettings
@@ -34,7 +35,7 @@ def main() -> None:
     decompose_checkpoint(
         args.model,
         args.factors,
-        patterns=args.settings.patterns,
+        patterns=layout(args.model, args.settings.patterns),
         device=args.device,
         dtype=getattr(torch, args.settings.factors),
     )

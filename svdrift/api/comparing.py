@@ -24,6 +24,7 @@ from svdrift.spectra.regions import check, check_nulls
 from svdrift.spectra.rest import Rest, left_out, not_finite
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.spectra.tables import matrix_rows
+from svdrift.spectra.vocabulary import match_vocabularies
 
 SHARE = SpectraSettings().shares[0]
 NULLS = ("isotropic", "inputs_kept")
@@ -143,8 +144,9 @@ def open_pair(
         how: dict[str, Any] = {"modules": modules, "patterns": patterns, "device": device}
         before = open_on_demand(first.folder, **how)
         after = open_on_demand(second.folder, **how)
+        before, after, left = match_vocabularies(before, after)
         require_same_matrices(before, after)
-        yield Pair(before, after, [*first.notes, *second.notes])
+        yield Pair(before, after, [*first.notes, *second.notes, *left])
 
 
 def compare_pair(

@@ -21,6 +21,7 @@ from svdrift.recovery.interventions import Intervention
 from svdrift.scripting import Progress
 from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
+from svdrift.spectra.vocabulary import match_vocabularies
 
 
 def recover(
@@ -55,7 +56,9 @@ def recover(
         as_checkpoint(target, modules, device) as ours,
         as_checkpoint(anchor, modules, device) as theirs,
     ):
-        return write_folder(ours, theirs, intervention, Path(out), notes=notes, device=device)
+        theirs, ours, left = match_vocabularies(theirs, ours)
+        told = [*notes, *left]
+        return write_folder(ours, theirs, intervention, Path(out), notes=told, device=device)
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def choose(
         as_checkpoint(target, modules, device) as ours,
         as_checkpoint(anchor, modules, device) as theirs,
     ):
+        theirs, ours, _ = match_vocabularies(theirs, ours)
         return _choose(
             theirs,
             ours,

@@ -14,7 +14,9 @@ from svdrift.models.folders import one_line
 from svdrift.models.loading import auto_class, quiet_transformers
 from svdrift.models.sources import HubModel, find_source
 from svdrift.models.tiny import make_model, make_tokenizer
+from svdrift.spectra.layouts import patterns_of
 from svdrift.spectra.matrices import Labels
+from svdrift.spectra.parts import parts_of
 from svdrift.study.settings import Settings
 from svdrift.tasks import task_class
 from svdrift.training.parameters import freeze
@@ -41,22 +43,33 @@ class Shape:
 
 def shape_of(model: PreTrainedModel, settings: Settings) -> Shape:
     """The shape of a model, which may be on PyTorch's meta device, where it has no weights."""
-    labels = Labels(settings.spectra.patterns)
+    kind = model.config.model_type
+    labels = Labels(patterns_of(kind, settings.spectra.patterns))
     freeze(model, embeddings=False)
     touched = [p for p in model.parameters() if p.requires_grad]
     looked_up = sum(p.numel() for p in model.get_input_embeddings().parameters())
     if model.config.get_text_config().tie_word_embeddings:
         looked_up = 0  # it multiplies too, as the output head
     freeze(model, embeddings=frozen_embeddings(settings))
-    labelled = {
-        name: p for name, p in model.named_parameters() if labels.of_matrix(name) is not None
-    }
+    parameters = dict(model.named_parameters())
+    parts = parts_of({name: tuple(p.shape) for name, p in parameters.items()}, kind)
+    cut = {part.stored for part in parts.values()}
+    matrices = [
+        (part.shape, parameters[part.stored])
+        for name, part in parts.items()
+        if labels.of_matrix(name) is not None
+    ]
+    matrices += [
+        ((p.shape[0], p.shape[1]), p)
+        for name, p in parameters.items()
+        if name not in cut and labels.of_matrix(name) is not None
+    ]
     return Shape(
         parameters=sum(p.numel() for p in model.parameters()),
         trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
         active=sum(p.numel() for p in touched) - looked_up,
-        matrices=tuple((p.shape[0], p.shape[1]) for p in labelled.values()),
-        moving=tuple((p.shape[0], p.shape[1]) for p in labelled.values() if p.requires_grad),
+        matrices=tuple(shape for shape, _ in matrices),
+        moving=tuple(shape for shape, p in matrices if p.requires_grad),
     )
 
 

@@ -36,6 +36,7 @@ from svdrift.scripting import progress
 from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.layouts import own_patterns
 from svdrift.spectra.on_demand import open_on_demand
+from svdrift.spectra.vocabulary import match_vocabularies
 
 OPTIONS = {  # how errors about a recipe begin
     "top, bottom": "--ranks, --bottom-ranks",
@@ -196,7 +197,7 @@ def _opened(
             how["patterns"] = own_patterns(args.patterns)
             ours = open_on_demand(target.folder, **how, on_first_read=reading.tick)
             theirs = open_on_demand(anchor.folder, **how)
-            yield _Pair(ours, theirs, notes)
+            yield _matched(ours, theirs, notes)
             return
         place = next(parent for parent in args.out.absolute().parents if parent.exists())
         with tempfile.TemporaryDirectory(prefix=partial_prefix(args.out), dir=place) as room:
@@ -205,7 +206,12 @@ def _opened(
                 load_factors(folder, Path(room) / name, modules=modules, device=args.device)
                 for name, folder in progress(models.items(), 2, "models decomposed")
             )
-            yield _Pair(ours, theirs, notes)
+            yield _matched(ours, theirs, notes)
+
+
+def _matched(target: Decomposed, anchor: Decomposed, notes: Sequence[str]) -> _Pair:
+    anchor, target, left = match_vocabularies(anchor, target)
+    return _Pair(target, anchor, [*notes, *left])
 
 
 def _choose(args: argparse.Namespace, target: Decomposed, anchor: Decomposed) -> Choice:

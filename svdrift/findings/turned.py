@@ -18,6 +18,7 @@ import pandas as pd
 from svdrift.findings.finding import LEVEL, holm
 from svdrift.spectra.comparison import ALL, OUTSIDE, nulls_in, signed_degrees
 from svdrift.spectra.excess import NULL_NAMES
+from svdrift.spectra.patterns import kind_of
 from svdrift.spectra.single import PLACE
 
 Which = Literal["unchanged", "no directions", "noise", "further", "less far"]
@@ -120,7 +121,7 @@ def _turned(
     lines = [f"{said}, allowing for {tests}."]
     null = beyond[-1]
     if len(matrices):
-        own = _places(matrices["module"].tolist(), changes["module"].tolist())
+        own = _places(*(list(map(kind_of, table["module"])) for table in (matrices, changes)))
         layers = [_layer(layer) for layer in matrices["layer"]]
         lines.append(
             f"Where, against {NULL_NAMES[null]}: {len(matrices)} of {len(changes)} matrices; "

@@ -150,6 +150,22 @@ def floating_types(folder: Path) -> set[str]:
     return {name for name in found if name.startswith(("F", "BF"))}
 
 
+def tensor_names(folder: Path) -> list[str]:
+    """Names of all tensors of a model folder.
+
+    Raises:
+        UserError: the folder has no readable safetensors.
+    """
+    names: list[str] = []
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                names += file.keys()
+        except SafetensorError as error:
+            raise UserError(f"{path}: {unreadable(path, error)}") from error
+    return names
+
+
 def require_config(folder: Path) -> None:
     """Check that there is a Hugging Face model folder.
 

@@ -14,8 +14,9 @@ from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.mixing import changed, chosen_ranks
 from svdrift.recovery.plan import Plan, make_plan, require_directions
 from svdrift.spectra.decomposition import Decomposed, Factors, is_finite
-from svdrift.spectra.matrices import Matrix, bare
+from svdrift.spectra.matrices import Matrix, Weights, bare
 from svdrift.spectra.nulls import generator
+from svdrift.spectra.parts import Part, model_type, parts_of
 
 FLOAT64 = torch.finfo(torch.float64).eps
 
@@ -137,17 +138,65 @@ def recovered(
     Raises:
         UserError: see `recover_tensors`; or `model` lacks a tensor that is to be changed.
     """
-    # The same memory as the parameters, under names without the prefix that loading may change.
-    state = {bare(name): tensor for name, tensor in model.state_dict().items()}
+    places = _Places(model, target.weights)
     for name in make_plan(target, anchor, intervention).names:
-        if bare(name) not in state:
+        if name not in places:
             raise UserError(f"the model has no tensor {name} of {target.weights.folder}")
     touched = []
     try:
         for name, tensor in recover_tensors(target, anchor, intervention, device):
             touched.append(name)
-            state[bare(name)].copy_(tensor)
+            places.put(name, tensor)
         yield
     finally:
         for name in touched:
-            state[bare(name)].copy_(target.weights.read(name))
+            places.put(name, target.weights.read(name))
+
+
+class _Places:
+    """Where the tensors of a folder lie in the model that was loaded from it.
+
+    Loading may change a name's prefix, and stack experts whose file has a tensor for each. Such
+    matrices are found by their label, or by the name of their part.
+
+    Args:
+        model: loaded.
+        weights: of its folder.
+    """
+
+    def __init__(self, model: nn.Module, weights: Weights) -> None:
+        self._weights = weights
+        # The same memory as the parameters.
+        state = model.state_dict()
+        self._whole = {bare(name): tensor for name, tensor in state.items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        parts = parts_of(shapes, model_type(weights.folder))
+        self._parts = {bare(name): part for name, part in parts.items()}
+        labels = {weights.labels.of_matrix(name): part for name, part in parts.items()}
+        self._labelled = {key: part for key, part in labels.items() if key is not None}
+        names = {name: weights.labels.of_matrix(name) for name in state}
+        self._renamed = {key: state[name] for name, key in names.items() if key is not None}
+
+    def __contains__(self, name: str) -> bool:
+        return self._place(name) is not None
+
+    def put(self, name: str, tensor: Tensor) -> None:
+        """Write a tensor, named as in the folder, into the model."""
+        place = self._place(name)
+        assert place is not None
+        whole, part = place
+        if part is None:
+            whole.copy_(tensor)
+        else:
+            part.put(whole, tensor)
+
+    def _place(self, name: str) -> tuple[Tensor, Part | None] | None:
+        """A parameter of the model, and the part of it; None if there is none."""
+        stored, key = self._weights.stored_name(name), self._weights.labels.of_matrix(name)
+        if (whole := self._whole.get(bare(stored))) is not None:
+            return whole, self._weights.part(name)
+        part = self._parts.get(bare(name)) or (self._labelled.get(key) if key else None)
+        if part is not None:
+            return self._whole[bare(part.stored)], part
+        renamed = self._renamed.get(key) if key else None
+        return None if renamed is None else (renamed, None)

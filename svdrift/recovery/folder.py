@@ -8,6 +8,7 @@ import math
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path, PurePath
@@ -30,7 +31,7 @@ from svdrift.recovery.plan import Plan, make_plan
 from svdrift.scripting import PROVENANCE, write_provenance
 from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.on_demand import FLOATING
-from svdrift.spectra.patterns import DEFAULT_PATTERNS
+from svdrift.spectra.patterns import DEFAULT_PATTERNS, kind_of
 from svdrift.spectra.rest import Rest, left_out, not_finite, sentences
 
 # Configuration, licence, and all that the tokenizers of transformers read.
@@ -100,12 +101,12 @@ def write_folder(
             raise UserError(f"{out}: lies inside {source}, which is read")
     files = weight_files(target.weights.folder)
     require_space(out, files)
-    for name in target.weights.names:
+    for name in target.weights.stored:
         if (dtype := target.weights.dtype(name)) not in TYPES:
             raise UserError(f"{target.weights.folder}: {name} is of type {dtype}, not written here")
     plan = make_plan(target, anchor, intervention)
     measured = Measured(recover_tensors(target, anchor, intervention, device), target, anchor, plan)
-    fresh = iter(measured)
+    fresh = whole_tensors(measured, target, plan)
     rest = _rest(target, anchor, plan)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +215,7 @@ def model_card(
 
     Folders and files are named without their paths, because cards are published.
     """
-    dtypes = {target.weights.dtype(name) for name in target.weights.names}
+    dtypes = {target.weights.dtype(name) for name in target.weights.stored}
     recipe = {
         field.name: value
         for field in fields(intervention)
@@ -288,8 +289,10 @@ def _where(target: Decomposed, intervention: Intervention, plan: Plan) -> str:
     depth = target.weights.depth
     layers = intervention.chosen_layers(depth)
     parts.append(f"layers {layers.start} to {layers.stop - 1} of 0 to {depth - 1}")
-    inside = {module for layer, module in plan.keys if layer is not None}
-    parts.append(f"modules {', '.join(sorted(inside, key=[*DEFAULT_PATTERNS, *inside].index))}")
+    inside = {kind_of(module) for layer, module in plan.keys if layer is not None}
+    parts.append(
+        f"modules {', '.join(sorted(inside, key=[*DEFAULT_PATTERNS, *sorted(inside)].index))}"
+    )
     parts.append(f"embedding and head {'too' if intervention.embedding_and_head else 'left alone'}")
     return f"({'; '.join(parts)})"
 
@@ -316,11 +319,11 @@ def _shards(target: Decomposed, plan: Plan, shard_bytes: int) -> dict[str, list[
 
     What is changed comes first, in the order in which it is made.
     """
-    chosen = set(plan.names)
-    kept = [name for name in target.weights.names if name not in chosen]
+    changed = stored_names(target, plan)
+    kept = [name for name in target.weights.stored if name not in set(changed)]
     shards: list[list[str]] = [[]]
     filled = 0
-    for name in [*plan.names, *kept]:
+    for name in [*changed, *kept]:
         size = _size(target, name)
         if shards[-1] and filled + size > shard_bytes:
             shards.append([])
@@ -336,23 +339,60 @@ def _write_shard(
     path: Path, target: Decomposed, names: list[str], fresh: Iterator[tuple[str, Tensor]]
 ) -> None:
     """Write the next tensors that were made and, when there are no more, the target's own."""
-    entries = {name: (target.weights.dtype(name), target.weights.shape(name)) for name in names}
+    weights = target.weights
+    entries = {name: (weights.dtype(name), weights.stored_shape(name)) for name in names}
     with TensorFile(path, entries, {}) as file:
         for name in names:
             made, tensor = next(fresh, (name, None))
-            file.write(made, target.weights.read(name) if tensor is None else tensor)
+            file.write(made, weights.read_stored(name) if tensor is None else tensor)
+
+
+def stored_names(target: Decomposed, plan: Plan) -> list[str]:
+    """Names of the tensors of the files that a plan changes, in the order of their last parts."""
+    last = {target.weights.stored_name(name): i for i, name in enumerate(plan.names)}
+    return sorted(last, key=last.__getitem__)
+
+
+def whole_tensors(
+    fresh: Iterable[tuple[str, Tensor]], target: Decomposed, plan: Plan
+) -> Iterator[tuple[str, Tensor]]:
+    """Put parts that were made into the tensors of the files; parts not made are the target's.
+
+    A tensor is held from its first part that was made to its last.
+
+    Args:
+        fresh: names and new values, in the order of the plan.
+        target: the checkpoint that is repaired.
+        plan: of the repair.
+
+    Returns:
+        Names and values of the tensors of the files, in the order of `stored_names`.
+    """
+    weights = target.weights
+    waiting = Counter(map(weights.stored_name, plan.names))
+    held: dict[str, Tensor] = {}
+    for name, tensor in fresh:
+        if (part := weights.part(name)) is None:
+            yield name, tensor
+            continue
+        if part.stored not in held:
+            held[part.stored] = weights.read_stored(part.stored)
+        part.put(held[part.stored], tensor)
+        waiting[part.stored] -= 1
+        if not waiting[part.stored]:
+            yield part.stored, held.pop(part.stored)
 
 
 def _write_index(path: Path, target: Decomposed, shards: dict[str, list[str]]) -> None:
     index = {
-        "metadata": {"total_size": sum(_size(target, name) for name in target.weights.names)},
+        "metadata": {"total_size": sum(_size(target, name) for name in target.weights.stored)},
         "weight_map": {name: file for file, names in shards.items() for name in names},
     }
     path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _size(target: Decomposed, name: str) -> int:
-    return BYTES[target.weights.dtype(name)] * math.prod(target.weights.shape(name))
+    return BYTES[target.weights.dtype(name)] * math.prod(target.weights.stored_shape(name))
 
 
 def _left_behind(source: Path, made: Path) -> list[str]:

@@ -10,6 +10,7 @@ from svdrift.recovery import kind as kinds
 from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.decomposition import Decomposed, mismatch
 from svdrift.spectra.matrices import Key, bare
+from svdrift.spectra.patterns import kind_of
 from svdrift.spectra.rest import unlabelled
 
 LEAVE_ALONE = "(--layers-only, in a study embedding_and_head: false, leaves embedding and head)"
@@ -110,7 +111,7 @@ def require_directions(
 
 
 def _chosen(target: Decomposed, intervention: Intervention) -> list[Key]:
-    inside = {module for layer, module in target.factors.matrices if layer is not None}
+    inside = {kind_of(module) for layer, module in target.factors.matrices if layer is not None}
     for module in intervention.modules or ():
         if module not in inside:
             raise UserError(
@@ -125,7 +126,7 @@ def _chosen(target: Decomposed, intervention: Intervention) -> list[Key]:
         if (
             intervention.embedding_and_head
             if layer is None
-            else layer in layers and (modules is None or module in modules)
+            else layer in layers and (modules is None or kind_of(module) in modules)
         )
     ]
 

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from svdrift.spectra.excess import NULL_NAMES
+from svdrift.spectra.patterns import kind_of
 from svdrift.spectra.single import PLACE, chances, mean_beside
 
 UNLIKELY = 0.05
@@ -108,7 +109,7 @@ def on_average(drift: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
 
 
 def grouped(changes: pd.DataFrame) -> pd.DataFrame:
-    """Rows by `group`: each kind of module, then each layer (`layer 3`), then all matrices.
+    """Rows by `group`: each kind of module (all experts together), then each layer, then all.
 
     Column `by` names the grouping: `module`, `layer` or `all`.
 
@@ -117,7 +118,7 @@ def grouped(changes: pd.DataFrame) -> pd.DataFrame:
     """
     layers = [OUTSIDE if pd.isna(layer) else f"layer {layer}" for layer in changes["layer"]]
     parts = [
-        _group(changes, "module", changes["module"]),
+        _group(changes, "module", changes["module"].map(kind_of)),
         _group(changes, "layer", pd.Series(layers, index=changes.index)),
         _group(changes, ALL, pd.Series(ALL, index=changes.index)),
     ]

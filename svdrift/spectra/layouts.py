@@ -1,18 +1,30 @@
 """Which tensors are matrices in models that are not named like Llama, by `model_type`.
 
-A fused matrix (queries, keys and values in one) is one matrix here, as it is one in training.
-Imports nothing heavy.
+A fused matrix of queries, keys and values, or of gate and up, is one matrix here, as it is one in
+training. Patterns are of names after `svdrift.spectra.parts`, which cuts tensors into matrices.
 """
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from svdrift.errors import UserError
-from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD, INSIDE, PREFIX
+from svdrift.models.folders import tensor_names
+from svdrift.spectra.parts import model_type
+from svdrift.spectra.patterns import (
+    DEFAULT_PATTERNS,
+    EMBEDDING,
+    EXPERTS,
+    HEAD,
+    INSIDE,
+    NAME,
+    PREFIX,
+    filled,
+    pattern_faults,
+)
 
 LAYER = rf"{PREFIX}layers\.{{layer}}\."
 
@@ -25,6 +37,8 @@ def _llama(*modules: str) -> dict[str, str]:
     return {module: DEFAULT_PATTERNS[module] for module in modules}
 
 
+_MLP = ("gate", "up", "down")
+_MIXTRAL = r"(?:block_sparse_moe|mlp)"  # in files, and as transformers holds it
 _OUTSIDE = _llama(EMBEDDING, HEAD)
 _BLOOM = {
     **_named(
@@ -43,7 +57,45 @@ _GLM = {
     **_llama("down"),
     **_OUTSIDE,
 }
+_ROUTER = _named(LAYER, router=r"mlp\.(?:gate|router)")
+_EXPERTS = _named(LAYER, **{f"{EXPERTS}{m}": rf"mlp\.experts\.{{expert}}\.{m}_proj" for m in _MLP})
+_MOE = {**DEFAULT_PATTERNS, **_EXPERTS, **_ROUTER}
 LAYOUTS: dict[str, dict[str, str]] = {
+    "gpt2": {
+        **_named(
+            r"(?:transformer\.)?h\.{layer}\.",
+            **{m: rf"attn\.c_attn\.{m}" for m in ("q", "k", "v")},
+            o=r"attn\.c_proj",
+            up=r"mlp\.c_fc",
+            down=r"mlp\.c_proj",
+        ),
+        EMBEDDING: r"(?:transformer\.)?wte\.weight",
+        HEAD: DEFAULT_PATTERNS[HEAD],
+    },
+    "mixtral": {
+        **_llama("q", "k", "v", "o"),
+        **_named(
+            LAYER,
+            **{
+                f"{EXPERTS}{m}": rf"{_MIXTRAL}\.experts\.{{expert}}\.(?:{w}|{m}_proj)"
+                for m, w in zip(_MLP, ("w1", "w3", "w2"), strict=True)
+            },
+            router=rf"{_MIXTRAL}\.gate",
+        ),
+        **_OUTSIDE,
+    },
+    "qwen2_moe": {
+        **_MOE,
+        **_named(LAYER, **{f"shared_{m}": rf"mlp\.shared_expert\.{m}_proj" for m in _MLP}),
+        **_named(LAYER, shared_router=r"mlp\.shared_expert_gate"),
+    },
+    "qwen3_moe": _MOE,
+    "olmoe": _MOE,
+    "gpt_oss": _MOE,
+    "glm4_moe": {
+        **_MOE,
+        **_named(LAYER, **{f"shared_{m}": rf"mlp\.shared_experts\.{m}_proj" for m in _MLP}),
+    },
     "phi3": {
         **_named(LAYER, qkv=r"self_attn\.qkv_proj"),
         **_llama("o"),
@@ -91,15 +143,32 @@ LAYOUTS: dict[str, dict[str, str]] = {
 }
 """Patterns as in `svdrift.spectra.patterns.DEFAULT_PATTERNS`, which all other models have."""
 
+WITH_EXPERTS = (*_MLP, *(f"shared_{m}" for m in (*_MLP, "router")))
+"""Kinds that models with experts may lack: an MLP in some layers in their place, shared experts."""
 
-def layout(folder: Path) -> dict[str, str]:
-    """The patterns of a model folder, by the `model_type` of its configuration."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # which who reads the folder says
-        return DEFAULT_PATTERNS
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    return LAYOUTS.get(kind, DEFAULT_PATTERNS) if isinstance(kind, str) else DEFAULT_PATTERNS
+
+def layout(folder: Path, given: Mapping[str, str] = DEFAULT_PATTERNS) -> dict[str, str]:
+    """The patterns of a model folder: `patterns_of` the `model_type` of its configuration.
+
+    Of a model with experts without the kinds of `WITH_EXPERTS` that it lacks.
+
+    Raises:
+        UserError: the weights of a model with experts cannot be read.
+    """
+    theirs = patterns_of(model_type(folder), given)
+    if given != DEFAULT_PATTERNS or not any(kind.startswith(EXPERTS) for kind in theirs):
+        return theirs
+    names = tensor_names(folder)
+    return {
+        kind: pattern
+        for kind, pattern in theirs.items()
+        if kind not in WITH_EXPERTS or any(re.fullmatch(filled(pattern), name) for name in names)
+    }
+
+
+def patterns_of(kind: str | None, given: Mapping[str, str] = DEFAULT_PATTERNS) -> dict[str, str]:
+    """The patterns of a `model_type`, unless others than the default are given."""
+    return LAYOUTS.get(kind or "", DEFAULT_PATTERNS) if given == DEFAULT_PATTERNS else dict(given)
 
 
 def chosen_patterns(
@@ -129,6 +198,37 @@ def chosen_patterns(
     return {module: pattern for module, pattern in known.items() if module in wanted}
 
 
+def patterns_option(names: Collection[str], most: int = 3) -> str:
+    """The option that gives matrices in layers a pattern each: `--patterns 'mlp_in=...'`.
+
+    Args:
+        names: of the matrices.
+        most: how many patterns are written; the others are counted.
+    """
+    texts = suggested_patterns(names)
+    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return shlex.join(["--patterns", *texts[:most]]) + rest
+
+
+def suggested_patterns(names: Collection[str]) -> list[str]:
+    """A pattern, as `own_patterns` reads it, for each kind of matrix in layers.
+
+    The first number of a name is taken for the layer's, one after `experts.` for the expert's.
+    """
+    return list(dict.fromkeys(map(_suggested, sorted(names))))
+
+
+def _suggested(name: str) -> str:
+    r"""`experts.w1=model\.layers\.{layer}\.moe\.experts\.{expert}\.w1\.weight`."""
+    before, _, after = re.split(r"((?<=\.)\d+(?=\.))", name, maxsplit=1)
+    inside = re.sub(r"(?<=\bexperts\.)\d+(?=\.)", "{expert}", after)
+    kind = re.sub(r"[^a-z0-9]+", "_", after.removesuffix(".weight").lower()).strip("_")
+    if "{expert}" in inside:
+        kind = EXPERTS + re.sub(r"^.*?experts_\d+_", "", kind)
+    pattern = re.escape(before) + "{layer}" + re.escape(inside).replace(r"\{expert\}", "{expert}")
+    return f"{kind}={pattern}"
+
+
 def own_patterns(given: Collection[str]) -> dict[str, str]:
     """Read `MODULE=REGEX` of each kind of module.
 
@@ -138,10 +238,12 @@ def own_patterns(given: Collection[str]) -> dict[str, str]:
     found = {}
     for text in given:
         module, sign, pattern = text.partition("=")
-        if not sign or not re.fullmatch(r"[a-z0-9_]+", module) or "{layer}" not in pattern:
+        if not sign or not re.fullmatch(NAME, module) or "{layer}" not in pattern:
             raise UserError(
                 "patterns: NAME=REGEX with {layer} for the number of the layer, such as "
                 rf"'qkv=model\.layers\.{{layer}}\.attn\.qkv\.weight', not {text!r}"
             )
+        if fault := pattern_faults(module, pattern):
+            raise UserError(f"patterns: {module}: {fault}")
         found[module] = pattern
     return found

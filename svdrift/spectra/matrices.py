@@ -6,8 +6,10 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +17,20 @@ from torch import Tensor
 
 from svdrift.errors import UserError
 from svdrift.models.folders import listed, one_line, require_config, unreadable, weight_files
-from svdrift.spectra.patterns import DEFAULT_PATTERNS, EMBEDDING, HEAD, PREFIX, example
+from svdrift.spectra.layouts import patterns_option
+from svdrift.spectra.parts import Part, model_type, parts_of
+from svdrift.spectra.patterns import (
+    DEFAULT_PATTERNS,
+    EMBEDDING,
+    HEAD,
+    PREFIX,
+    example,
+    expert_of,
+    filled,
+    kind_of,
+    module_of,
+    pattern_faults,
+)
 
 BLOCK = 2**20  # entries that are read at once where not the whole tensor is needed
 
@@ -25,17 +40,22 @@ Key = tuple[int | None, str]
 
 @dataclass(frozen=True)
 class Matrix:
-    """A labelled 2-D tensor of a checkpoint."""
+    """A labelled matrix of a checkpoint: a tensor, or a part of one (`svdrift.spectra.parts`)."""
 
-    name: str  # in the file
+    name: str  # of the tensor in the file, or of the part
     layer: int | None
-    module: str
+    module: str  # its kind; of an expert `experts.7.up`
     shape: tuple[int, int]
 
     @property
     def key(self) -> Key:
         """The label without the file's name for it."""
         return (self.layer, self.module)
+
+    @property
+    def kind(self) -> str:
+        """The kind of module, which all experts share: `experts.up`."""
+        return kind_of(self.module)
 
     @property
     def rank(self) -> int:
@@ -47,35 +67,32 @@ class Labels:
     """Labels of tensor names under a set of patterns.
 
     Args:
-        patterns: module to a regular expression that must match a tensor's whole name, with
-            `{layer}` in place of the layer's number.
+        patterns: kind of module to a regular expression that must match a matrix's whole name,
+            with `{layer}` in place of the layer's number, and `{expert}` of the expert's.
 
     Raises:
-        UserError: a pattern is no regular expression, or holds `{layer}` more than once.
+        UserError: see `svdrift.spectra.patterns.pattern_faults`.
     """
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self.patterns = dict(patterns)
+        for kind, pattern in self.patterns.items():
+            if fault := pattern_faults(kind, pattern):
+                raise UserError(f"patterns.{kind}: {fault}")
+        self._kinds = {kind: re.compile(filled(at)) for kind, at in self.patterns.items()}
+        # A norm or bias belongs to a layer if its name has the prefix of that layer's matrices.
+        prefixes = {at.partition("{layer}")[0] for at in self.patterns.values() if "{layer}" in at}
         try:
-            self._matrices = {
-                module: re.compile(pattern.replace("{layer}", r"(?P<layer>\d+)"))
-                for module, pattern in self.patterns.items()
-            }
-            # A norm or bias belongs to a layer if its name has the prefix of that layer's matrices.
-            self._layers = [
-                re.compile(pattern.partition("{layer}")[0] + r"(?P<layer>\d+)\..+")
-                for pattern in self.patterns.values()
-                if "{layer}" in pattern
-            ]
+            self._layers = [re.compile(rf"{one}(?P<layer>\d+)\..+") for one in prefixes]
         except re.error as error:
-            raise UserError(f"patterns: not a regular expression: {error}") from None
+            raise UserError(f"patterns: {{layer}} stands within a group: {error}") from None
 
     def of_matrix(self, name: str) -> Key | None:
-        """Label a tensor; None when no pattern matches its name."""
-        for module, pattern in self._matrices.items():
+        """Label a matrix; None when no pattern matches its name."""
+        for kind, pattern in self._kinds.items():
             if match := pattern.fullmatch(name):
-                layer = match.groupdict().get("layer")
-                return (None if layer is None else int(layer), module)
+                layer, expert = (_number(match, which) for which in ("layer", "expert"))
+                return (layer, module_of(kind, expert))
         return None
 
     def layer_of(self, name: str) -> int | None:
@@ -84,8 +101,16 @@ class Labels:
         return next((int(match["layer"]) for match in matches if match), None)
 
 
+def _number(match: re.Match[str], group: str) -> int | None:
+    text = match.groupdict().get(group)
+    return None if text is None else int(text)
+
+
 class Weights:
     """The tensors of a Hugging Face folder of safetensors, read lazily, one at a time.
+
+    A tensor that holds several matrices, or one transposed, stands here as its parts, whose names
+    say what they are (`svdrift.spectra.parts`).
 
     Iterating yields `(Matrix, Tensor)` for each labelled matrix, layers first, in a fixed order.
     What the file holds counts, not what config.json says of tying: a head is a matrix like others
@@ -93,9 +118,10 @@ class Weights:
 
     Attributes:
         matrices: the labelled matrices.
-        unmatched: names of tensors of two or more dimensions that no pattern matches; they are
-            never decomposed.
-        names: all tensors.
+        unmatched: names of tensors of two or more dimensions, biases aside, that no pattern
+            matches; they are never decomposed.
+        names: all tensors, or their parts.
+        stored: names of the tensors in the files.
         embedding, head: names of these two; None without.
         repeated: name of a tied head that repeats the embedding -> name of the embedding.
         depth: number of layers.
@@ -120,8 +146,20 @@ class Weights:
             except SafetensorError as error:
                 problem = unreadable(path, error)
                 raise UserError(f"{path}: not a safetensors file: {problem}") from None
-        self.names = tuple(sorted(self._headers))
+        self.stored = tuple(sorted(self._headers))
+        shapes = {name: self._headers[name][0] for name in self.stored}
+        self._parts: dict[str, Part] = parts_of(shapes, model_type(folder))
+        self._name()
         self.repeated = self._repeated()
+        self._label()
+
+    def _name(self) -> None:
+        """Name the tensors, or their parts."""
+        cut = {part.stored for part in self._parts.values()}
+        self.names = tuple(sorted([*self._parts, *(n for n in self.stored if n not in cut)]))
+
+    def _label(self) -> None:
+        """Find the matrices among them."""
         keys = {name: self.labels.of_matrix(name) for name in self.names}
         found: dict[Key, Matrix] = {}
         for name in self.names:
@@ -129,35 +167,105 @@ class Weights:
             if key is None or name in self.repeated:
                 continue
             if len(shape) != 2 or 0 in shape:
-                raise UserError(f"patterns.{key[1]} matches {name} of shape {shape}: no matrix")
+                kind = kind_of(key[1])
+                raise UserError(f"patterns.{kind} matches {name} of shape {shape}: no matrix")
             if key in found:
                 raise UserError(
-                    f"patterns.{key[1]} gives {found[key].name} and {name} the same label"
+                    f"patterns.{kind_of(key[1])} gives {found[key].name} and {name} the same label"
                 )
             found[key] = Matrix(name, key[0], key[1], (shape[0], shape[1]))
-        order = {module: i for i, module in enumerate(self.labels.patterns)}
-        self.matrices = tuple(
-            sorted(found.values(), key=lambda m: (m.layer is None, m.layer or 0, order[m.module]))
-        )
-        modules = {matrix.module for matrix in self.matrices}
+        order = {kind: i for i, kind in enumerate(self.labels.patterns)}
+
+        def place(matrix: Matrix) -> tuple[bool, int, int, int]:
+            expert = expert_of(matrix.module) or 0
+            return (matrix.layer is None, matrix.layer or 0, order[matrix.kind], expert)
+
+        self.matrices = tuple(sorted(found.values(), key=place))
+        kinds = {matrix.kind for matrix in self.matrices}
         # A model without a head of its own uses the embedding: strict loading has seen to it.
-        expected = set(order) - ({HEAD} if EMBEDDING in modules else set())
-        self.unmatched = tuple(n for n in self.names if len(self.shape(n)) > 1 and not keys[n])
-        if missing := sorted(expected - modules, key=order.__getitem__):
-            raise UserError(self._lacks(missing, [m for m in order if m in modules]))
+        expected = set(order) - ({HEAD} if EMBEDDING in kinds else set())
+        self.unmatched = tuple(
+            name
+            for name in self.names
+            if len(self.shape(name)) > 1 and not keys[name] and not name.endswith("bias")
+        )
+        if missing := sorted(expected - kinds, key=order.__getitem__):
+            raise UserError(self._lacks(missing, [kind for kind in order if kind in kinds]))
         layers = {layer for n in self.names if (layer := self.labels.layer_of(n)) is not None}
         self.depth = max(layers, default=-1) + 1
 
+    def with_rows(self, rows: Mapping[str, Tensor], whose: str) -> Self:
+        """The same tensors, of which some are cut into chosen rows and the others.
+
+        The chosen rows keep the tensor's name, so they are the matrix; the others are a tensor that
+        no pattern matches.
+
+        Args:
+            rows: name of a tensor -> indices of its chosen rows, in the order wanted, shape (n,).
+            whose: which checkpoint this is, for the names of the others.
+        """
+        made = copy(self)
+        made._parts, made.repeated = dict(self._parts), dict(self.repeated)
+        copies = {one: rows[other] for one, other in self.repeated.items() if other in rows}
+        for name, chosen in {**rows, **copies}.items():
+            count, width = self.shape(name)
+            mask = torch.ones(count, dtype=torch.bool)
+            mask[chosen] = False
+            others = mask.nonzero().flatten()
+            made._parts[name] = Part(name, (_index(chosen),), (len(chosen), width))
+            if len(others):
+                left = left_rows(name, len(others), whose)
+                made._parts[left] = Part(name, (_index(others),), (len(others), width))
+                if name in copies:
+                    original = self.repeated[name]
+                    made.repeated[left] = left_rows(original, len(others), whose)
+        made._name()
+        made._label()
+        return made
+
+    def part(self, name: str) -> Part | None:
+        """Where a tensor lies within one of the file; None if it is one of the file."""
+        return self._parts.get(name)
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor, from the file's header."""
+        return self._parts[name].shape if name in self._parts else self._headers[name][0]
+
+    def stored_shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor of the files."""
         return self._headers[name][0]
 
     def dtype(self, name: str) -> str:
-        """Type of a tensor in safetensors' notation, such as `BF16`."""
-        return self._headers[name][1]
+        """Type of a tensor, or one of the files, in safetensors' notation, such as `BF16`."""
+        return self._headers[self.stored_name(name)][1]
+
+    def stored_name(self, name: str) -> str:
+        """Name of the tensor of the files in which a tensor lies."""
+        return self._parts[name].stored if name in self._parts else name
 
     def read(self, name: str) -> Tensor:
         """Read one tensor, in the file's own type."""
+        if (part := self._parts.get(name)) is None:
+            return self.read_stored(name)
+        first, *rest = part.within
+        inside: int | slice | Tensor = slice(None)
+        rows = inside
+        if isinstance(first, int):
+            rows, inside = slice(first, first + 1), 0
+        elif isinstance(first, slice):
+            rows = first
+        else:
+            inside = first
+        with safe_open(self._place[part.stored], framework="pt") as file:
+            held: Tensor = file.get_slice(part.stored)[rows]
+        return (
+            part._replace(within=(inside, *rest))
+            .of(held)
+            .clone(memory_format=torch.contiguous_format)
+        )
+
+    def read_stored(self, name: str) -> Tensor:
+        """Read one tensor of the files, with all its parts."""
         # Opened anew each time: an open file keeps every page mapped that was ever read.
         with safe_open(self._place[name], framework="pt") as file:
             tensor: Tensor = file.get_tensor(name)
@@ -170,6 +278,9 @@ class Weights:
             yield Weights.read(self, name)
             return
         rows = max(1, BLOCK // math.prod(shape[1:]))
+        if name in self._parts:
+            yield from Weights.read(self, name).split(rows)
+            return
         for start in range(0, shape[0], rows):
             with safe_open(self._place[name], framework="pt") as file:
                 block: Tensor = file.get_slice(name)[start : start + rows]
@@ -210,6 +321,8 @@ class Weights:
         default = Labels(DEFAULT_PATTERNS)
         unmatched = [name for name in self.unmatched if default.of_matrix(name) is None]
         unknown = listed("; not known", kinds_of(unmatched))
+        flat = [name for name in unmatched if len(self.shape(name)) == 2 and in_a_layer(name)]
+        option = patterns_option(flat) if flat else "--patterns"
         first = missing[0]
         if self.labels.patterns[first] != DEFAULT_PATTERNS.get(first):
             pattern = f"patterns.{first} = {self.labels.patterns[first]!r}"
@@ -217,8 +330,25 @@ class Weights:
         fit = f"; known: {', '.join(known)} (--modules takes these alone)" if known else ""
         return (
             f"{self.folder}: {', '.join(missing)}: no tensor is named as in Llama "
-            f"({example(first)}){fit}{''.join(unknown)} (--patterns says what they are)"
+            f"({example(first)}){fit}{''.join(unknown)} ({option} says what they are)"
         )
+
+
+def in_a_layer(name: str) -> bool:
+    """Whether a name holds a number, as those of tensors in layers do."""
+    return re.search(r"\.\d+\.", name) is not None
+
+
+def left_rows(name: str, count: int, whose: str) -> str:
+    """Name of the rows of a tensor that `Weights.with_rows` has not chosen."""
+    return f"{name}[{count} rows of the {whose} alone]"
+
+
+def _index(rows: Tensor) -> slice | Tensor:
+    """Rows that follow each other as a slice, which is read without the others."""
+    first, count = int(rows[0]), len(rows)
+    follows = torch.equal(rows, torch.arange(first, first + count))
+    return slice(first, first + count) if follows else rows
 
 
 def bare(name: str) -> str:

@@ -108,11 +108,14 @@ def has_even_lengths(matrix: Tensor) -> bool:
     one length. The squared length of n independent entries varies by (kurtosis - 1) / n of its
     mean squared, at most 2 / n for the Gaussian, uniform and truncated initialisations; that
     variance, measured on m rows, itself by sqrt((2 + 12 / n) / m) of it, of which up to 6 pass.
-    Rows and columns of zeros (padding) are left out.
+    Rows and columns of zeros (padding) are left out. One row or column alone has no variance, and
+    so no even lengths.
     """
     for across in (0, 1):
         lengths = torch.linalg.vector_norm(matrix, dim=across, dtype=torch.float64).square()
         lengths = lengths[lengths > 0]
+        if len(lengths) < 2:
+            return False
         relative = lengths / lengths.mean()
         entries = matrix.shape[across]
         tolerance = 6 * math.sqrt((2 + 12 / entries) / len(lengths))

@@ -84,6 +84,10 @@ class FactorsOnDemand:
         self._device = device
         self._values: dict[Key, Tensor] = {}
 
+    def of(self, weights: Weights) -> FactorsOnDemand:
+        """Those of the same checkpoint, whose tensors are cut in another way."""
+        return FactorsOnDemand(weights, self._device)
+
     @cached_property
     def content_hash(self) -> str:
         """See `svdrift.models.folders.weights_hash`."""

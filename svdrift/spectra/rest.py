@@ -10,14 +10,16 @@ from torch import Tensor
 
 from svdrift.models.folders import listed
 from svdrift.spectra.decomposition import is_finite
+from svdrift.spectra.layouts import patterns_option
 from svdrift.spectra.matrices import Labels, Weights, bare
 from svdrift.spectra.patterns import DEFAULT_PATTERNS
 
 UNKNOWN = "matrices in the layers, of kinds that are not known"
+CUBES = "tensors of more than two dimensions in the layers"
 KNOWN = "matrices in the layers, of known kinds"
 SMALL = "norms and biases in the layers"
 OUTSIDE = "outside the layers"
-GROUPS = (UNKNOWN, KNOWN, SMALL, OUTSIDE)
+GROUPS = (UNKNOWN, CUBES, KNOWN, SMALL, OUTSIDE)
 MOST = 3  # names in a sentence
 
 
@@ -65,7 +67,10 @@ def left_out(anchor: Weights, target: Weights, done: Collection[str]) -> Iterato
 
 
 def sentences(rest: Collection[Rest]) -> list[str]:
-    """A line for each group: how many, their share of the weights, and which of them differ."""
+    """A line for each group: how many, their share of the weights, and which of them differ.
+
+    And, of matrices of kinds that are not known, the option that says what they are.
+    """
     lines = []
     for group in GROUPS:
         here = [one for one in rest if one.group == group and one.differs != "only in the anchor"]
@@ -74,6 +79,8 @@ def sentences(rest: Collection[Rest]) -> list[str]:
             lines.append(
                 f"- {group}: {len(here)}, {share:.3g} % of the weights; {_differing(here)}"
             )
+        if here and group == UNKNOWN:
+            lines.append(f"  they are taken with: {patterns_option([one.name for one in here])}")
     lacking = [one.name for one in rest if one.differs == "only in the anchor"]
     lines += listed(f"- in the anchor alone: {len(lacking)}", lacking, MOST)
     return lines
@@ -134,8 +141,10 @@ def _layer(weights: Weights, name: str) -> int | None:
 def _group(weights: Weights, name: str) -> str:
     if _layer(weights, name) is None:
         return OUTSIDE
-    if len(weights.shape(name)) < 2:
+    if len(weights.shape(name)) < 2 or name.endswith("bias"):
         return SMALL
+    if len(weights.shape(name)) > 2:
+        return CUBES
     known = weights.labels.of_matrix(name) or _DEFAULT.of_matrix(name)
     return UNKNOWN if known is None else KNOWN
 

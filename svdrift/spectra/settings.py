@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from svdrift.section import Section
-from svdrift.spectra.patterns import DEFAULT_PATTERNS
+from svdrift.spectra.patterns import DEFAULT_PATTERNS, NAME, pattern_faults
 
 CHECKPOINTS = (
     "Checkpoints are referred to as in `stages` (`base`, `sft@64`, `ppo@end of sft@64`), or by "
@@ -26,7 +26,8 @@ class SpectraSettings(Section):
     patterns: dict[str, str] = Field(
         DEFAULT_PATTERNS,
         description="Module to regular expression over whole tensor names; `{layer}` stands for "
-        "the layer's number.",
+        "the layer's number, `{expert}` for the expert's. The default stands for the layout of "
+        "the model's own `model_type` (docs/command-line.md).",
     )
     factors: Literal["float32", "bfloat16"] = Field(
         "float32",
@@ -61,14 +62,10 @@ class SpectraSettings(Section):
         if not self.patterns:
             raise ValueError("patterns: none; without any, no matrix is decomposed")
         for module, pattern in self.patterns.items():
-            if not re.fullmatch(r"[a-z0-9_]+", module):
+            if not re.fullmatch(NAME, module):
                 raise ValueError(f"patterns: {module!r} is no name of a module (allowed: a-z0-9_)")
-            try:
-                re.compile(pattern.replace("{layer}", "0"))
-            except (re.error, OverflowError, RecursionError) as error:
-                raise ValueError(f"patterns.{module}: {pattern!r}: {error}") from None
-            if pattern.count("{layer}") > 1:
-                raise ValueError(f"patterns.{module}: {pattern!r} holds {{layer}} twice")
+            if fault := pattern_faults(module, pattern):
+                raise ValueError(f"patterns.{module}: {fault}")
         return self
 
     @model_validator(mode="after")

@@ -1,16 +1,18 @@
 """At weight 0 a repair is the target, bit for bit, whatever its folder holds; else one refusal.
 
-Tiny random models of transformers' own classes. A model whose layers are not named like Llama's is
-refused, and the line names what is not known.
+Tiny random models of transformers' own classes. A model of which no layout knows the matrices is
+refused, and the line names what is not known, with the patterns to give.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -18,6 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from svdrift.errors import UserError
+from svdrift.models.loading import load_model
+from svdrift.recovery.apply import recovered
 from svdrift.recovery.folder import Written, write_folder
 from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.layouts import own_patterns
@@ -30,6 +34,7 @@ SMALL: dict[str, Any] = {
     **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
 }
 WIDE = {"head_dim": 8}
+LOCAL = {"num_local_experts": 2, "num_experts_per_tok": 1}
 EXPERTS = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 8}
 LIKE_LLAMA: dict[str, dict[str, Any]] = {
     **{name: {} for name in ("Llama", "Mistral", "Qwen2", "Olmo", "Olmo2", "StableLm", "Granite")},
@@ -39,6 +44,7 @@ LIKE_LLAMA: dict[str, dict[str, Any]] = {
     "Qwen2Moe": {**EXPERTS, "shared_expert_intermediate_size": 8, "mlp_only_layers": [0]},
 }
 FUSED = {"qkv", "o", "up", "down"}
+MOE = {"q", "k", "v", "o", "experts.gate", "experts.up", "experts.down", "router"}
 LAID_OUT: dict[str, tuple[dict[str, Any], set[str]]] = {  # and the kinds of matrix in their layers
     **{name: ({}, FUSED) for name in ("GPTNeoX", "Bloom", "Falcon")},
     "OPT": ({}, {"q", "k", "v", "o", "up", "down"}),
@@ -47,42 +53,39 @@ LAID_OUT: dict[str, tuple[dict[str, Any], set[str]]] = {  # and the kinds of mat
     "Starcoder2": ({}, {"q", "k", "v", "o", "up", "down"}),
     "Glm": (WIDE, {"q", "k", "v", "o", "gate_up", "down"}),
     "Nemotron": ({}, {"q", "k", "v", "o", "up", "down"}),
+    "GPT2": ({}, {"q", "k", "v", "o", "up", "down"}),
+    "Mixtral": (LOCAL, MOE),
+    "Qwen3Moe": ({**EXPERTS, **WIDE}, MOE),
+    "Olmoe": (EXPERTS, MOE),
+    "GptOss": ({**LOCAL, **WIDE}, MOE),
+    "Glm4Moe": (
+        {**EXPERTS, **WIDE, "n_routed_experts": 2, "n_group": 1, "topk_group": 1}
+        | {"first_k_dense_replace": 1, "n_shared_experts": 1},
+        {*MOE, "gate", "up", "down", "shared_gate", "shared_up", "shared_down"},
+    ),
 }
+STACKED = ("Mixtral", "Qwen3Moe", "Olmoe")  # whose files may hold experts one by one or as one
 OTHERS = {  # a kind of matrix that is not known, and the kinds that are
-    "GPT2": ({}, "transformer.h.N.attn.c_attn.weight", ""),
     "Mamba": ({}, "backbone.layers.N.mixer.in_proj.weight", ""),
     "Persimmon": ({}, "model.layers.N.self_attn.query_key_value.weight", ""),
     "DeepseekV3": ({}, "model.layers.N.self_attn.kv_b_proj.weight", "o, gate, up, down"),
-    "Mixtral": (
-        {"num_local_experts": 2},
-        "model.layers.N.block_sparse_moe.experts.N.wN.weight",
-        "q, k, v, o",
-    ),
-    "Qwen3Moe": (
-        {**EXPERTS, **WIDE},
-        "model.layers.N.mlp.experts.N.down_proj.weight",
-        "q, k, v, o",
-    ),
-    "GptOss": (
-        {"num_local_experts": 2, **WIDE},
-        "model.layers.N.mlp.experts.gate_up_proj",
-        "q, k, v, o",
-    ),
 }
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 Q = "model.layers.1.self_attn.q_proj.weight"
 Change = Callable[[dict[str, Tensor]], object]
 
 
-def make(folder: Path, architecture: str, settings: dict[str, Any], seed: int) -> Path:
-    """Save a tiny random model."""
+def make(
+    folder: Path, architecture: str, settings: dict[str, Any], seed: int, *, stacked: bool = False
+) -> Path:
+    """Save a tiny random model; `stacked`, with its experts as transformers holds them."""
     config = getattr(transformers, f"{architecture}Config")(**{**SMALL, **settings})
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape) * 0.1)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_original_format=not stacked)
     return folder
 
 
@@ -206,15 +209,22 @@ def test_a_head_that_repeats_its_embedding_follows_it(pair, tmp_path):
     assert made[HEAD] == made[EMBEDDING] == anchor[EMBEDDING]
 
 
-@pytest.mark.parametrize("architecture", LAID_OUT)
+@pytest.mark.parametrize(
+    ("architecture", "stacked"),
+    [*((name, False) for name in LAID_OUT), *((name, True) for name in STACKED)],
+)
 @pytest.mark.parametrize("inside", [True, False])
-def test_every_matrix_of_a_known_layout_is_repaired(architecture, inside, tmp_path):
+def test_every_matrix_of_a_known_layout_is_repaired(architecture, stacked, inside, tmp_path):
     settings, kinds = LAID_OUT[architecture]
-    anchor, target = (make(tmp_path / str(i), architecture, settings, i) for i in (0, 1))
+    anchor, target = (
+        make(tmp_path / str(i), architecture, settings, i, stacked=stacked) for i in (0, 1)
+    )
     one = open_on_demand(target)
-    matrices = one.weights.matrices
-    assert {matrix.module for matrix in matrices if matrix.layer is not None} == kinds
-    assert len([m for m in matrices if m.layer is not None]) == 3 * len(kinds)
+    matrices = [matrix for matrix in one.weights.matrices if matrix.layer is not None]
+    assert {matrix.kind for matrix in matrices} == kinds
+    if not kinds & {"shared_up"}:  # whose layers differ
+        experts = {kind for kind in kinds if kind.startswith("experts.")}
+        assert len(matrices) == 3 * (len(kinds) + len(experts))  # two of each
     assert [n for n in one.weights.unmatched if one.weights.labels.layer_of(n) is not None] == []
     assert one.weights.depth == 3
     repair(target, anchor, tmp_path / "out", inside=inside)
@@ -224,9 +234,71 @@ def test_every_matrix_of_a_known_layout_is_repaired(architecture, inside, tmp_pa
     assert contents(tmp_path / "reset") == contents(anchor)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "stacked"),
+    [("GPT2", False), ("GptOss", False), *((n, s) for n in STACKED[:2] for s in (False, True))],
+)
+def test_a_loaded_model_is_repaired_as_its_folder_is(architecture, stacked, tmp_path):
+    """Though transformers stacks experts that files hold one by one, and renames Mixtral's."""
+    anchor, target = (
+        make(tmp_path / str(i), architecture, LAID_OUT[architecture][0], i, stacked=stacked)
+        for i in (0, 1)
+    )
+    inside = "o" if architecture == "GPT2" else "experts.up"
+    two = [open_on_demand(folder) for folder in (target, anchor)]
+    some = Intervention("directions", top=0.5, layers=(0.5, 1), modules=("v", inside))
+    write_folder(*two, some, tmp_path / "out")
+    made = load_model(tmp_path / "out").state_dict()  # strict: every tensor, and no other
+    model = load_model(target)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert any(not torch.equal(made[name], before[name]) for name in made)
+    with recovered(model, *two, some):
+        assert all(torch.equal(made[name], t) for name, t in model.state_dict().items())
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+    again = open_on_demand(tmp_path / "out")
+    for matrix in again.weights.matrices:
+        same = torch.equal(*(one.weight(matrix.key) for one in (again, two[0])))
+        chosen = matrix.layer is None or (matrix.layer == 2 and matrix.kind in ("v", inside))
+        assert same != chosen, matrix
+
+
+UP = "model.layers.1.mlp.experts.gate_up_proj"
+CUTS: dict[str, tuple[bool, tuple[str, Any, bool]]] = {  # tensor, where `up` or `k` is, transposed
+    "Qwen3Moe": (True, (UP, (1, slice(8, None)), False)),
+    "GptOss": (False, (UP, (1, slice(None), slice(1, None, 2)), True)),
+    "GPT2": (False, ("transformer.h.1.attn.c_attn.weight", (slice(None), slice(16, 32)), True)),
+}
+
+
+@pytest.mark.parametrize("architecture", CUTS)
+def test_a_part_is_repaired_by_its_own_singular_vectors(architecture, tmp_path):
+    """In the file, against numpy; the rest of its tensor stays, bit for bit."""
+    stacked, (name, where, transposed) = CUTS[architecture]
+    anchor, target = (
+        make(tmp_path / str(i), architecture, LAID_OUT[architecture][0], i, stacked=stacked)
+        for i in (0, 1)
+    )
+    two = [open_on_demand(folder) for folder in (target, anchor)]
+    kind = "k" if architecture == "GPT2" else "experts.up"
+    some = Intervention("directions", top=0.5, modules=(kind,), embedding_and_head=False)
+    write_folder(*two, some, tmp_path / "out")
+    files = [load_file(tmp_path / one / "model.safetensors") for one in ("1", "0", "out")]
+    old, other, made = (file[name][where].double().numpy() for file in files)
+    if transposed:
+        old, other, made = old.T, other.T, made.T
+    (u, s, vh), (ua, _, va) = (np.linalg.svd(one, full_matrices=False) for one in (old, other))
+    half = len(s) // 2
+    u[:, :half], vh[:half] = ua[:, :half], va[:half]
+    assert np.allclose(made, (u * s) @ vh, atol=1e-5)
+    assert not np.allclose(made, old, atol=1e-3)
+    if architecture != "GPT2":  # `gate` beside it
+        rest = [file[name].flatten(2)[1] for file in (files[0], files[2])]
+        gate = slice(0, 8) if not transposed else (slice(None), slice(0, None, 2))
+        assert torch.equal(rest[0][gate], rest[1][gate])
+
+
 def test_patterns_of_ones_own(tmp_path):
-    settings, *_ = OTHERS["GPT2"]
-    anchor, target = (make(tmp_path / str(i), "GPT2", settings, i) for i in (0, 1))
+    anchor, target = (make(tmp_path / str(i), "GPT2", {}, i) for i in (0, 1))
     given = own_patterns([r"fc=transformer\.h\.{layer}\.mlp\.c_fc\.weight"])
     two = [open_on_demand(f, modules=INSIDE, patterns=given) for f in (target, anchor)]
     only = Intervention("reset", modules=("fc",), embedding_and_head=False)
@@ -254,7 +326,8 @@ def test_other_architectures_are_refused_or_repaired_in_part(architecture, tmp_p
     assert unknown in said
     assert (f"known: {known} (--modules" in said) == bool(known)
     assert "\n" not in said
-    assert len(said) < 700
+    assert re.search(r"\(--patterns '.+=.+\\.\{layer\}\\..+'( and \d more)? says what they are\)$", said)
+    assert len(said) < 900
     if known:
         modules = tuple(known.split(", "))
         assert set(modules) < set(DEFAULT_PATTERNS)

@@ -139,7 +139,10 @@ def test_shards_hold_the_same_tensors(tmp_path: Path) -> None:
         ({"q": r"transformer\.h\.{layer}\.q\.weight"}, "patterns.q .* matches no tensor"),
         ({"norm": r"model\.norm\.weight"}, "model.norm.weight of shape .* no matrix"),
         ({"qk": r"model\.layers\.{layer}\.self_attn\.[qk]_proj\.weight"}, "the same label"),
-        ({"q": "layers.{layer}.("}, "not a regular expression"),
+        ({"q": "layers.{layer}.("}, r"patterns.q: 'layers.{layer}.\('"),
+        ({"q": "layers.{layer}.{layer}"}, "patterns.q: .* holds {layer} twice"),
+        ({"experts.up": r"layers\.{layer}\.up"}, "patterns.experts.up: .* have {expert} in their"),
+        ({"up": r"layers\.{layer}\.{expert}\.up"}, "patterns.up: .* have {expert} in their"),
     ],
 )
 def test_refuses_patterns(folder: Path, patterns: dict[str, str], says: str) -> None:

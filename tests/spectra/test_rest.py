@@ -51,8 +51,10 @@ def test_everything_is_either_done_or_told(two):
     assert not_finite(rest.values()) == not_finite(rest.values(), ["target"]) == [NORM]
     assert not_finite(rest.values(), ["anchor"]) == []
     share = f"{100 * 200 / whole:.3g} % of the weights"
-    assert sentences(list(rest.values()))[:2] == [
+    assert sentences(list(rest.values()))[:3] == [
         f"- matrices in the layers, of kinds that are not known: 1, {share}; 1 differs: {EXPERT}",
+        r"  they are taken with: --patterns 'experts.up_proj=model\.layers\.{layer}\.mlp\.experts"
+        r"\.{expert}\.up_proj\.weight'",
         f"- matrices in the layers, of known kinds: 1, {100 * 384 / whole:.3g} % of the weights; "
         "none differs",
     ]
