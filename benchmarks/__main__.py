@@ -381,6 +381,12 @@ def page(found: dict[str, Any]) -> str:
     )
 
 
+def kept(earlier: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Rows that were measured earlier on a machine of this kind, in the same way."""
+    same = all(earlier[key] == now[key] for key in ("machine", "threads", "repeats"))
+    return dict(earlier["rows"]) if same else {}
+
+
 def put(begin: str, table: str, end: str) -> None:
     """Write a table to the page between its marks."""
     before, rest = PAGE.read_text(encoding="utf-8").split(begin)
@@ -394,7 +400,9 @@ def main() -> int:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON with all times")
+    parser.add_argument(
+        "--out", type=Path, help="JSON with all times; rows that are not named stay as they are"
+    )
     parser.add_argument("--page", action="store_true", help="put the table into the docs")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -407,6 +415,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench("cpu", SIZES[arguments.size], Path(folder))
         found["machine"] = about()
+        if arguments.out and arguments.out.exists():
+            found["rows"] = kept(json.loads(arguments.out.read_text()), found)
         for name in arguments.rows:
             for row in ROWS[name](bench):
                 found["rows"][row.what] = measure(row, arguments.repeats)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scaling, study
-from benchmarks.__main__ import page
+from benchmarks.__main__ import kept, page
 from benchmarks.gpu import PARTS
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +40,7 @@ def test_every_row_compares_two_ways(tmp_path: Path) -> None:
     assert table.count("\n| ") == 2 + sum(map(len, found["rows"].values()))
 
 
+@pytest.mark.long
 def test_every_law_has_its_exponents(tmp_path: Path) -> None:
     out = tmp_path / "scaling.json"
     done = rehearsed("benchmarks.scaling", "--repeats", "1", "--out", str(out))
@@ -52,10 +53,17 @@ def test_every_law_has_its_exponents(tmp_path: Path) -> None:
     assert scaling.page(found).count("\n| ") == 2 + len(scaling.LAWS)
 
 
+def test_rows_of_an_earlier_run_stay_where_it_was_measured_alike() -> None:
+    earlier = {"machine": {"cpu": "a"}, "threads": 1, "repeats": 3, "rows": {"x": {"ours": [1.0]}}}
+    assert kept(earlier, earlier | {"rows": {}}) == earlier["rows"]
+    assert kept(earlier, earlier | {"repeats": 2}) == {}
+
+
 def test_an_exponent_is_the_slope_of_the_logarithms() -> None:
     assert scaling.exponent([1, 2, 4], [3, 24, 192]) == pytest.approx(3)
 
 
+@pytest.mark.long
 @pytest.mark.workflow
 def test_a_study_and_an_edit_are_measured(tmp_path: Path) -> None:
     out = tmp_path / "study.json"
@@ -66,6 +74,7 @@ def test_a_study_and_an_edit_are_measured(tmp_path: Path) -> None:
     assert study.page(found).count("\n| ") == 2 + len(found["rows"])
 
 
+@pytest.mark.long
 def test_every_part_of_the_gpu_benchmark_runs(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     done = rehearsed("benchmarks.gpu", "--device", "cpu", "--out", str(out))

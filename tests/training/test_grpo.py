@@ -353,6 +353,7 @@ def test_settings_that_do_not_divide_are_refused():
 WHOLE = FEW | {"minibatch_size": 12, "kl_coefficient": 0.5, "freeze_embeddings": False}
 
 
+@pytest.mark.long
 def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(
     start, tmp_path, accelerate
 ):

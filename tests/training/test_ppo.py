@@ -601,13 +601,16 @@ def test_results_do_not_depend_on_the_number_of_processes(start, tmp_path, accel
     "others",
     [
         {},
-        {
-            "value_model": "separate",
-            "granularity": "token",
-            "gradient_checkpointing": True,
-            "freeze_embeddings": False,
-            "kl_coefficient": 0.1,
-        },
+        pytest.param(
+            {
+                "value_model": "separate",
+                "granularity": "token",
+                "gradient_checkpointing": True,
+                "freeze_embeddings": False,
+                "kl_coefficient": 0.1,
+            },
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["shared", "separate"],
 )

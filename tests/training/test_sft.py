@@ -194,7 +194,7 @@ def test_two_processes_give_the_curve_of_one_though_told_to_end(run, tmp_path, a
     assert_same(tmp_path, whole, losses)
 
 
-@pytest.mark.parametrize("kind", ["frozen", "tied"])
+@pytest.mark.parametrize("kind", [pytest.param("frozen", marks=pytest.mark.long), "tied"])
 def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(tmp_path, accelerate, kind):
     _, losses = train(tmp_path / "whole", **KINDS[kind])
     work = tmp_path / "sharded"

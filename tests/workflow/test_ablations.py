@@ -39,7 +39,14 @@ EXTRA = {
 }
 
 
-@pytest.mark.parametrize("name", ABLATIONS)
+# One of each kind of thing runs always: another method, data from a checkpoint, chains of stages.
+ALWAYS = ("grpo", "redistillation", "cycles")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.long) for name in ABLATIONS],
+)
 def test_an_ablation_runs(snakemake, clone, name):
     stages, expected = ABLATIONS[name]
     small = {"study": f"pico-{name}", "stages": stages} | EXTRA.get(name, {})

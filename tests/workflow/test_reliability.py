@@ -7,7 +7,7 @@ import pytest
 from tests.validation import reliability
 from tests.validation.reliability import damaged, killed, starved, workplace
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.long]
 
 MODEL = "seed-0/models/sft-80/model.safetensors"
 PROBLEMS = "seed-0/problems/ood_test.parquet"
