@@ -12,6 +12,7 @@ from svdrift.scripting import run, settings_argument, write_table
 from svdrift.spectra.decomposition import Decomposed, FactorStore, decompose_checkpoint
 from svdrift.spectra.layouts import layout
 from svdrift.spectra.matrices import Weights
+from svdrift.spectra.patterns import kind_of
 from svdrift.spectra.rest import unlabelled
 from svdrift.spectra.settings import SpectraSettings
 from svdrift.spectra.tables import matrix_rows, spectrum_rows
@@ -54,9 +55,9 @@ def warning(checkpoint: str, matrices: pd.DataFrame) -> str:
     """One line that names the matrices that look freshly initialised."""
     random = matrices[matrices["looks_random"]]
     names = []
-    for module, part in random.groupby("module", sort=False):
-        layers = ", ".join(str(layer) for layer in part["layer"].dropna())
-        names.append(f"{module} of layers {layers}" if layers else str(module))
+    for kind, part in random.groupby(random["module"].map(kind_of), sort=False):
+        layers = ", ".join(str(layer) for layer in part["layer"].dropna().unique())
+        names.append(f"{kind} of layers {layers}" if layers else str(kind))
     return (
         f"WARNING: {checkpoint}: {len(random)} of {len(matrices)} matrices look freshly "
         f"initialised, as if never trained: {'; '.join(names)}"

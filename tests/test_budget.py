@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM
 
 from scripts.budget import budget
 from svdrift.budget.costs import (
@@ -26,12 +27,14 @@ from svdrift.models.chat import conversation_tokens, prompt_tokens
 from svdrift.models.loading import save_checkpoint
 from svdrift.models.tiny import make_tokenizer
 from svdrift.spectra.decomposition import decompose_checkpoint
+from svdrift.spectra.on_demand import open_on_demand
 from svdrift.study.settings import Settings, read_settings
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks import make_task
 from svdrift.tasks.general_points.settings import TOKENS
 from svdrift.training.method import Work
 from tests.published import LLAMA, QWEN, ROOT, pico_model
+from tests.recovery.test_architectures import LAID_OUT, make
 from tests.study.studies import overlay
 from tests.study.studies import study as default
 
@@ -82,6 +85,14 @@ def test_bytes_are_those_on_disk(name, dtype, tmp_path):
     shape = shape_of(model, default())
     assert tensor_bytes(tmp_path / "model" / "model.safetensors") == 2 * shape.parameters
     assert tensor_bytes(tmp_path / "factors") == factor_bytes(shape.matrices, dtype)
+
+
+@pytest.mark.parametrize("architecture", ["GPT2", "Mixtral", "Qwen3Moe", "GptOss"])
+def test_matrices_are_those_that_are_decomposed(architecture, tmp_path):
+    folder = make(tmp_path / "model", architecture, LAID_OUT[architecture][0], 0)
+    shape = shape_of(AutoModelForCausalLM.from_pretrained(folder), default())
+    matrices = open_on_demand(folder).weights.matrices
+    assert sorted(shape.matrices) == sorted(matrix.shape for matrix in matrices)
 
 
 def tensor_bytes(file: Path) -> int:

@@ -19,7 +19,7 @@ from svdrift.spectra.decomposition import Decomposed, require_same_matrices
 from svdrift.spectra.leading_drift import leading_drift
 from svdrift.spectra.matrices import Matrix
 from svdrift.spectra.on_demand import open_on_demand
-from svdrift.spectra.patterns import INSIDE
+from svdrift.spectra.patterns import INSIDE, kind_of
 from svdrift.spectra.regions import check, check_nulls
 from svdrift.spectra.rest import Rest, left_out, not_finite
 from svdrift.spectra.settings import SpectraSettings
@@ -234,6 +234,6 @@ def _remarks(found: Comparison) -> list[str]:
     for checkpoint, rows in found.looks_random.groupby("checkpoint", sort=False):
         lines.append(
             f"WARNING: {len(rows)} matrices of the {checkpoint} look never trained, so their "
-            f"directions are noise: {', '.join(sorted(set(rows['module'])))}."
+            f"directions are noise: {', '.join(sorted(set(map(kind_of, rows['module']))))}."
         )
     return lines + listed("WARNING: not compared, and hold NaN or infinities", not_finite(rest))

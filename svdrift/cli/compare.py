@@ -42,7 +42,7 @@ from svdrift.errors import UserError
 from svdrift.spectra.comparison import degrees, nulls_in, percent
 from svdrift.spectra.layouts import own_patterns
 from svdrift.spectra.leading_drift import side_by_side
-from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE, kind_of
+from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
 from svdrift.spectra.rest import sentences
 from svdrift.story import Story
 
@@ -274,7 +274,6 @@ def _draw(path: Path, drift: pd.DataFrame, spectra: Mapping[str, pd.DataFrame]) 
     from svdrift.figures import rotation_heatmap, style  # takes a second to import
 
     matrices = pd.concat(table.assign(checkpoint=name, seed=0) for name, table in spectra.items())
-    drift, matrices = (t.assign(module=t["module"].map(kind_of)) for t in (drift, matrices))
     drift = drift.assign(pair="anchor-to-target", before="anchor", after="target", seed=0)
     story = Story(path=("anchor", "target"), path_label="", labels={})
     style.save(rotation_heatmap.draw(drift, matrices, story), path)

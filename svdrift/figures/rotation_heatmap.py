@@ -9,8 +9,9 @@ from matplotlib.colors import AsinhNorm
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from svdrift.figures import labels, style
-from svdrift.figures.aggregate import ANY, main_pair, order, summary
+from svdrift.figures.aggregate import ANY, average, main_pair, order, summary
 from svdrift.spectra.moved import moved
+from svdrift.spectra.patterns import kind_of
 from svdrift.story import Story
 
 DIVERGING = "RdBu_r"
@@ -49,13 +50,18 @@ def draw(drift: pd.DataFrame, matrices: pd.DataFrame, story: Story) -> style.Dra
         "Energy off the diagonal\nminus isotropic noise": _take(energy, **null),
     }
     table = pd.concat([part.assign(panel=name) for name, part in parts.items()])
+    kinds = rows["module"].map(kind_of)
+    experts = bool((kinds != rows["module"]).any())
+    if experts:
+        table["module"] = table["module"].map(kind_of)
+        table = average(table, ["panel", "layer", "module", "seed"], ANY)
     table = summary(table, ["panel", "layer", "module"], ANY)
     means = table[table["seed"] == "mean"]
-    modules = order(rows["module"], labels.MODULES)
+    modules = order(kinds, labels.MODULES)
     layers = sorted(rows["layer"].astype(int).unique())
     unclear = "in brackets" if len(layers) <= MOST_WITH_NUMBERS else "crossed"
     note = (
-        f"{labels.matrices(rows)}{', means' if labels.several(rows) else ''}. "
+        f"{labels.matrices(rows)}{', means' if labels.several(rows) or experts else ''}. "
         "Red: more than isotropic noise of the update's size, blue: less; "
         f"{unclear}: the 95 % interval over draws of the noise holds 0. "
         "Rotation: mean principal angle. Energy: share of the update that lies within the anchor's "

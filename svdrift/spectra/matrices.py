@@ -17,7 +17,7 @@ from torch import Tensor
 
 from svdrift.errors import UserError
 from svdrift.models.folders import listed, one_line, require_config, unreadable, weight_files
-from svdrift.spectra.layouts import patterns_option
+from svdrift.spectra.layouts import patterns_of, patterns_option
 from svdrift.spectra.parts import Part, model_type, parts_of
 from svdrift.spectra.patterns import (
     DEFAULT_PATTERNS,
@@ -120,6 +120,7 @@ class Weights:
         matrices: the labelled matrices.
         unmatched: names of tensors of two or more dimensions, biases aside, that no pattern
             matches; they are never decomposed.
+        layout: labels of the matrices of this `model_type`, whichever patterns are given.
         names: all tensors, or their parts.
         stored: names of the tensors in the files.
         embedding, head: names of these two; None without.
@@ -134,6 +135,8 @@ class Weights:
     def __init__(self, folder: Path, patterns: Mapping[str, str] = DEFAULT_PATTERNS) -> None:
         self.folder = folder
         self.labels = Labels(patterns)
+        kind = model_type(folder)
+        self.layout = Labels(patterns_of(kind))
         self._place: dict[str, Path] = {}
         self._headers: dict[str, tuple[tuple[int, ...], str]] = {}
         for path in weight_files(folder):
@@ -148,7 +151,7 @@ class Weights:
                 raise UserError(f"{path}: not a safetensors file: {problem}") from None
         self.stored = tuple(sorted(self._headers))
         shapes = {name: self._headers[name][0] for name in self.stored}
-        self._parts: dict[str, Part] = parts_of(shapes, model_type(folder))
+        self._parts: dict[str, Part] = parts_of(shapes, kind)
         self._name()
         self.repeated = self._repeated()
         self._label()
@@ -300,9 +303,8 @@ class Weights:
 
     def _repeated(self) -> dict[str, str]:
         tied = _declares_tied(self.folder)
-        labels = Labels(
-            {m: self.labels.patterns.get(m, DEFAULT_PATTERNS[m]) for m in (EMBEDDING, HEAD)}
-        )
+        known = self.layout.patterns | self.labels.patterns
+        labels = Labels({kind: known[kind] for kind in (EMBEDDING, HEAD)})
         found = {key: name for name in self.names if (key := labels.of_matrix(name)) is not None}
         self.embedding, self.head = found.get((None, EMBEDDING)), found.get((None, HEAD))
         if self.embedding is None or self.head is None or tied is False:
@@ -318,8 +320,7 @@ class Weights:
         """Say what patterns miss, and what is there instead."""
         if missing == [HEAD]:
             return f"{self.folder}: has no head of its own (its embedding serves as one)"
-        default = Labels(DEFAULT_PATTERNS)
-        unmatched = [name for name in self.unmatched if default.of_matrix(name) is None]
+        unmatched = [name for name in self.unmatched if self.layout.of_matrix(name) is None]
         unknown = listed("; not known", kinds_of(unmatched))
         flat = [name for name in unmatched if len(self.shape(name)) == 2 and in_a_layer(name)]
         option = patterns_option(flat) if flat else "--patterns"

@@ -11,8 +11,7 @@ from torch import Tensor
 from svdrift.models.folders import listed
 from svdrift.spectra.decomposition import is_finite
 from svdrift.spectra.layouts import patterns_option
-from svdrift.spectra.matrices import Labels, Weights, bare
-from svdrift.spectra.patterns import DEFAULT_PATTERNS
+from svdrift.spectra.matrices import Weights, bare
 
 UNKNOWN = "matrices in the layers, of kinds that are not known"
 CUBES = "tensors of more than two dimensions in the layers"
@@ -135,7 +134,7 @@ def _differing(rest: Collection[Rest]) -> str:
 
 def _layer(weights: Weights, name: str) -> int | None:
     layer = weights.labels.layer_of(name)
-    return _DEFAULT.layer_of(name) if layer is None else layer
+    return weights.layout.layer_of(name) if layer is None else layer
 
 
 def _group(weights: Weights, name: str) -> str:
@@ -145,8 +144,5 @@ def _group(weights: Weights, name: str) -> str:
         return SMALL
     if len(weights.shape(name)) > 2:
         return CUBES
-    known = weights.labels.of_matrix(name) or _DEFAULT.of_matrix(name)
+    known = weights.labels.of_matrix(name) or weights.layout.of_matrix(name)
     return UNKNOWN if known is None else KNOWN
-
-
-_DEFAULT = Labels(DEFAULT_PATTERNS)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from svdrift.cli.expected import checking_expected
 from tests.cli.checkpoints import run, trained
+from tests.recovery.test_architectures import EXPERTS, WIDE, make
 from tests.spectra.synthetic import llama
 
 INDEX = "model.safetensors.index.json"
@@ -30,6 +31,25 @@ def problems(folder: Path, monkeypatch, capsys, *arguments: str) -> list[str]:
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem: ")]
     assert code == bool(said)
     return said
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_an_expert_that_looks_random_is_named(tmp_path, monkeypatch, capsys, stacked):
+    sizes = {"hidden_size": 32, "moe_intermediate_size": 48, "num_experts": 3}
+    folder = make(tmp_path / "m", "Qwen3Moe", {**EXPERTS, **WIDE, **sizes}, 0, stacked=stacked)
+    tensors = load_file(folder / "model.safetensors")
+    torch.manual_seed(0)
+    for name, tensor in tensors.items():
+        if tensor.ndim > 1:  # as training leaves it
+            tensor += 2 * torch.ones(*tensor.shape[:-1], 1) @ tensor[..., :1, :]
+        if name.endswith("layers.1.mlp.experts.down_proj"):
+            tensor[2] = torch.randn(32, 48)
+        if name.endswith("layers.1.mlp.experts.2.down_proj.weight"):
+            tensor.copy_(torch.randn(32, 48))
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    name = "model.layers.1.mlp.experts.2.down_proj.weight"
+    said = problems(folder, monkeypatch, capsys)
+    assert said == [f"problem: {name}: looks random, as if never trained"]
 
 
 def edit(folder: Path, name: str, change) -> None:

@@ -17,9 +17,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy.linalg import subspace_angles
 
+from svdrift.api.comparing import compare
 from svdrift.cli.compare import table_text
 from svdrift.spectra.comparison import grouped, in_words, matrix_changes, on_average
 from tests.cli.checkpoints import run, trained
+from tests.recovery.test_architectures import EXPERTS, WIDE, make
 from tests.spectra.synthetic import llama, moved
 
 TURNED = "model.layers.2.mlp.up_proj.weight"
@@ -317,3 +319,43 @@ def test_refuses_folders(pair, monkeypatch, capsys, tmp_path):
     save_file(quantised, tmp_path / "quantised/model.safetensors")
     assert run(monkeypatch, "compare", pair[0], tmp_path / "quantised") == 2
     assert f"{TURNED} is of type I8" in capsys.readouterr().err
+
+
+def test_experts_are_matrices_of_one_kind(monkeypatch, capsys, tmp_path):
+    """One row of the table, one column of the figure; a matrix each in all numbers."""
+    sizes = {**EXPERTS, **WIDE, "num_experts": 3}
+    folders = [make(tmp_path / str(i), "Qwen3Moe", sizes, i, stacked=bool(i)) for i in (0, 1)]
+    how = ["--draws", 2, "--json", "--figure", tmp_path / "figure.png"]
+    run(monkeypatch, "compare", *folders, *how)
+    said = json.loads(capsys.readouterr().out)
+    matrices = pd.DataFrame(said["matrices"])
+    ups = matrices[matrices["module"].str.fullmatch(r"experts\.\d\.up")]
+    assert len(ups) == 9  # of three layers
+    (row,) = (one for one in said["groups"] if one["group"] == "experts.up")
+    assert row["matrices"] == 9
+    assert row["angle"] == pytest.approx(ups["angle"].mean())
+    drift = compare(*folders, draws=2).drift
+    where = (drift["measure"] == "mean_angle") & (drift["side"] == "left") & (drift["layer"] == 1)
+    wanted = drift[where & drift["module"].str.fullmatch(r"experts\.\d\.up")]["minus_isotropic"]
+    table = pd.read_csv(tmp_path / "figure.csv")
+    drawn = table[(table["module"] == "experts.up") & (table["layer"] == 1)]
+    drawn = drawn[drawn["panel"].str.contains(r"\(U\)") & (drawn["seed"] == "mean")]
+    assert drawn["value"].tolist() == [pytest.approx(wanted.mean())]
+    assert not table["module"].str.contains(r"experts\.\d").any()
+
+
+def test_what_a_layout_knows_is_of_a_known_kind(monkeypatch, capsys, tmp_path):
+    """Though not among the modules that were asked for."""
+    folders = [make(tmp_path / str(i), "GPT2", {}, i) for i in (0, 1)]
+    run(monkeypatch, "compare", *folders, "--draws", 2, "--modules", "q")
+    said = capsys.readouterr().out
+    assert "- matrices in the layers, of known kinds: 15, " in said
+    assert "not known" not in said
+
+
+def test_the_next_command_has_the_patterns_that_were_given(monkeypatch, capsys, tmp_path):
+    folders = [make(tmp_path / str(i), "GPT2", {}, i) for i in (0, 1)]
+    given = r"fc=transformer\.h\.{layer}\.mlp\.c_fc\.weight"
+    run(monkeypatch, "compare", *folders, "--draws", 2, "--patterns", given)
+    (line,) = (one for one in capsys.readouterr().out.splitlines() if one.startswith("Next: "))
+    assert f" --patterns '{given}' " in line

@@ -8,6 +8,8 @@ import torch
 from scripts import decompose
 from svdrift.errors import UserError
 from svdrift.spectra.decomposition import FactorStore
+from svdrift.spectra.patterns import kind_of
+from tests.recovery.test_architectures import EXPERTS, MOE, WIDE, make
 from tests.spectra.synthetic import llama
 
 
@@ -44,6 +46,28 @@ def test_a_trained_checkpoint_is_not(tmp_path, monkeypatch, capsys):
     assert len(pd.read_parquet(tmp_path / "matrices")) == len(store.matrices) == 30
     spectrum = pd.read_parquet(tmp_path / "spectrum")
     assert len(spectrum) == sum(matrix.rank for matrix in store.matrices.values())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings", "kinds"),
+    [
+        ("GPT2", {}, {"q", "k", "v", "o", "up", "down"}),
+        ("Mixtral", {"num_local_experts": 2}, MOE),
+        ("Qwen3Moe", {**EXPERTS, **WIDE}, MOE),
+    ],
+)
+def test_by_default_a_model_is_decomposed_by_its_own_layout(
+    architecture, settings, kinds, tmp_path, monkeypatch, capsys
+):
+    make(tmp_path, architecture, settings, 0)
+    run(monkeypatch, tmp_path)
+    assert "not decomposed" not in capsys.readouterr().err
+    table = pd.read_parquet(tmp_path / "matrices")
+    inside = table[table["layer"].notna()]
+    assert {kind_of(module) for module in inside["module"]} == kinds
+    assert len(inside) == 3 * (len(kinds) + sum(kind.startswith("experts.") for kind in kinds))
+    spectrum = pd.read_parquet(tmp_path / "spectrum")
+    assert len(spectrum) == table["rank"].sum()
 
 
 def test_pickled_weights_are_refused(tmp_path, monkeypatch):
