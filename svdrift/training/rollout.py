@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from statistics import fmean, pstdev
 
 import torch
@@ -15,6 +15,7 @@ from svdrift.models.backend import Generate
 from svdrift.models.chat import as_messages, prompt_tokens, reply_texts, stop_tokens
 from svdrift.models.generation import generate as batched
 from svdrift.tasks.base import Problem, Task
+from svdrift.training.draws import REWARDS, generator
 
 REPLY = "<<the reply>>"  # stands for any reply while a template is rendered around it
 
@@ -134,6 +135,26 @@ def feedback_tokens(tokenizer: PreTrainedTokenizerBase, feedback: Sequence[str])
     )
     after = [str(text).split(REPLY, 1)[1] for text in rendered]
     return [list(ids) for ids in tokenizer(after, add_special_tokens=False)["input_ids"]]
+
+
+def with_permuted_rewards(episodes: Sequence[Episode], seed: int, update: int) -> list[Episode]:
+    """Give each episode the reward of another: the rewards stay, their meaning goes.
+
+    An episode's reward is the sum over its tries; the new one comes after its last reply, since
+    the other episode may have had fewer or more tries.
+
+    Args:
+        episodes: of the update, of all processes.
+        seed, update: decide the permutation.
+    """
+    order = generator(seed, REWARDS, update).permutation(len(episodes))
+    return [
+        replace(
+            episode,
+            rewards=[0.0] * (len(episode.rewards) - 1) + [sum(episodes[other].rewards)],
+        )
+        for episode, other in zip(episodes, order, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

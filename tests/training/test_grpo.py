@@ -226,6 +226,31 @@ def test_it_learns(start, tmp_path):
     assert metrics["solved_by_try_1"].iloc[-3:].mean() > 0.8
 
 
+def test_with_permuted_rewards_it_does_not_learn(start, tmp_path):
+    settings = {
+        "updates": 25,
+        "episodes": 32,
+        "minibatch_size": 32,
+        "epochs": 4,
+        "learning_rate": 1e-2,
+        "freeze_embeddings": False,
+    }
+    one_letter, first = PROBLEMS[:1], []
+    for permuted in (False, True):
+        changed = settings | {"permute_rewards": permuted, "updates": 25 if permuted else 1}
+        work = tmp_path / str(permuted)
+        metrics = train(start, work, changed, problems=one_letter).metrics
+        first.append(metrics[["reward_mean", "reward_std", "solved_by_try_1"]].iloc[0].to_list())
+    assert first[0] == first[1]  # metrics tell the true rewards
+    assert metrics["solved_by_try_1"].iloc[-3:].mean() < 0.5
+
+
+def test_the_null_of_a_stage_is_not_matched():
+    null = Settings(permute_rewards=True, updates=7)
+    assert Settings(**Settings.matching(null)) == Settings(updates=7)
+    assert "permute_rewards" not in Settings.matching(Settings())
+
+
 def test_a_fault_that_pays_is_logged_and_warned_of_once(start, tmp_path, monkeypatch, capfd):
     def verify(self, problem, reply):
         if reply.split()[:1] == ["b"]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from svdrift.training.rollout import Episode, outcomes, paid_faults, warnings_of
+from svdrift.training.rollout import (
+    Episode,
+    outcomes,
+    paid_faults,
+    warnings_of,
+    with_permuted_rewards,
+)
 
 KINDS = ("partial", "wrong")
 
@@ -72,3 +78,23 @@ def test_the_warning_names_fault_and_shares() -> None:
     assert "'partial'" in line
     assert "from 0.4% to 10.4%" in line
     assert "\n" not in line
+
+
+def test_permuted_rewards_stay_and_lose_their_meaning() -> None:
+    episodes = [
+        Episode([0], rewards=[-1.0] * (tries - 1) + [float(reward)], replies=[(0, 1)] * tries)
+        for reward, tries in enumerate([1, 2, 3, 1, 2, 3, 1, 2])
+    ]
+    totals = [sum(episode.rewards) for episode in episodes]
+    found = with_permuted_rewards(episodes, 0, 1)
+    new = [sum(episode.rewards) for episode in found]
+    assert sorted(new) == sorted(totals)
+    assert new != totals
+    assert [episode.rewards[:-1] for episode in found] == [
+        [0.0] * (len(episode.rewards) - 1) for episode in episodes
+    ]
+    assert [sum(episode.rewards) for episode in episodes] == totals  # those are left alone
+    again = [sum(episode.rewards) for episode in with_permuted_rewards(episodes, 0, 1)]
+    assert again == new
+    other = [sum(episode.rewards) for episode in with_permuted_rewards(episodes, 0, 2)]
+    assert other != new

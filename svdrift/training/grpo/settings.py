@@ -61,6 +61,11 @@ class Settings(MethodSettings):
         1.0, gt=0, le=100, description="Sampling temperature, also inside the log-probabilities."
     )
     max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm is clipped to this.")
+    permute_rewards: bool = Field(
+        False,
+        description="Permute the rewards among the episodes of each update, as a null: RL without "
+        "a signal. Metrics tell the true rewards.",
+    )
     freeze_embeddings: bool = Field(True, description="Keep embedding and output head fixed.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
 
@@ -108,8 +113,8 @@ class Settings(MethodSettings):
 
     @classmethod
     def matching(cls, other: MethodSettings) -> dict[str, Any]:
-        """Everything of a stage of this method; of another RL method what both have."""
-        shared = other.model_dump(exclude=set(other.UNTRACKED))
+        """All of a stage of this method but its null; what both have of another RL method."""
+        shared = other.model_dump(exclude={*other.UNTRACKED, "permute_rewards"})
         if isinstance(other, cls):
             return shared
         found = {key: shared[key] for key in MATCHED if key in shared}

@@ -43,6 +43,7 @@ from svdrift.training.rollout import (
     paid_faults,
     play_episodes,
     warnings_of,
+    with_permuted_rewards,
 )
 from svdrift.training.run import Run, Trained, folder
 from svdrift.training.trainer import (
@@ -214,6 +215,7 @@ class _Game:
         self.episodes: list[Episode] = []
         self.measured: dict[str, float] = {}
         self.logged: list[dict[str, float]] = []  # of TRL's state, which a snapshot keeps
+        self.update = 0
 
     def play(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """Play this process's episodes of an update, on the problems at the places `prompts`.
@@ -222,10 +224,10 @@ class _Game:
             Tokens of prompts and of all that follows; `env_mask` is 1 for what the policy sampled.
         """
         self.logged = trainer.state.log_history
-        update = trainer.state.global_step // self.settings.steps_per_update + 1
+        self.update = trainer.state.global_step // self.settings.steps_per_update + 1
         place = trainer.accelerator.process_index * len(prompts)
         shape = (self.settings.episodes, self.max_new_tokens)
-        noise = draw_noise(self.settings.tries, shape, self.seed, update)
+        noise = draw_noise(self.settings.tries, shape, self.seed, self.update)
         policy = trainer.accelerator.unwrap_model(trainer.model)
         with sharding.whole(policy), trainer.accelerator.autocast():
             self.episodes = play_episodes(
@@ -250,7 +252,7 @@ class _Game:
     def reward(
         self, *, log_metric: Callable[[str, float], None], **_: object
     ) -> list[float | None]:
-        """Sum over tries of the rewards of the episodes just played."""
+        """Sum over tries of the rewards of the episodes just played, or another episode's."""
         state = PartialState()
         every = gather_object(self.episodes) if state.num_processes > 1 else self.episodes
         measured = outcomes(every, self.settings.tries, self.task.faults)
@@ -260,7 +262,12 @@ class _Game:
             earlier = filter(None, map(_own, self.logged))
             for line in warnings_of([*earlier, measured], paid_faults(every)):
                 print(line, flush=True)
-        return [sum(episode.rewards) for episode in self.episodes]
+        rewarded = every
+        if self.settings.permute_rewards:
+            rewarded = with_permuted_rewards(every, self.seed, self.update)
+        first = state.process_index * len(self.episodes)
+        mine = rewarded[first : first + len(self.episodes)]
+        return [sum(episode.rewards) for episode in mine]
 
     @torch.no_grad()
     def _measure(self, policy: PreTrainedModel, device: Any) -> dict[str, float]:

@@ -104,6 +104,11 @@ class Settings(MethodSettings):
         1.0, gt=0, le=100, description="Sampling temperature, also inside the log-probabilities."
     )
     max_grad_norm: float = Field(0.5, gt=0, description="Gradient norm is clipped to this.")
+    permute_rewards: bool = Field(
+        False,
+        description="Permute the rewards among the episodes of each update, as a null: RL without "
+        "a signal. Metrics tell the true rewards.",
+    )
     reward_scale: float = Field(0.2, gt=0, description="Verifier rewards are multiplied by it.")
     value_model: Literal["shared", "separate"] = Field(
         "shared", description="Value head on the policy's trunk, or on a copy of its own."
@@ -195,8 +200,8 @@ class Settings(MethodSettings):
 
     @classmethod
     def matching(cls, other: MethodSettings) -> dict[str, Any]:
-        """Everything of a stage of this method; of another RL method what both have."""
-        shared = other.model_dump(exclude=set(other.UNTRACKED))
+        """All of a stage of this method but its null; what both have of another RL method."""
+        shared = other.model_dump(exclude={*other.UNTRACKED, "permute_rewards"})
         if isinstance(other, cls):
             return shared
         found = {key: shared[key] for key in MATCHED if key in shared}

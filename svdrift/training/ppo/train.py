@@ -48,6 +48,7 @@ from svdrift.training.rollout import (
     paid_faults,
     play_episodes,
     warnings_of,
+    with_permuted_rewards,
 )
 from svdrift.training.run import Run, Trained, folder
 
@@ -196,8 +197,11 @@ def train_ppo(
                 )
             if processes > 1:
                 episodes = gather_object(episodes)
+            rewarded = episodes
+            if settings.permute_rewards:
+                rewarded = with_permuted_rewards(episodes, seed, update)
             rollouts = as_tensors(
-                episodes,
+                rewarded,
                 by_turn=settings.granularity == "turn",
                 reward_scale=settings.reward_scale,
             ).to(device)
