@@ -38,7 +38,7 @@ from svdrift.errors import UserError, explain
 if TYPE_CHECKING:
     import pandas as pd
 
-PACKAGES = ("torch", "transformers", "trl", "accelerate", "numpy")
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "numpy")
 LOG_INTERVAL_S = 5.0
 
 T = TypeVar("T")

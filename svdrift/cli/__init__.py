@@ -24,7 +24,7 @@ COMMANDS = {
     "status": "what of a study is done, what would run and why",
 }
 WORKFLOW = "workflow"  # the extra with what studies need
-EXTRA = {"datasets", "docutils", "pyarrow", "snakemake", "trl"}  # its modules
+EXTRA = {"datasets", "docutils", "peft", "pyarrow", "snakemake", "trl"}  # its modules
 PROBLEM = 1  # the exit code of a command that found one
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 CLOSED = 141  # 128 + SIGPIPE, as a shell reports it

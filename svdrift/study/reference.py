@@ -17,7 +17,7 @@ from svdrift.study.probes import ProbeKeys
 from svdrift.study.settings import Settings
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks.base import TaskSettings
-from svdrift.training.method import ROOM, load_settings
+from svdrift.training.method import ROOM, LoRASettings, load_settings
 
 SCHEMA, PAGE = Path("workflow/schemas/config.schema.json"), Path("docs/configuration.md")
 TASK = "general_points"
@@ -65,6 +65,7 @@ def reference_page() -> str:
     for name in plugins.names(ROOM, "settings"):
         for inner, model in _sections(load_settings(name)[1], "stages.NAME"):
             lines += _table(f"`{inner}` with `method: {name}`", model)
+    lines += _table("`stages.NAME.lora`", LoRASettings)
     lines += _table("`probes.NAME`", ProbeKeys, "What each kind measures: [probes.md](probes.md).")
     for name in plugins.names(PROBES):
         lines += _table(f"`probes.NAME` with `kind: {name}`", settings_class(name))

@@ -27,6 +27,7 @@ from svdrift.spectra.settings import SpectraSettings
 from svdrift.story import Story
 from svdrift.study import names
 from svdrift.study.data import Variant, checkpoint_of
+from svdrift.study.lora import check_lora
 from svdrift.study.overlays import with_on
 from svdrift.study.plays import play_settings
 from svdrift.study.probes import Plan, read_paper, read_probes
@@ -181,6 +182,7 @@ class Settings(Section):
         self._check_interventions()
 
     def _check_stage(self, stage: Stage) -> None:
+        check_lora(stage, self.graph, self.compute, self.generation)
         if not stage.record.launched:
             if (
                 self.task.held_out

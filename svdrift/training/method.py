@@ -9,9 +9,12 @@ A method is a folder of this room, or a file of your own (`svdrift.plugins`). It
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from svdrift import plugins
 from svdrift.section import Section
@@ -50,6 +53,28 @@ class Method:
     runtime: int = 60
 
 
+class LoRASettings(Section):
+    """Low-rank adapters, trained in place of the weights (Hu et al. 2021, arXiv 2106.09685)."""
+
+    rank: int = Field(8, gt=0, le=2**16, description="Most rank of the update of a matrix.")
+    alpha: float = Field(16.0, gt=0, description="The update is B A times this over `rank`.")
+    modules: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Linear modules of the layers that have an adapter, by the last part of their "
+        "names, such as `[q_proj, v_proj]`; none for all of them.",
+    )
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> Self:
+        for name in self.modules or ():
+            if not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise ValueError(f"modules: {name!r} is no name of a module (such as q_proj)")
+        if len(set(self.modules or ())) < len(self.modules or ()):
+            raise ValueError(f"modules: names one twice: {list(self.modules or ())}")
+        return self
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a matched control copies: counts, batch and learning rate, never the loss.
@@ -60,6 +85,7 @@ class Budget:
         learning_rate: at the start.
         decays: whether it falls along a cosine.
         freeze_embeddings: whether embedding and output head stay as they are.
+        lora: adapters that are trained in place of the weights, if any.
     """
 
     steps: int
@@ -67,6 +93,7 @@ class Budget:
     learning_rate: float
     decays: bool
     freeze_embeddings: bool
+    lora: LoRASettings | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +188,35 @@ class MethodSettings(Section):
             ValueError: this method cannot match that one; the text says why.
         """
         raise ValueError("this method cannot match another one")
+
+
+class FineTuningSettings(MethodSettings):
+    """Which weights of its start a method trains."""
+
+    freeze_embeddings: bool = Field(
+        True,
+        description="Keep the embedding and the output head fixed. In a tiny model the values "
+        "that never occur as labels are otherwise unlearned in the head alone.",
+    )
+    lora: LoRASettings | None = Field(
+        None,
+        description="Adapters of low rank that are trained in place of the weights, as a mapping "
+        "(`{}` takes its defaults); none to train the weights. Kept checkpoints hold the merged "
+        "weights.",
+    )
+
+    @model_validator(mode="after")
+    def _adapters_leave_embeddings(self) -> Self:
+        if self.lora is not None and not self.freeze_embeddings:
+            raise ValueError(
+                "lora: adapts the layers alone, and freeze_embeddings is false (allowed: true)"
+            )
+        return self
+
+    @property
+    def by_lora(self) -> str:
+        """What a summary adds where adapters are trained."""
+        return "" if self.lora is None else f" by LoRA of rank {self.lora.rank}"
 
 
 def load_settings(name: str) -> tuple[Method, type[MethodSettings]]:

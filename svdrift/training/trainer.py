@@ -27,6 +27,7 @@ from svdrift.models.finite import require_finite_files
 from svdrift.scripting import Progress
 from svdrift.training import finite, sharding, snapshots
 from svdrift.training.device import in_bfloat16, on_gpu
+from svdrift.training.lora import merged
 from svdrift.training.run import folder
 
 
@@ -105,7 +106,7 @@ class Keep(TrainerCallback):
             if main:
                 require_finite_files(path)
             return
-        model = sharding.ordinary(self.model)  # the trainer would write tied weights twice
+        model = merged(sharding.ordinary(self.model))  # the trainer would write tied weights twice
         if main:
             loading.save_checkpoint(model, self.tokenizer, path, self.dtype)
 

@@ -22,6 +22,7 @@ from svdrift.models.loading import load_model
 from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.training import sharding
+from svdrift.training.method import LoRASettings
 from svdrift.training.processes import leave
 from svdrift.training.sft.settings import Settings
 from svdrift.training.sft.train import train_sft
@@ -211,6 +212,7 @@ def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(tmp_path
 KINDS = {
     "frozen": {"settings": SETTINGS, "tied": False},
     "tied": {"settings": SETTINGS.model_copy(update={"freeze_embeddings": False}), "tied": True},
+    "lora": {"settings": SETTINGS.model_copy(update={"lora": LoRASettings(rank=2)}), "tied": False},
 }
 
 

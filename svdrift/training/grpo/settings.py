@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from svdrift.training.method import Budget, Method, MethodSettings
+from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings
 
 METHOD = Method(
     label="GRPO",
@@ -29,7 +29,7 @@ MATCHED = (
 """What is copied from a stage of another RL method."""
 
 
-class Settings(MethodSettings):
+class Settings(FineTuningSettings):
     """Group relative policy optimisation (Shao et al. 2024), the comparison method to PPO."""
 
     UNTRACKED = frozenset({"micro_batch_size", "gradient_checkpointing"})
@@ -66,7 +66,6 @@ class Settings(MethodSettings):
         description="Permute the rewards among the episodes of each update, as a null: RL without "
         "a signal. Metrics tell the true rewards.",
     )
-    freeze_embeddings: bool = Field(True, description="Keep embedding and output head fixed.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
 
     @model_validator(mode="after")
@@ -91,7 +90,10 @@ class Settings(MethodSettings):
     @property
     def summary(self) -> str:
         """What a run does, in a few words."""
-        return f"{self.updates} updates of {self.episodes} episodes at {self.learning_rate:g}"
+        return (
+            f"{self.updates} updates of {self.episodes} episodes at {self.learning_rate:g}"
+            f"{self.by_lora}"
+        )
 
     @property
     def budget(self) -> Budget:
@@ -102,6 +104,7 @@ class Settings(MethodSettings):
             learning_rate=self.learning_rate,
             decays=False,
             freeze_embeddings=self.freeze_embeddings,
+            lora=self.lora,
         )
 
     def check_processes(self, processes: int) -> None:
@@ -120,4 +123,4 @@ class Settings(MethodSettings):
         found = {key: shared[key] for key in MATCHED if key in shared}
         if len(found) < len(MATCHED):
             raise ValueError("GRPO can match stages of reinforcement learning alone")
-        return found
+        return found | {"lora": shared.get("lora")}

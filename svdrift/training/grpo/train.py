@@ -34,6 +34,7 @@ from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.draws import draw_noise, draw_problems
 from svdrift.training.grpo.settings import Settings
 from svdrift.training.likelihood import k3
+from svdrift.training.lora import adapt, merged
 from svdrift.training.parameters import freeze
 from svdrift.training.policy import evaluate_replies
 from svdrift.training.rollout import (
@@ -95,7 +96,8 @@ class GRPORun(NamedTuple):
     """What training leaves.
 
     Attributes:
-        policy: the trained model; if it was sharded, with its weights on the main process only.
+        policy: the trained model, its adapters merged; if it was sharded, with its weights on the
+            main process only.
         metrics: one row an update, see `train_grpo`.
         checkpoints: folders of the kept checkpoints, by update.
     """
@@ -156,6 +158,7 @@ def train_grpo(
     with sharding.in_turn():
         model = loading.load_model(start)
         freeze(model, embeddings=settings.freeze_embeddings)
+        adapt(model, settings.lora, seed)
         if sharding.wanted():
             sharding.shard(model)
         reference = loading.load_model(
@@ -188,7 +191,7 @@ def train_grpo(
     trainer.remove_callback(PrinterCallback)
     snapshots.train(trainer, work, every=each)
     return GRPORun(
-        sharding.ordinary(model.eval()),
+        merged(sharding.ordinary(model.eval())),
         _metrics(trainer.state.log_history, settings),
         {update: folder(work, update) for update in keep},
     )

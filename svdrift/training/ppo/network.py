@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from svdrift.training import sharding
+from svdrift.training.lora import adapt
 from svdrift.training.parameters import freeze
 from svdrift.training.policy import checkpointing, evaluate_replies
 from svdrift.training.ppo.settings import Settings
@@ -30,6 +31,7 @@ class ActorCritic(nn.Module):
         freeze(policy, embeddings=settings.freeze_embeddings)
         separate = settings.value_model == "separate"
         self.critic = copy.deepcopy(policy.base_model) if separate else None
+        adapt(policy, settings.lora, seed)  # after the critic's copy, which trains its own weights
         width = int(policy.config.get_text_config().hidden_size)
         with torch.random.fork_rng():
             torch.manual_seed(seed)

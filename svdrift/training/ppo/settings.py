@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from svdrift.training.method import Budget, Method, MethodSettings
+from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings
 
 METHOD = Method(
     label="PPO",
@@ -58,7 +58,7 @@ PAPER_PPO: dict[str, Any] = {
 """Published hyperparameters (arXiv 2508.16546 and its code), chosen by `preset: paper`."""
 
 
-class Settings(MethodSettings):
+class Settings(FineTuningSettings):
     """Proximal policy optimisation with the verifier's reward (Schulman et al. 2017)."""
 
     # The preset has been applied: every key that it stands for is given.
@@ -136,7 +136,6 @@ class Settings(MethodSettings):
         description="Actions whose ratio exceeds this count with the clipped branch alone, as in "
         "the published code; none keeps PPO's minimum of both.",
     )
-    freeze_embeddings: bool = Field(True, description="Keep embedding and output head fixed.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
 
     @model_validator(mode="before")
@@ -178,7 +177,10 @@ class Settings(MethodSettings):
     @property
     def summary(self) -> str:
         """What a run does, in a few words."""
-        return f"{self.updates} updates of {self.episodes} episodes at {self.learning_rate:g}"
+        return (
+            f"{self.updates} updates of {self.episodes} episodes at {self.learning_rate:g}"
+            f"{self.by_lora}"
+        )
 
     @property
     def budget(self) -> Budget:
@@ -189,6 +191,7 @@ class Settings(MethodSettings):
             learning_rate=self.learning_rate,
             decays=self.final_learning_rate is not None,
             freeze_embeddings=self.freeze_embeddings,
+            lora=self.lora,
         )
 
     def check_processes(self, processes: int) -> None:
@@ -207,7 +210,7 @@ class Settings(MethodSettings):
         found = {key: shared[key] for key in MATCHED if key in shared}
         if len(found) < len(MATCHED):
             raise ValueError("PPO can match stages of reinforcement learning alone")
-        return found
+        return found | {"lora": shared.get("lora")}
 
     @property
     def networks(self) -> int:

@@ -36,6 +36,7 @@ from svdrift.training import finite, sharding, snapshots
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.draws import MINIBATCHES, draw_noise, draw_problems, generator
 from svdrift.training.likelihood import k3
+from svdrift.training.lora import merged
 from svdrift.training.ppo import math as ppo_math
 from svdrift.training.ppo.gradients import Behaviour, accumulate_gradients, evaluate
 from svdrift.training.ppo.network import ActorCritic
@@ -86,7 +87,8 @@ class PPORun(NamedTuple):
     """What training leaves, the same on every process.
 
     Attributes:
-        policy: the trained model; if it was sharded, with its weights on the main process only.
+        policy: the trained model, its adapters merged; if it was sharded, with its weights on the
+            main process only.
         metrics: one row an update, see `train_ppo`.
         advantages: `update`, `bin_low`, `bin_high`, `count`: histogram before normalisation.
         timing: `update`, `seconds`, `tokens_per_second` (sampled tokens, all processes).
@@ -272,7 +274,7 @@ def train_ppo(
             if (cause := finite.spoilt(trained)) is not None:
                 raise _diverged(update, keep[-1], cause, work)
             if update in keep:
-                policy = sharding.ordinary(actor.policy)
+                policy = merged(sharding.ordinary(actor.policy))
                 if accelerator.is_main_process:
                     loading.save_checkpoint(policy, tokenizer, folder(work, update), dtype)
             asked = time.monotonic()
@@ -288,7 +290,7 @@ def train_ppo(
                 raise snapshots.stopped(f"update {update} of {keep[-1]}", work)
 
     return PPORun(
-        sharding.ordinary(actor.policy),
+        merged(sharding.ordinary(actor.policy)),
         pd.DataFrame(tables["metrics"]),
         pd.DataFrame(tables["advantages"]),
         pd.DataFrame(tables["timing"]),

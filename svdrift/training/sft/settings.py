@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from svdrift.training.method import Budget, Method, MethodSettings
+from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings
 
 METHOD = Method(
     label="SFT",
@@ -16,7 +16,7 @@ METHOD = Method(
 )
 
 
-class Settings(MethodSettings):
+class Settings(FineTuningSettings):
     """Supervised fine-tuning on expert replies."""
 
     UNTRACKED = frozenset({"micro_batch_size", "gradient_checkpointing"})
@@ -36,11 +36,6 @@ class Settings(MethodSettings):
         "constant", description="Learning rate after warm-up: `constant` or `cosine`."
     )
     warmup_steps: int = Field(20, ge=0, le=10**7, description="Steps of linear warm-up.")
-    freeze_embeddings: bool = Field(
-        True,
-        description="Keep the embedding and the output head fixed. In a tiny model the values "
-        "that never occur as labels are otherwise unlearned in the head alone.",
-    )
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
     max_length: int = Field(1024, gt=0, le=2**20, description="Longest prompt and reply in tokens.")
 
@@ -61,7 +56,7 @@ class Settings(MethodSettings):
     @property
     def summary(self) -> str:
         """What a run does, in a few words."""
-        return f"{self.steps} steps of {self.batch_size} at {self.learning_rate:g}"
+        return f"{self.steps} steps of {self.batch_size} at {self.learning_rate:g}{self.by_lora}"
 
     @property
     def budget(self) -> Budget:
@@ -72,6 +67,7 @@ class Settings(MethodSettings):
             learning_rate=self.learning_rate,
             decays=self.schedule == "cosine",
             freeze_embeddings=self.freeze_embeddings,
+            lora=self.lora,
         )
 
     def check_processes(self, processes: int) -> None:
@@ -81,7 +77,7 @@ class Settings(MethodSettings):
 
     @classmethod
     def matching(cls, other: MethodSettings) -> dict[str, Any]:
-        """Counts, batch and learning rate of another stage, with no warm-up; not its loss."""
+        """Counts, batch, learning rate and what is trained, with no warm-up; not the loss."""
         budget = other.budget
         if budget is None:
             raise ValueError("it has no samples or steps that could be matched")
@@ -95,4 +91,5 @@ class Settings(MethodSettings):
             "schedule": "cosine" if budget.decays else "constant",
             "warmup_steps": 0,
             "freeze_embeddings": budget.freeze_embeddings,
+            "lora": budget.lora,
         }

@@ -24,6 +24,7 @@ from svdrift.scripting import Progress
 from svdrift.tasks.base import demonstrations
 from svdrift.training import sharding, snapshots
 from svdrift.training.device import on_gpu
+from svdrift.training.lora import adapt
 from svdrift.training.parameters import freeze
 from svdrift.training.run import Run, Trained, folder
 from svdrift.training.sft.settings import Settings
@@ -106,6 +107,7 @@ def train_sft(
     """
     quiet()
     freeze(model, embeddings=settings.freeze_embeddings)
+    adapt(model, settings.lora, seed)
     arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
     sharding.let_accelerate_shard_on_cpu()
     trainer = SFTTrainer(
