@@ -31,8 +31,9 @@ class Story(Section):
     """Roles by checkpoint ids.
 
     `path` is the line of checkpoints along which ability comes and goes: its start and what its
-    stage keeps. `rl` starts from some of them, each control from some of RL's starts. `peak` is
-    the one of them that the study names in advance as the peak of OOD ability, if it does.
+    stage keeps. `rl` starts from some of them, each control and `null` (RL without its signal) from
+    some of RL's starts, and what comes `after` from what RL keeps. `peak` is the checkpoint of the
+    path that the study names in advance as the peak of OOD ability, if it does.
     """
 
     path: tuple[str, ...]
@@ -40,6 +41,8 @@ class Story(Section):
     peak: str | None = None
     rl: Role | None = None
     controls: tuple[Role, ...] = ()
+    null: Role | None = None
+    after: tuple[Role, ...] = ()
     moderate: str | None = None
     labels: dict[str, str]  # of every stage
 
@@ -78,3 +81,8 @@ class Story(Section):
     def ends(self) -> tuple[Role, ...]:
         """RL and its controls."""
         return ((self.rl,) if self.rl else ()) + self.controls
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """RL, its controls, its null, and what comes after RL."""
+        return self.ends + ((self.null,) if self.null else ()) + self.after

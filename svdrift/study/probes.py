@@ -29,7 +29,7 @@ class ProbeKeys(Section):
     of: Literal["story", "all"] | tuple[str, ...] = Field(
         "story",
         description="The checkpoints that are measured: `story` for its path and for the ends of "
-        "RL and its controls, `all`, or a list of references.",
+        "RL and of the stages beside and after it, `all`, or a list of references.",
     )
     on: tuple[str, ...] | None = Field(
         None, description="Splits that it is measured on; none for the ID and OOD test."
@@ -183,7 +183,7 @@ def _checkpoints(
     if of == "all":
         found = [str(checkpoint) for checkpoint in graph.checkpoints]
     elif of == "story":
-        found = [*story.path, *(end for role in story.ends for end in role.results.values())]
+        found = [*story.path, *(end for role in story.roles for end in role.results.values())]
     else:
         found = [str(graph.resolve(key, reference)) for reference in of]
         roots = [id for id in found if Checkpoint.parse(id).start is None]

@@ -31,6 +31,16 @@ class StorySettings(Section):
     controls: tuple[str, ...] = Field(
         (), description="Stages from the same starts that RL is compared with."
     )
+    null: str | None = Field(
+        None,
+        description="The stage from the same starts that is RL without its signal, such as one "
+        "with `permute_rewards`.",
+    )
+    after: tuple[str, ...] = Field(
+        (),
+        description="Stages that start from what RL made, such as SFT after RL; those on the "
+        "demonstrations first.",
+    )
     moderate: str | None = Field(
         None,
         description="The start of RL that papers call the moderate one; none for the middle one "
@@ -57,20 +67,33 @@ def resolve_story(settings: StorySettings, graph: Graph) -> Story:
     if rl is not None:
         _require("story.rl", rl, line, f"the path, {path.name}")
     controls = [_stage("story.controls", name, graph) for name in settings.controls]
-    for control in controls:
-        if rl is None:
-            raise UserError("story.controls: there is no story.rl that they could be controls of")
-        _require("story.controls", control, rl.starts, f"the starts of story.rl, {rl.name}")
-    parts = [stage.name for stage in (path, rl, *controls) if stage is not None]
+    null = [_stage("story.null", name, graph) for name in [settings.null] if name is not None]
+    after = [_stage("story.after", name, graph) for name in settings.after]
+    beside = {"controls": controls, "null": null, "after": after}
+    for key, stages in beside.items():
+        for stage in stages:
+            if rl is None:
+                raise UserError(
+                    f"story.{key}: there is no story.rl that {stage.name} could go with"
+                )
+            allowed, where = rl.starts, f"the starts of story.rl, {rl.name}"
+            if key == "after":
+                allowed, where = rl.checkpoints, f"what story.rl, {rl.name}, keeps"
+            _require(f"story.{key}", stage, allowed, where)
+    parts = [stage.name for stage in (path, rl, *controls, *null, *after) if stage is not None]
     for name in parts:
         if parts.count(name) > 1:
-            raise UserError(f"story: {name} plays two parts; path, rl and controls must differ")
+            raise UserError(
+                f"story: {name} plays two parts; path, rl, controls, null and after must differ"
+            )
     return Story(
         path=tuple(map(str, line)),
         path_label=path.label,
         peak=_peak(settings, graph, line),
         rl=None if rl is None else _role(rl, line),
         controls=tuple(_role(control, line) for control in controls),
+        null=next((_role(stage, line) for stage in null), None),
+        after=tuple(_role(stage, rl.checkpoints) for stage in after if rl is not None),
         moderate=_moderate(settings, rl, graph, line),
         labels=labels,
     )

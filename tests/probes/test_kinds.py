@@ -69,7 +69,7 @@ def test_samples_do_not_depend_on_the_batch_or_on_other_problems(probed, hands):
     whole = samples.measure(probed("samples", settings=settings))
     again = samples.measure(probed("samples", settings=settings, batch_size=7))
     fewer = samples.measure(probed("samples", settings=settings, problems=hands.iloc[3:6]))
-    numbers = ["entropy", "log_prob"]
+    numbers = ["entropy", "log_prob", "confidence"]
     pd.testing.assert_frame_equal(whole.drop(columns=numbers), again.drop(columns=numbers))
     np.testing.assert_allclose(whole[numbers], again[numbers], rtol=1e-5)
     assert list(fewer["rewards"]) == list(whole["rewards"].iloc[3:6])
@@ -82,19 +82,30 @@ def test_samples_count_right_replies_and_different_ones(probed, hands, tokenizer
     replies = [Probing(PlaySettings()).replies(problem) for problem in problems]
     script = [[own[0], own[0], own[-1], "1 1 1 1 : 1"] for own in replies]
 
-    def scripted(model, prompts, **_):
+    def scripted(model, prompts, temperature, **_):
         turns = [[task.first_turn(problem)] for problem in problems]
-        texts = [text for four in script for text in four]
-        pairs = zip([turn for turn in turns for _ in range(4)], texts, strict=True)
+        count = 4 if temperature else 1  # the first one is the greedy one, too
+        texts = [text for four in script for text in four[:count]]
+        pairs = zip([turn for turn in turns for _ in range(count)], texts, strict=True)
         whole = conversation_tokens(tokenizer, [[*turn, text] for turn, text in pairs])
         return [list(one[len(p) :]) for one, p in zip(whole, prompts, strict=True)]
 
-    found = samples.measure(probed("samples", settings={"samples": 4}, generate=scripted))
+    given_ = probed("samples", settings={"samples": 4}, generate=scripted)
+    found = samples.measure(given_)
     assert list(found["samples"]) == [4] * len(hands)
     assert list(found["correct"]) == [3] * len(hands)
     assert list(found["distinct"]) == [len({own[0], own[-1]}) for own in replies]
     assert all(rewards[:3] == [5.0] * 3 and rewards[3] < 0 for rewards in found["rewards"])
     assert list(found["translated"]) == [0.75] * len(hands)
+    assert found["greedy_solved"].all()
+    assert set(found["greedy_fault"]) == {"none"}
+    same = [np.mean([text == own[0] for text in own]) for own in script]
+    assert list(found["agreement"]) == same
+    pairs = [(task.first_turn(one), own[0]) for one, own in zip(problems, script, strict=True)]
+    alone = [score(given_.model, [one])[0] for one in tokenise(tokenizer, pairs)]
+    assert found["confidence"].to_list() == pytest.approx(
+        [np.exp(one.log_probs.mean()) for one in alone], rel=1e-4
+    )
 
 
 # ------------------------------------------------------------------------------------ given

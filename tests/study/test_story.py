@@ -34,6 +34,20 @@ def test_parts_become_ids():
     assert [role.stage for role in found.ends] == ["ppo", "more"]
 
 
+def test_a_null_stands_beside_rl_and_what_comes_after_follows_it():
+    again = {"method": LEARN, "from": ["ppo@end of sft@16", "ppo@end of sft@4"], "on": "lessons"}
+    changes = {"again": again, "null": {**PPO, "from": "starts of ppo"}}
+    found = story(changes, null="null", after=["again"])
+    assert found.null is not None
+    assert found.null.results["sft-4"] == "sft-4.null-6"
+    assert found.after[0].results == {
+        "sft-4.ppo-6": "sft-4.ppo-6.again-16",
+        "sft-16.ppo-6": "sft-16.ppo-6.again-16",
+    }
+    assert [role.stage for role in found.ends] == ["ppo", "more"]
+    assert [role.stage for role in found.roles] == ["ppo", "more", "null", "again"]
+
+
 def test_starts_are_in_the_order_of_the_path():
     found = story({"ppo": {**PPO, "from": ["sft@end", "sft@4", "sft@8"]}})
     assert found.starts == ("sft-4", "sft-8", "sft-16")
@@ -104,7 +118,24 @@ ELSEWHERE = {"method": LEARN, "from": "base", "on": "lessons"}
             {},
             "story.controls: more starts from sft-8, which is not on the starts of story.rl, ppo",
         ),
-        ({}, {"rl": None}, "story.controls: there is no story.rl that they could be controls of"),
+        ({}, {"rl": None}, "story.controls: there is no story.rl that more could go with"),
+        (
+            {},
+            {"rl": None, "controls": [], "null": "more"},
+            "story.null: there is no story.rl that more could go with",
+        ),
+        (
+            {"more": {**MORE, "from": "sft@8"}},
+            {"controls": [], "null": "more"},
+            "story.null: more starts from sft-8, which is not on the starts of story.rl, ppo",
+        ),
+        (
+            {},
+            {"controls": [], "after": ["more"]},
+            "story.after: more starts from sft-4, which is not on what story.rl, ppo, keeps",
+        ),
+        ({}, {"after": ["again"]}, "story.after: there is no stage 'again'"),
+        ({}, {"null": "more"}, "story: more plays two parts"),
         ({}, {"controls": ["more", "more"]}, "story: more plays two parts"),
         ({}, {"controls": ["ppo"]}, "story: ppo plays two parts"),
         ({}, {"rl": "sft", "controls": []}, "story: sft plays two parts"),

@@ -1,7 +1,8 @@
-"""Replies sampled as RL samples them: how many are right, how many different ones, how surely."""
+"""Replies sampled as RL samples them, and the greedy one: which are right, and how surely."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -9,13 +10,17 @@ from pydantic import Field
 from svdrift.probes.probe import LABELS, Probe, Probed, ProbeSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
-PROBE = Probe(label="replies sampled at RL's temperature")
+    from svdrift.probes.scoring import Score
+
+PROBE = Probe(label="replies sampled at RL's temperature, and the greedy one")
 
 
 class Settings(ProbeSettings):
-    """Replies sampled to each problem, judged and scored."""
+    """Replies sampled to each problem, and the greedy one, judged and scored."""
 
     samples: int = Field(64, gt=0, le=10_000, description="Replies sampled to each problem.")
     temperature: float = Field(
@@ -30,7 +35,9 @@ def measure(probed: Probed) -> pd.DataFrame:
         One row a problem: its labels; `samples`; `correct`, how many are solved; `distinct`, how
         many different texts those are; `rewards` of all samples, a list; and, as means over the
         samples, `entropy` (nats per token), `log_prob` (nats per reply), `tokens` (a reply's
-        length) and `translated` (share).
+        length) and `translated` (share). Of the greedy reply: `greedy_solved`; `greedy_fault`, the
+        verifier's; and two measures of how sure it is, `confidence`, the geometric mean of its
+        tokens' probabilities at temperature 1, and `agreement`, the share of samples with its text.
     """
     import numpy as np
     import pandas as pd
@@ -45,25 +52,33 @@ def measure(probed: Probed) -> pd.DataFrame:
     problems = probed.task.read(probed.problems)
     prompts = prompt_tokens(tokenizer, [[probed.task.first_turn(one)] for one in problems])
     places = np.repeat(np.arange(len(problems)), settings.samples)
-    tokens = sample_tokens(
+    sampled = partial(
+        sample_tokens,
         model,
         tokenizer,
         prompts,
         probed.problems["problem"].astype(str).tolist(),
-        samples=settings.samples,
-        temperature=settings.temperature,
         max_new_tokens=probed.max_new_tokens,
         seed=probed.seed,
         batch_size=probed.batch_size,
         generate=generate,
     )
-    examples = [
-        (prompts[place] + list(reply), len(prompts[place]))
-        for place, reply in zip(places, tokens, strict=True)
-    ]
-    scores = score(model, examples, temperature=settings.temperature, batch_size=probed.batch_size)
+    tokens = sampled(samples=settings.samples, temperature=settings.temperature)
+
+    def scored(of: Iterable[int], replies: list[list[int]], temperature: float) -> list[Score]:
+        examples = [
+            (prompts[place] + list(reply), len(prompts[place]))
+            for place, reply in zip(of, replies, strict=True)
+        ]
+        return score(model, examples, temperature=temperature, batch_size=probed.batch_size)
+
+    scores = scored(places, tokens, settings.temperature)
     replies = reply_texts(tokenizer, tokens)
     verdicts = judged(probed.task, [problems[place] for place in places], replies)
+    greedy_tokens = sampled(samples=1, temperature=0.0)
+    greedy = reply_texts(tokenizer, greedy_tokens)
+    greedy_verdicts = judged(probed.task, problems, greedy)
+    greedy_scores = scored(range(len(problems)), greedy_tokens, 1.0)
     rows = []
     for place in range(len(problems)):
         own = slice(place * settings.samples, (place + 1) * settings.samples)
@@ -79,6 +94,10 @@ def measure(probed: Probed) -> pd.DataFrame:
                 "log_prob": float(np.mean([s.log_probs.sum() for s in scores[own]])),
                 "tokens": float(np.mean([len(s.log_probs) for s in scores[own]])),
                 "translated": float(np.mean([one.translated for one in verdicts[own]])),
+                "greedy_solved": greedy_verdicts[place].solved,
+                "greedy_fault": greedy_verdicts[place].fault,
+                "confidence": float(np.exp(greedy_scores[place].log_probs.mean())),
+                "agreement": float(np.mean([text == greedy[place] for text in replies[own]])),
             }
         )
     labels = probed.problems[LABELS].reset_index(drop=True)
