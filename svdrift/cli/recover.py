@@ -128,7 +128,7 @@ def _main(args: argparse.Namespace) -> int:
         raise UserError(f"{args.out}: exists already; nothing is overwritten")
     reading = ReadingProgress()
     modules = modules_of(args.modules, not args.layers_only)
-    with _opened(args, modules, reading) as (target, anchor, opening):
+    with _opened(args, modules, reading) as (target, anchor, opening, left_rows):
         if args.dry_run:
             return _dry_run(args, target, anchor, intervention)
         notes: Sequence[str] = (NOT_EVALUATED,)
@@ -143,10 +143,13 @@ def _main(args: argparse.Namespace) -> int:
         if intervention.ranked and args.choose_on is None:  # else they are decomposed already
             print(_expected(args, target, plan), file=sys.stderr)
         reading.start(plan.names, "tensors repaired")
+        notes = [*notes, *left_rows]
         written = recover(anchor, target, args.out, intervention, notes=notes, device=args.device)
         reading.finish()
     print(f"{args.out}: {len(plan.names)} of {len(target.weights.names)} tensors repaired")
     print(written.distances.words)
+    for line in left_rows:
+        print(line)
     for line in as_they_were(plan, written.rest):
         print(line)
     for note in [*listed(f"not taken over from {args.target}", written.left, most=20), *opening]:
@@ -181,6 +184,7 @@ class _Pair(NamedTuple):
     target: Decomposed
     anchor: Decomposed
     notes: Sequence[str]  # on how they were opened
+    left_rows: Sequence[str]  # on rows of embedding and head that only one of them has
 
 
 @contextmanager
@@ -211,7 +215,7 @@ def _opened(
 
 def _matched(target: Decomposed, anchor: Decomposed, notes: Sequence[str]) -> _Pair:
     anchor, target, left = match_vocabularies(anchor, target)
-    return _Pair(target, anchor, [*notes, *left])
+    return _Pair(target, anchor, notes, left)
 
 
 def _choose(args: argparse.Namespace, target: Decomposed, anchor: Decomposed) -> Choice:
