@@ -29,17 +29,21 @@ from svdrift.models.folders import listed, weight_files
 from svdrift.models.opening import opened
 from svdrift.recovery import choosing
 from svdrift.recovery import kind as kinds
+from svdrift.recovery.choosing import AUTO_SHARE
 from svdrift.recovery.folder import NOT_EVALUATED, as_they_were, partial_prefix
 from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.plan import Plan, make_plan
+from svdrift.recovery.shares import Shares, read_shares
 from svdrift.scripting import progress
 from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.layouts import own_patterns
 from svdrift.spectra.on_demand import open_on_demand
 from svdrift.spectra.vocabulary import match_vocabularies
 
+DIRECTIONS, BY_MATRIX = "directions", "per_matrix"  # the kind that takes shares of the same
 OPTIONS = {  # how errors about a recipe begin
     "top, bottom": "--ranks, --bottom-ranks",
+    "shares": "--ranks",
     **{name: f"--{name}" for name in ("kind", "layers", "modules", "patterns", "seed", "weight")},
 }
 
@@ -51,16 +55,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist")
     parser.add_argument(
         "--kind",
-        default="directions",
+        default=DIRECTIONS,
         help=f"{', '.join(plugins.names(kinds.ROOM))}, or the path of your own .py file "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--ranks",
-        type=partial(share, "--ranks"),
-        metavar="SHARE",
+        type=ranks,
+        metavar="SHARE|FILE.json|auto",
         help="share of the full rank, from the largest singular value, such as 0.2 (published) or "
-        "20%%",
+        "20%%; a JSON file with a share for each matrix; or `auto`, the best simple rule",
     )
     parser.add_argument(
         "--bottom-ranks",
@@ -108,6 +112,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def ranks(text: str) -> float | Shares:
+    """Read a share, a JSON file of them, or `auto`.
+
+    Raises:
+        UserError: another form.
+    """
+    if text == "auto":
+        return AUTO_SHARE
+    if not text.endswith(".json"):
+        return share("--ranks", text)
+    with as_options(OPTIONS):
+        return read_shares(text)
+
+
 def main(args: argparse.Namespace) -> int:
     """Write the repaired model, and say where and what stayed as it was.
 
@@ -123,6 +141,8 @@ def main(args: argparse.Namespace) -> int:
 def _main(args: argparse.Namespace) -> int:
     if args.choose_on and args.patterns:
         raise UserError("--patterns: not together with --choose-on")
+    if args.choose_on and isinstance(args.ranks, tuple):
+        raise UserError("--ranks: a file of shares leaves nothing to choose (not with --choose-on)")
     intervention = None if args.choose_on else recipe(args)
     if args.out.exists():  # before both models are read for their hashes
         raise UserError(f"{args.out}: exists already; nothing is overwritten")
@@ -239,11 +259,14 @@ def recipe(args: argparse.Namespace) -> Intervention:
     Raises:
         UserError: a value is out of range, does not belong to the kind, or leaves nothing to do.
     """
-    if kinds.kind(args.kind).ranked and not (args.ranks or args.bottom_ranks):
-        raise UserError(f"--ranks: {args.kind} needs a share of the ranks, such as 0.2")
+    shares = args.ranks if isinstance(args.ranks, tuple) else None
+    kind = BY_MATRIX if shares is not None and args.kind == DIRECTIONS else args.kind
+    if kinds.kind(kind).ranked and not (args.ranks or args.bottom_ranks):
+        raise UserError(f"--ranks: {kind} needs a share of the ranks, such as 0.2")
     return Intervention(
-        args.kind,
-        top=args.ranks or 0.0,
+        kind,
+        top=0.0 if shares is not None else args.ranks or 0.0,
+        shares=shares,
         bottom=args.bottom_ranks,
         layers=args.layers or (0.0, 1.0),
         modules=None if args.modules is None else tuple(args.modules),

@@ -81,7 +81,7 @@ def _new_tensors(
     share = 1.0 if intervention.weight is None else intervention.weight
     for key in plan.keys:
         matrix, weight = target.factors.matrices[key], target.weight(key)
-        ranks = chosen_ranks(intervention, matrix.rank)
+        ranks = chosen_ranks(intervention, matrix)
         full = len(ranks) == matrix.rank
         if intervention.full_rank_reset and full:
             new = anchor.weight(key).to(weight.dtype)
@@ -90,7 +90,7 @@ def _new_tensors(
         else:
             some = None if full else ranks
             ours, theirs = (one.factors.read(key, some).to(device) for one in (target, anchor))
-            if not (kind.KIND.takes_zeros or intervention.top):
+            if not (kind.KIND.takes_zeros or intervention.top_of(*key)):
                 _require_values(target, matrix, ours)
                 _require_values(anchor, matrix, theirs)
             new = changed(

@@ -19,6 +19,10 @@ RANKS = (0.1, 0.2, 0.5, 1.0)
 LAYERS = ((0.0, 1.0), (0.0, 0.5), (0.5, 1.0))
 WEIGHTS = (0.25, 0.5, 0.75)
 PLAIN = "interpolate"
+AUTO_SHARE = 0.2
+"""What `svdrift recover --ranks auto` takes of every matrix: a uniform share, as published (arXiv
+2508.16546). A rule with a share of its own for each matrix replaces it when a study shows one that
+is clearly better (docs/ranks.md)."""
 TARGET, ANCHOR, CHOSEN, INTERPOLATION = "target", "anchor", "chosen", "interpolation"
 
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -130,7 +130,7 @@ def write_folder(
             write_provenance(
                 made,
                 inputs={"target": target.weights.folder, "anchor": anchor.weights.folder},
-                settings={"intervention": asdict(intervention) | {"kind": kind_name(intervention)}},
+                settings={"intervention": intervention.plain() | {"kind": kind_name(intervention)}},
                 seed=intervention.seed if intervention.kind == "random_directions" else None,
                 started=started,
                 paths=False,
@@ -216,11 +216,8 @@ def model_card(
     Folders and files are named without their paths, because cards are published.
     """
     dtypes = {target.weights.dtype(name) for name in target.weights.stored}
-    recipe = {
-        field.name: value
-        for field in fields(intervention)
-        if (value := getattr(intervention, field.name)) != field.default
-    }
+    defaults = {field.name: field.default for field in fields(intervention)}
+    recipe = {k: value for k, value in intervention.plain().items() if value != defaults[k]}
     recipe["kind"] = kind_name(intervention)
     record = kinds.kind(intervention.kind)
     done = record.description or f"tensors changed by `{record.label}`"
@@ -282,6 +279,8 @@ def as_they_were(plan: Plan, rest: list[Rest]) -> list[str]:
 def _where(target: Decomposed, intervention: Intervention, plan: Plan) -> str:
     parts = []
     if intervention.ranked:
+        if intervention.shares is not None:
+            parts.append("a share of the ranks for each matrix")
         for share, end in ((intervention.top, "top"), (intervention.bottom, "bottom")):
             parts += [f"the {end} {100 * share:g} % of ranks"] if share else []
     if intervention.weight is not None:

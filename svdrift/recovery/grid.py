@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from itertools import product
 from typing import Any, get_type_hints
 
@@ -23,7 +23,7 @@ _HINTS = get_type_hints(Intervention, include_extras=True)
 _DEFINITIONS: dict[str, Any] = {
     field.name: (_HINTS[field.name], ... if field.default is MISSING else field.default)
     for field in fields(Intervention)
-}
+} | {"shares": (Any, None)}  # which `read_shares` checks
 _ROW = create_model("Row", __base__=Section, **_DEFINITIONS)
 """The fields of an intervention, read as strictly as settings."""
 
@@ -70,7 +70,7 @@ def read(values: Mapping[str, Any]) -> Intervention:
 
 def to_json(intervention: Intervention) -> str:
     """Write an intervention as JSON, for a command line."""
-    return json.dumps(asdict(intervention))
+    return json.dumps(intervention.plain())
 
 
 def from_json(text: str) -> Intervention:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, fields
 from pathlib import PurePath
+from typing import Any
 
 from svdrift.errors import UserError
 from svdrift.recovery import kind as kinds
+from svdrift.recovery.shares import Shares, matrix_name, read_shares
 from svdrift.section import Seed
 
 
@@ -21,6 +24,7 @@ class Intervention:
     - `triplets`: u, s and v of I replaced; `values`: s of I replaced, vectors kept;
     - `random_directions`: u_t and v_t of I turned at random, so that the matrix changes by the same
       Frobenius norm as under `directions`: the control for the size of the change;
+    - `per_matrix`: `directions` with a share of the ranks for each matrix (`shares`);
     - `interpolate`: (1 - weight) W_t + weight W_a (WiSE-FT, Wortsman et al. 2022); `reset`: W_a.
 
     `interpolate` and `reset` act on whole matrices and, when no `modules` are chosen, on the norms
@@ -39,6 +43,7 @@ class Intervention:
     weight: float | None = None  # of the anchor, for interpolate
     full_rank_reset: bool = False  # published shortcut: at the full rank take W_a, values included
     seed: Seed = 0  # of random_directions; each target has draws of its own
+    shares: Shares | None = None  # of per_matrix: all that `read_shares` takes
 
     def __post_init__(self) -> None:
         try:
@@ -52,6 +57,13 @@ class Intervention:
             )
         if not record.ranked and (self.top or self.bottom):
             raise UserError(f"top, bottom: {self.kind} takes whole matrices, not ranks")
+        if record.by_matrix and (self.top or self.bottom):
+            raise UserError(f"top, bottom: {self.kind} has a share for each matrix (shares)")
+        if record.by_matrix != (self.shares is not None):
+            needs = "needs one for each matrix" if record.by_matrix else "has none"
+            raise UserError(f"shares: {self.kind} {needs}")
+        if self.shares is not None:
+            object.__setattr__(self, "shares", read_shares(self.shares))
         start, stop = self.layers
         if not 0 <= start < stop <= 1:
             raise UserError(f"layers: a block of the depth such as [0, 0.25], not {self.layers}")
@@ -78,10 +90,13 @@ class Intervention:
     def id(self) -> str:
         """Short name, fit for paths and legends: what differs from the defaults, in fixed order.
 
-        `directions-top0.2-layers0-0.25`, `interpolate-weight0.5`, `reset-layers0.5-1-inside`.
+        `directions-top0.2-layers0-0.25`, `interpolate-weight0.5`, `reset-layers0.5-1-inside`;
+        of shares a digest.
         """
         parts: list[str] = [PurePath(self.kind).stem]
-        if self.ranked:
+        if self.shares is not None:
+            parts.append(hashlib.sha256(repr(self.shares).encode()).hexdigest()[:8])
+        elif self.ranked:
             parts += [f"top{_short(self.top)}"] if self.top or not self.bottom else []
             parts += [f"bottom{_short(self.bottom)}"] if self.bottom else []
         if self.weight is not None:
@@ -93,6 +108,16 @@ class Intervention:
         parts += ["published"] if self.full_rank_reset else []
         parts += [f"seed{self.seed}"] if self.seed else []
         return "-".join(parts)
+
+    def top_of(self, layer: int | None, module: str) -> float:
+        """The share of a matrix's ranks that is replaced, from the largest singular value."""
+        return self.top if self.shares is None else dict(self.shares)[matrix_name(layer, module)]
+
+    def plain(self) -> dict[str, Any]:
+        """Every field as JSON has it; no shares where there are none."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        shares = found.pop("shares")
+        return found if shares is None else found | {"shares": dict(shares)}
 
     def chosen_layers(self, depth: int) -> range:
         """Layers of the block in a model of `depth` layers; adjoining blocks share none.
@@ -107,8 +132,12 @@ class Intervention:
         return range(start, stop)
 
     def columns(self) -> dict[str, object]:
-        """Every choice as plain values, for the columns of a table; `seed` as `draw`."""
+        """Every choice as plain values, for the columns of a table; `seed` as `draw`.
+
+        Shares have no column: the id tells them apart.
+        """
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        del plain["shares"]
         start, stop = plain.pop("layers")
         modules = "all" if self.modules is None else " ".join(self.modules)
         plain["draw"] = plain.pop("seed")  # a table has the seed of its study

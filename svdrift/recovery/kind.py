@@ -34,6 +34,7 @@ class Kind:
         weighted: whether it needs a `weight` of the anchor.
         random: whether it draws, and so has a `seed`.
         takes_zeros: whether a matrix of zeros can take part, though it has no directions.
+        by_matrix: whether it takes `shares`, one for each matrix, in place of `top` and `bottom`.
         by_rows: whether `mix` may be given a block of rows of U at a time, which bounds memory.
     """
 
@@ -45,6 +46,7 @@ class Kind:
     weighted: bool = False
     random: bool = False
     takes_zeros: bool = False
+    by_matrix: bool = False
     by_rows: bool = True
 
 

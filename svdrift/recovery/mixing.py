@@ -17,6 +17,7 @@ from svdrift.recovery import kind as kinds
 from svdrift.recovery.interventions import Intervention
 from svdrift.spectra.angles import rank_count
 from svdrift.spectra.decomposition import Factors
+from svdrift.spectra.matrices import Matrix
 
 BLOCK = 4096  # rows of a weight that are changed at once
 
@@ -28,9 +29,10 @@ class LowRank(NamedTuple):
     right: Tensor  # (p, n)
 
 
-def chosen_ranks(intervention: Intervention, rank: int) -> Tensor:
+def chosen_ranks(intervention: Intervention, matrix: Matrix) -> Tensor:
     """Indices of the ranks from the top and from the bottom that are replaced, rising."""
-    top = rank_count(intervention.top, rank)
+    rank = matrix.rank
+    top = rank_count(intervention.top_of(*matrix.key), rank)
     bottom = min(rank_count(intervention.bottom, rank), rank - top)
     return torch.cat([torch.arange(top), torch.arange(rank - bottom, rank)])
 

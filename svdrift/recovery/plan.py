@@ -8,6 +8,7 @@ from svdrift.errors import UserError
 from svdrift.models.folders import listed
 from svdrift.recovery import kind as kinds
 from svdrift.recovery.interventions import Intervention
+from svdrift.recovery.shares import matrix_name
 from svdrift.spectra.decomposition import Decomposed, mismatch
 from svdrift.spectra.matrices import Key, bare
 from svdrift.spectra.patterns import kind_of
@@ -48,6 +49,7 @@ def make_plan(target: Decomposed, anchor: Decomposed, intervention: Intervention
         raise UserError(f"{folders} have {depths[0]} and {depths[1]} layers")
     lacking = [key for key in chosen if key[0] is not None and key not in anchor.factors.matrices]
     keys = tuple(key for key in chosen if key not in lacking)
+    _require_shares(target, keys, intervention)
     for key in [*keys, *_outside(anchor, intervention)]:
         if problem := mismatch(target, anchor, key):
             raise UserError(f"{problem} {LEAVE_ALONE}" if key[0] is None else problem)
@@ -129,6 +131,19 @@ def _chosen(target: Decomposed, intervention: Intervention) -> list[Key]:
             else layer in layers and (modules is None or kind_of(module) in modules)
         )
     ]
+
+
+def _require_shares(target: Decomposed, keys: tuple[Key, ...], intervention: Intervention) -> None:
+    """Refuse shares of matrices that are not there, and matrices without one."""
+    if intervention.shares is None:
+        return
+    names, given = {matrix_name(*key) for key in keys}, set(dict(intervention.shares))
+    for line in listed("no share for", sorted(names - given)):
+        raise UserError(f"shares: {line} {LEAVE_ALONE}")
+    whole = intervention.modules is None and intervention.layers == (0, 1)
+    if whole and intervention.embedding_and_head:  # else shares of the others may stand there too
+        for line in listed("not repaired, or not there,", sorted(given - names)):
+            raise UserError(f"shares: {line}: other matrices than {target.weights.folder} has")
 
 
 def _outside(anchor: Decomposed, intervention: Intervention) -> list[Key]:

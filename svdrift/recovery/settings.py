@@ -64,7 +64,7 @@ class RecoverySettings(Section):
             {"kind": "reset", "layers": [[0, 0.5], [0.5, 1]]},
         ),
         description="Grid of interventions: rows of {kind, top, bottom, layers, modules, "
-        "embedding_and_head, weight, full_rank_reset, seed}. Any value may be a list of "
+        "embedding_and_head, weight, full_rank_reset, seed, shares}. Any value may be a list of "
         "alternatives, and a row stands for every combination. One job each.",
     )
     extra_interventions: tuple[GridRow, ...] = Field(

@@ -15,10 +15,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from svdrift.models.tiny import make_tokenizer
 from svdrift.recovery.grid import from_json
+from svdrift.recovery.interventions import Intervention
 from tests.cli.checkpoints import files, run, trained
 from tests.spectra.synthetic import moved
 
 INDEX = "model.safetensors.index.json"
+MODULES = ("q", "k", "v", "o", "gate", "up", "down")
 MATRIX = "model.layers.0.mlp.up_proj.weight"
 
 
@@ -234,3 +236,28 @@ def test_other_architectures_are_refused(pair, monkeypatch, capsys, tmp_path):
     other.save_pretrained(tmp_path / "other")
     assert recover(monkeypatch, (tmp_path / "other", pair[1]), tmp_path / "out", "--ranks", 1) == 2
     assert "differ in the shape of embedding" in capsys.readouterr().err
+
+
+def test_a_file_with_a_share_for_each_matrix(pair, monkeypatch, capsys, tmp_path):
+    names = ["embedding", "head", *(f"{i}.{m}" for i in range(4) for m in MODULES)]
+    shares = dict.fromkeys(names, 0.0) | {"2.up": 0.25}
+    file = tmp_path / "shares.json"
+    file.write_text(json.dumps(shares))
+    assert recover(monkeypatch, pair, tmp_path / "out", "--ranks", file) == 0
+    target, made = state(pair[1]), state(tmp_path / "out")
+    assert {name for name in target if not torch.equal(made[name], target[name])} == {
+        "model.layers.2.mlp.up_proj.weight"
+    }
+    assert "a share of the ranks for each matrix" in (tmp_path / "out/README.md").read_text()
+    (recipe,) = re.findall(r"^\{.*\}$", (tmp_path / "out/README.md").read_text(), re.MULTILINE)
+    assert from_json(recipe) == Intervention("per_matrix", shares=shares)
+    file.write_text(json.dumps({"embedding": 0.2}))
+    assert recover(monkeypatch, pair, tmp_path / "other", "--ranks", file) == 2
+    assert "--ranks: no share for" in capsys.readouterr().err
+
+
+def test_auto_is_the_uniform_share(pair, monkeypatch, tmp_path):
+    assert recover(monkeypatch, pair, tmp_path / "auto", "--ranks", "auto") == 0
+    assert recover(monkeypatch, pair, tmp_path / "share", "--ranks", "20%") == 0
+    auto, uniform = state(tmp_path / "auto"), state(tmp_path / "share")
+    assert all(torch.equal(auto[name], uniform[name]) for name in uniform)

@@ -326,7 +326,9 @@ def test_other_architectures_are_refused_or_repaired_in_part(architecture, tmp_p
     assert unknown in said
     assert (f"known: {known} (--modules" in said) == bool(known)
     assert "\n" not in said
-    assert re.search(r"\(--patterns '.+=.+\\.\{layer\}\\..+'( and \d more)? says what they are\)$", said)
+    assert re.search(
+        r"\(--patterns '.+=.+\\.\{layer\}\\..+'( and \d more)? says what they are\)$", said
+    )
     assert len(said) < 900
     if known:
         modules = tuple(known.split(", "))

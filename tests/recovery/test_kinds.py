@@ -15,6 +15,7 @@ from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.kinds import directions, interpolate, random_directions
 from svdrift.recovery.mixing import changed, chosen_ranks
 from svdrift.spectra.decomposition import Factors, decompose
+from svdrift.spectra.matrices import Matrix
 
 sizes = st.integers(1, 20)
 shares = st.floats(0, 0.5)
@@ -35,9 +36,13 @@ def pair(rows: int, columns: int, seed: int, size: float = 0.5) -> Pair:
     return Pair(weight, other, decompose(weight), decompose(other))
 
 
+def of_rank(rank: int) -> Matrix:
+    return Matrix("w", None, "w", (rank, rank))
+
+
 def apply(p: Pair, kind: str, top: float = 0.0, bottom: float = 0.0) -> torch.Tensor:
     chosen = Intervention(kind, top=top, bottom=bottom)
-    ranks = chosen_ranks(chosen, len(p.target.S))
+    ranks = chosen_ranks(chosen, of_rank(len(p.target.S)))
     rng = torch.Generator().manual_seed(0)
     return changed(p.weight, p.target.of(ranks), p.anchor.of(ranks), kind, rng)
 
@@ -52,7 +57,9 @@ def test_low_rank_update_is_the_explicit_mixture(
 ) -> None:
     p = pair(rows, columns, seed)
     t, a = p.target, p.anchor
-    ranks = chosen_ranks(Intervention("values", top=top, bottom=bottom), min(rows, columns))
+    ranks = chosen_ranks(
+        Intervention("values", top=top, bottom=bottom), of_rank(min(rows, columns))
+    )
     assert len(set(ranks.tolist())) == len(ranks) <= min(rows, columns)
     mixed_u, mixed_s, mixed_vh = t.U.clone(), t.S.clone(), t.Vh.clone()
     mixed_u[:, ranks], mixed_s[ranks], mixed_vh[ranks] = a.U[:, ranks], a.S[ranks], a.Vh[ranks]
@@ -99,7 +106,7 @@ def test_random_directions_change_as_much_and_keep_the_spectrum(
     directed = apply(p, "directions", top, bottom) - p.weight
     made = apply(p, "random_directions", top, bottom)
     assert (made - p.weight).norm() == pytest.approx(directed.norm().item(), rel=1e-3)
-    ranks = chosen_ranks(Intervention("values", top=top, bottom=bottom), 20)
+    ranks = chosen_ranks(Intervention("values", top=top, bottom=bottom), of_rank(20))
     rng = torch.Generator().manual_seed(0)
     change = random_directions.mix(p.target.of(ranks), p.anchor.of(ranks), rng)
     turned = build(p.target.U[:, ranks], p.target.S[ranks], p.target.Vh[ranks])
