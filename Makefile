@@ -62,6 +62,7 @@ test-all: SELECT =
 test-all: check unit workflow ## Run the long tests too (an hour)
 
 SELECT = and not long# which tests
+PYTEST = pytest
 
 check: $(DEV) site ## Check format, lint and types, and that the documents make a site
 	ruff format --check .
@@ -70,11 +71,12 @@ check: $(DEV) site ## Check format, lint and types, and that the documents make 
 	mypy
 
 unit: $(DEV) ## Run the unit tests
-	OMP_NUM_THREADS=1 pytest -n 2 -m "not workflow $(SELECT)" --durations 20
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not workflow $(SELECT)" --durations 20
 
 workflow: $(DEV) ## Run the tests that run the real workflow
-	@set -o pipefail; running=; for marks in $(TOGETHER); do \
-		pytest -v --durations 10 -m "$$marks $(SELECT)" | grep --line-buffered . & running="$$running $$!"; \
+	@running=; for marks in $(TOGETHER); do \
+		$(PYTEST) -v --durations 10 -m "$$marks $(SELECT)" > >(grep --line-buffered .) & \
+		running="$$running $$!"; \
 	done; failed=0; for one in $$running; do wait $$one || failed=1; done; exit $$failed
 
 # In processes side by side, by what the tests share: those on Slurm wait most of the time.
