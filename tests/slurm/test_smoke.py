@@ -45,7 +45,7 @@ def of_rule(done, rule):
     return done[done["Comment"].str.split("_wildcards").str[0] == f"rule_{rule}"]
 
 
-def test_every_job_is_a_job_of_slurm(done, smoke, snakemake):
+def test_every_job_is_a_job_of_slurm(done, snakemake):
     everything = jobs(snakemake("-n", "--forceall", *SMOKE).stdout)
     expected = {rule: count for rule, count in everything.items() if rule not in LOCAL}
     grouped = {rule for rule in expected if rule.startswith("plot_")}
@@ -82,6 +82,7 @@ def test_no_more_jobs_have_gpus_than_there_are(done):
     assert max(at_once) == 2
 
 
+@pytest.mark.long  # it needs the study on one machine, too
 def test_the_tables_are_those_of_a_run_on_one_machine(done, on_slurm, smoke):
     tables = sorted((smoke / "tables").iterdir())
     assert len(tables) > 10

@@ -39,8 +39,8 @@ EXTRA = {
 }
 
 
-# One of each kind of thing runs always: another method, data from a checkpoint, chains of stages.
-ALWAYS = ("grpo", "redistillation", "cycles")
+# What runs always: another method, and data from a checkpoint.
+ALWAYS = ("grpo", "redistillation")
 
 
 @pytest.mark.parametrize(

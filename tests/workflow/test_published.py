@@ -78,6 +78,7 @@ def budgeted(study):
     return {item.what: item.jobs for item in items(settings, shape, Machine())}
 
 
+@pytest.mark.long
 def test_the_budget_is_printed_each_time(snakemake):
     arguments = ("--cores", "1", "--configfile", "experiments/qwen-2.5-7b.yaml", "--", "budget")
     for _ in range(2):
