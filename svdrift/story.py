@@ -31,9 +31,9 @@ class Story(Section):
     """Roles by checkpoint ids.
 
     `path` is the line of checkpoints along which ability comes and goes: its start and what its
-    stage keeps. `rl` starts from some of them, each control and `null` (RL without its signal) from
-    some of RL's starts, and what comes `after` from what RL keeps. `peak` is the checkpoint of the
-    path that the study names in advance as the peak of OOD ability, if it does.
+    stage keeps. `rl` starts from some of them; each control, and `rl_null` (RL without its signal),
+    from some of RL's starts; what comes `after`, from what RL keeps. `peak` is the checkpoint of
+    the path that the study names in advance as the peak of OOD ability, if it does.
     """
 
     path: tuple[str, ...]
@@ -41,7 +41,7 @@ class Story(Section):
     peak: str | None = None
     rl: Role | None = None
     controls: tuple[Role, ...] = ()
-    null: Role | None = None
+    rl_null: Role | None = None
     after: tuple[Role, ...] = ()
     moderate: str | None = None
     labels: dict[str, str]  # of every stage
@@ -85,4 +85,4 @@ class Story(Section):
     @property
     def roles(self) -> tuple[Role, ...]:
         """RL, its controls, its null, and what comes after RL."""
-        return self.ends + ((self.null,) if self.null else ()) + self.after
+        return self.ends + ((self.rl_null,) if self.rl_null else ()) + self.after

@@ -3,50 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from svdrift.evaluation.accuracy import Floats
+from svdrift.evaluation.accuracy import Floats, clustered_interval
 
 BINS = 15  # as in the release of arXiv 2509.12235
 RESAMPLES = 200
 
 
-def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> pd.DataFrame:
-    """Mean confidence and accuracy in bins of equal mass.
+def bins_of(confidence: ArrayLike, bins: int = BINS) -> np.ndarray:
+    """The bin of each confidence, from 0: bins of equal mass, between quantiles.
 
-    Edges are quantiles of the confidences. Equal confidences share a bin, so that their order
-    decides nothing; bins are then of unequal size, and may be fewer.
+    Equal confidences share a bin, so that their order decides nothing; bins are then of unequal
+    size, and some may be empty.
+    """
+    sure = np.asarray(confidence, dtype=float)
+    edges = np.quantile(sure, np.arange(1, bins) / bins)
+    places: np.ndarray = np.searchsorted(edges, sure, side="left")
+    return places
+
+
+def reliability(
+    confidence: ArrayLike, correct: ArrayLike, groups: Sequence[Any], bins: int = BINS
+) -> pd.DataFrame:
+    """Mean confidence and accuracy in the bins of `bins_of`, for a reliability diagram.
 
     Args:
         confidence: of each reply, 0 to 1.
         correct: whether it is right.
+        groups: of each reply.
         bins: at most.
 
     Returns:
-        One row a bin that is not empty, rising: `n`, `confidence` and `accuracy` (means).
+        One row a bin that is not empty, rising: `n`, `confidence` and `accuracy` (means), and
+        `low` and `high`, the accuracy's 95 % interval, clustered by group (`clustered_interval`).
     """
-    sure, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
-    edges = np.unique(np.quantile(sure, np.arange(1, bins) / bins))
-    place = np.searchsorted(edges, sure, side="left")
-    n = np.bincount(place, minlength=len(edges) + 1)
-    filled = n > 0
-    sums = [np.bincount(place, side, len(edges) + 1)[filled] for side in (sure, right)]
-    means = [side / n[filled] for side in sums]
-    return pd.DataFrame({"n": n[filled], "confidence": means[0], "accuracy": means[1]})
+    table = pd.DataFrame(
+        {
+            "bin": bins_of(confidence, bins),
+            "confidence": np.asarray(confidence, dtype=float),
+            "accuracy": np.asarray(correct, dtype=float),
+            "group": pd.factorize(pd.Index(groups))[0],
+        }
+    )
+    rows = []
+    for _, part in table.groupby("bin"):
+        clusters = part.groupby("group")["accuracy"].agg(["sum", "count"])
+        low, high = clustered_interval(clusters["sum"], clusters["count"])
+        means = part[["confidence", "accuracy"]].mean()
+        rows.append({"n": len(part), **means.to_dict(), "low": low, "high": high})
+    return pd.DataFrame(rows)
 
 
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float:
-    """Expected calibration error (Naeini et al. 2015): mean |confidence - accuracy| over `bins`.
+    """Expected calibration error (Naeini et al. 2015), with the bins of `bins_of`.
 
-    The bins are those of `reliability`, weighted by their size. Few replies in a bin bias it
+    The mean over replies of |mean confidence - accuracy| of their bin. Few replies in a bin bias it
     upwards, so compare checkpoints on the same problems.
     """
-    table = reliability(confidence, correct, bins)
-    gaps = (table["confidence"] - table["accuracy"]).abs()
-    return float((gaps * table["n"]).sum() / table["n"].sum())
+    places = bins_of(confidence, bins)
+    gaps = np.asarray(confidence, dtype=float) - np.asarray(correct, dtype=float)
+    return float(np.abs(np.bincount(places, gaps, bins)).sum() / len(gaps))
 
 
 def brier(confidence: ArrayLike, correct: ArrayLike) -> Floats:
@@ -58,7 +79,7 @@ def brier(confidence: ArrayLike, correct: ArrayLike) -> Floats:
 
 def bootstrap_error(
     statistic: Callable[[np.ndarray], float],
-    groups: Sequence[object],
+    groups: Sequence[Any],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,

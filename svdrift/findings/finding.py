@@ -17,9 +17,28 @@ from scipy import stats
 
 Verdict = Literal["holds", "fails", "undecided", "described"]
 LEVEL = 0.05
-FINE = ("rank correlation", "%", "nats", "")  # units that are told to two decimals
+FINE = (
+    "rank correlation",
+    "R²",
+    "%",
+    "nats",
+    "bits",
+    "reward",
+    "",
+)  # units that are told to two decimals
 Side = Literal["above", "below"]
-Unit = Literal["points", "% of the loss", "%", "degrees", "rank correlation", "nats", ""]
+Unit = Literal[
+    "points",
+    "% of the loss",
+    "%",
+    "degrees",
+    "rank correlation",
+    "R²",
+    "nats",
+    "bits",
+    "reward",
+    "",
+]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,10 @@ UNITS = {
     "%": " %",
     "degrees": "°",
     "rank correlation": "",
+    "R²": "",
     "nats": " nats",
+    "bits": " bits",
+    "reward": "",
     "": "",
 }
 NOTHING = {  # why there may be no estimate
@@ -39,7 +42,10 @@ NOTHING = {  # why there may be no estimate
     "%": "nothing changed",
     "degrees": "nothing turned",
     "rank correlation": "in a seed, all checkpoints stand alike",
+    "R²": "nothing to compare",
     "nats": "nothing to compare",
+    "bits": "nothing to compare",
+    "reward": "nothing to compare",
     "": "nothing to compare",
 }
 COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published", "Look at"]

@@ -22,6 +22,7 @@ def statement(
     *,
     side: Side = "above",
     bound: float = 0.0,
+    description: bool = False,
 ) -> Statement:
     """A paper's statement about what probes of a kind measured; for the rest see `Statement`."""
     return Statement(
@@ -33,6 +34,7 @@ def statement(
         published=published,
         figure="statements.png",
         table=f"the probe of kind {kind}",
+        description=description,
     )
 
 

@@ -7,7 +7,7 @@ A paper is a file of `svdrift/findings/papers/` with `PAPER` and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import cast
 
@@ -27,6 +27,9 @@ class Paper:
         reads: the kinds of probes whose tables its statements are about; the study must have one
             probe of each.
         tables: names of the study's own tables that it reads besides.
+        figures: modules of `svdrift/figures/` that its page shows besides its statements, and the
+            kinds of probes whose tables each draws.
+        ranks: tasks of the choices of ranks that it reads; the study must have one of each.
         limits: what a tiny model on this task can and cannot say about it.
     """
 
@@ -36,6 +39,8 @@ class Paper:
     reads: tuple[str, ...]
     limits: str
     tables: tuple[str, ...] = ()
+    ranks: tuple[str, ...] = ()
+    figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load(name: str) -> ModuleType:

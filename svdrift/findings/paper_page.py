@@ -11,7 +11,7 @@ COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published"]
 
 
 def page(paper: Paper, findings: pd.DataFrame, made_of: str) -> str:
-    """Markdown, which stands beside `findings.csv` and `statements.png`.
+    """Markdown, which stands beside `findings.csv`, `statements.png` and the paper's own figures.
 
     Args:
         paper: its record.
@@ -32,6 +32,8 @@ def page(paper: Paper, findings: pd.DataFrame, made_of: str) -> str:
         lines.append(f"| {text} | {' | '.join(str((of == name).sum()) for name in VERDICTS)} |")
     lines += ["", f"**What this bench can and cannot say.** {paper.limits}", "", HOW_TO_READ, ""]
     lines += ["![Statements with their estimates](statements.png)", ""]
+    for figure in paper.figures:
+        lines += [f"![{figure.replace('_', ' ').capitalize()}]({figure}.png)", ""]
     for claim, text in paper.claims.items():
         rows = findings[findings["claim"] == claim]
         lines += [f"## {text}", ""]

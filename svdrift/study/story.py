@@ -31,7 +31,7 @@ class StorySettings(Section):
     controls: tuple[str, ...] = Field(
         (), description="Stages from the same starts that RL is compared with."
     )
-    null: str | None = Field(
+    rl_null: str | None = Field(
         None,
         description="The stage from the same starts that is RL without its signal, such as one "
         "with `permute_rewards`.",
@@ -67,9 +67,9 @@ def resolve_story(settings: StorySettings, graph: Graph) -> Story:
     if rl is not None:
         _require("story.rl", rl, line, f"the path, {path.name}")
     controls = [_stage("story.controls", name, graph) for name in settings.controls]
-    null = [_stage("story.null", name, graph) for name in [settings.null] if name is not None]
+    null = [_stage("story.rl_null", name, graph) for name in [settings.rl_null] if name is not None]
     after = [_stage("story.after", name, graph) for name in settings.after]
-    beside = {"controls": controls, "null": null, "after": after}
+    beside = {"controls": controls, "rl_null": null, "after": after}
     for key, stages in beside.items():
         for stage in stages:
             if rl is None:
@@ -84,7 +84,7 @@ def resolve_story(settings: StorySettings, graph: Graph) -> Story:
     for name in parts:
         if parts.count(name) > 1:
             raise UserError(
-                f"story: {name} plays two parts; path, rl, controls, null and after must differ"
+                f"story: {name} plays two parts; path, rl, controls, rl_null and after must differ"
             )
     return Story(
         path=tuple(map(str, line)),
@@ -92,7 +92,7 @@ def resolve_story(settings: StorySettings, graph: Graph) -> Story:
         peak=_peak(settings, graph, line),
         rl=None if rl is None else _role(rl, line),
         controls=tuple(_role(control, line) for control in controls),
-        null=next((_role(stage, line) for stage in null), None),
+        rl_null=next((_role(stage, line) for stage in null), None),
         after=tuple(_role(stage, rl.checkpoints) for stage in after if rl is not None),
         moderate=_moderate(settings, rl, graph, line),
         labels=labels,

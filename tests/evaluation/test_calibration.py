@@ -13,10 +13,22 @@ from svdrift.evaluation.calibration import (
 
 def test_bins_have_equal_mass():
     confidence = np.linspace(0, 1, 60)
-    table = reliability(confidence, np.ones(60), bins=6)
+    table = reliability(confidence, np.ones(60), range(60), bins=6)
     assert list(table["n"]) == [10] * 6
     assert table["confidence"].to_list() == pytest.approx(confidence.reshape(6, 10).mean(axis=1))
     assert set(table["accuracy"]) == {1.0}
+    assert (table["low"] < 1).all()
+    assert set(table["high"]) == {1.0}
+
+
+def test_replies_of_one_group_count_as_one():
+    correct = [1, 1, 1, 0, 0, 0] * 4
+    alone, pairs = (
+        reliability([0.5] * 24, correct, groups).iloc[0]
+        for groups in (range(24), np.arange(24) // 3)
+    )
+    assert (alone["n"], alone["accuracy"]) == (pairs["n"], pairs["accuracy"]) == (24, 0.5)
+    assert pairs["high"] - pairs["low"] > 1.4 * (alone["high"] - alone["low"])
 
 
 def test_the_error_by_hand():
@@ -30,7 +42,7 @@ def test_the_error_by_hand():
 def test_equal_confidences_share_a_bin_whatever_their_order():
     confidence = [0.5] * 6 + [1.0] * 6
     correct = np.array([1, 0, 1, 0, 1, 0, 1, 1, 1, 1, 1, 0])
-    table = reliability(confidence, correct)
+    table = reliability(confidence, correct, range(12))
     assert list(table["n"]) == [6, 6]
     order = np.random.default_rng(0).permutation(12)
     shuffled = calibration_error(np.array(confidence)[order], correct[order])

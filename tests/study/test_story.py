@@ -37,9 +37,9 @@ def test_parts_become_ids():
 def test_a_null_stands_beside_rl_and_what_comes_after_follows_it():
     again = {"method": LEARN, "from": ["ppo@end of sft@16", "ppo@end of sft@4"], "on": "lessons"}
     changes = {"again": again, "null": {**PPO, "from": "starts of ppo"}}
-    found = story(changes, null="null", after=["again"])
-    assert found.null is not None
-    assert found.null.results["sft-4"] == "sft-4.null-6"
+    found = story(changes, rl_null="null", after=["again"])
+    assert found.rl_null is not None
+    assert found.rl_null.results["sft-4"] == "sft-4.null-6"
     assert found.after[0].results == {
         "sft-4.ppo-6": "sft-4.ppo-6.again-16",
         "sft-16.ppo-6": "sft-16.ppo-6.again-16",
@@ -121,13 +121,13 @@ ELSEWHERE = {"method": LEARN, "from": "base", "on": "lessons"}
         ({}, {"rl": None}, "story.controls: there is no story.rl that more could go with"),
         (
             {},
-            {"rl": None, "controls": [], "null": "more"},
-            "story.null: there is no story.rl that more could go with",
+            {"rl": None, "controls": [], "rl_null": "more"},
+            "story.rl_null: there is no story.rl that more could go with",
         ),
         (
             {"more": {**MORE, "from": "sft@8"}},
-            {"controls": [], "null": "more"},
-            "story.null: more starts from sft-8, which is not on the starts of story.rl, ppo",
+            {"controls": [], "rl_null": "more"},
+            "story.rl_null: more starts from sft-8, which is not on the starts of story.rl, ppo",
         ),
         (
             {},
@@ -135,7 +135,7 @@ ELSEWHERE = {"method": LEARN, "from": "base", "on": "lessons"}
             "story.after: more starts from sft-4, which is not on what story.rl, ppo, keeps",
         ),
         ({}, {"after": ["again"]}, "story.after: there is no stage 'again'"),
-        ({}, {"null": "more"}, "story: more plays two parts"),
+        ({}, {"rl_null": "more"}, "story: more plays two parts"),
         ({}, {"controls": ["more", "more"]}, "story: more plays two parts"),
         ({}, {"controls": ["ppo"]}, "story: ppo plays two parts"),
         ({}, {"rl": "sft", "controls": []}, "story: sft plays two parts"),

@@ -18,8 +18,40 @@ SMALL = {
         "sft": {"keep": [4, 16, 64]},
         "ppo": {"from": ["sft@4", "sft@16", "sft@64"]},
         "continued": {"method": "sft", "from": "starts of ppo", "on": "demonstrations"},
+        "permuted": {
+            "method": "ppo",
+            "from": "starts of ppo",
+            "on": "practice",
+            "matches": "ppo",
+            "permute_rewards": True,
+        },
+        "after": {
+            "method": "sft",
+            "from": ["ppo@end of sft@4", "ppo@end of sft@16", "ppo@end of sft@64"],
+            "on": "demonstrations",
+            "matches": "ppo",
+        },
+        "after_own": {
+            "method": "sft",
+            "from": "ppo@end of sft@16",
+            # None of them would be right: the model has learned next to nothing.
+            "on": {
+                "replies_of": "ppo@end of sft@16",
+                "on": "practice",
+                "samples": 2,
+                "temperature": 1.0,
+                "verified": False,
+            },
+            "matches": "ppo",
+        },
     },
-    "story": {"peak": "sft@4", "moderate": "sft@16", "controls": ["continued"]},
+    "story": {
+        "peak": "sft@4",
+        "moderate": "sft@16",
+        "controls": ["continued"],
+        "rl_null": "permuted",
+        "after": ["after", "after_own"],
+    },
     "probes": {
         "seen": {"kind": "scores", "of": "all"},
         "lost": {
@@ -31,8 +63,8 @@ SMALL = {
         "helped": {"kind": "given", "of": "all", "count": 6},
         "drawn": {
             "kind": "samples",
-            "of": ["sft@4", "sft@16", "sft@64"],
-            "on": ["id_selection", "ood_selection"],
+            "of": "all",
+            "on": ["id_selection", "ood_selection", "id_test", "ood_test"],
             "samples": 8,
             "count": 4,
         },
@@ -56,7 +88,8 @@ def test_every_paper_is_judged(snakemake, clone):
         text = (folder / "README.md").read_text()
         assert text.startswith(f"# {paper(name).title}\n")
         assert all(statement in text for statement in findings["statement"])
-        assert (folder / "statements.png").stat().st_size > 10_000
+        for figure in ("statements", *paper(name).figures):
+            assert (folder / f"{figure}.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("name", PAPERS)

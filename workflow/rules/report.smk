@@ -55,9 +55,11 @@ if STUDY.repairs:
         "recovery_frontier": (RECOVERY, of("recovery")),
         "recovery_effect": (RECOVERY, {"effect": f"{TABLES}/recovery_effect.parquet"}),
     }
+if STUDY.rank_choices:
+    PLOTS["rank_searches"] = (RECOVERY, of("rank_searches"))
 
 
-WITHOUT_STORY = {"recovery_by_rank", "recovery_by_layers", "recovery_effect"}
+WITHOUT_STORY = {"rank_searches", "recovery_by_rank", "recovery_by_layers", "recovery_effect"}
 
 
 def story_of(figure):
@@ -342,13 +344,47 @@ def paper_rule(name, reads):
             )
 
 
+def paper_figure_rule(name, figure, tables):
+    """A figure of a paper's own, beside its page."""
+
+    rule:
+        name:
+            f"plot_{figure}_of_{name}"
+        input:
+            **tables,
+        output:
+            multiext(f"{RESULTS}/papers/{name}/{figure}", ".png", ".pdf", ".csv"),
+        log:
+            f"{LOGS}/plot_{figure}_of_{name}.log",
+        benchmark:
+            f"{BENCHMARKS}/plot_{figure}_of_{name}.tsv"
+        localrule: True
+        resources:
+            **needs(),
+        params:
+            **code("scripts/plot.py", f"svdrift/figures/{figure}.py"),
+            tables=arguments(tables),
+            story=STORY.model_dump_json(),
+        shell:
+            logged(
+                f"python scripts/plot.py {figure} {{params.tables}} --story {{params.story:q}}"
+                " --out {output[0]}"
+            )
+
+
+PAPER_PAGES = []
 for name, reads in STUDY.evidence.items():
     paper_rule(name, reads)
+    PAPER_PAGES.append(f"{RESULTS}/papers/{name}/README.md")
+    for figure, kinds in paper(name).figures.items():
+        tables = {kind: f"{TABLES}/probe_{reads[kind]}.parquet" for kind in kinds}
+        paper_figure_rule(name, figure, tables)
+        PAPER_PAGES.append(f"{RESULTS}/papers/{name}/{figure}.png")
 
 
 rule papers:
     input:
-        expand(RESULTS + "/papers/{name}/README.md", name=STUDY.papers),
+        PAPER_PAGES,
 
 
 rule findings:

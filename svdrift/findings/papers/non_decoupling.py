@@ -1,7 +1,8 @@
 """Non-decoupling of SFT and RL (arXiv 2601.07389): does each stage undo the other?
 
 SFT's loss is minus the log-probability of *one* demonstration. Beside it stands the set loss, of
-all right replies together: probability that moves to other right replies is not forgotten.
+all right replies together: probability that moves to other right replies is not forgotten. The
+other way round, SFT after RL is held against SFT on RL's own right replies.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID, OOD
 from svdrift.findings.finding import Estimate, Finding, Statement, held
-from svdrift.findings.paired import of_problems, statement, weighted
+from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
-from svdrift.story import Story
+from svdrift.story import Role, Story
 
 PAPER = Paper(
     title="On the non-decoupling of supervised fine-tuning and reinforcement learning",
@@ -24,46 +26,66 @@ PAPER = Paper(
         "rl-raises-loss": "RL after SFT raises the loss of the demonstrations",
         "not-forgotten": "It does so without losing what was learned: probability moves to other "
         "right replies",
+        "against-null": "RL's reward does it: RL with permuted rewards does it less",
         "against-sft": "Both are so also beside SFT of the same size, the control",
+        "sft-lowers-reward": "SFT after RL lowers the reward",
+        "its-data": "It does so because of the demonstrations: SFT on RL's own right replies "
+        "costs none",
     },
-    reads=("losses",),
-    limits="RL here has no KL penalty, which the theory has. That SFT after RL lowers the reward "
-    "is not judged on this page yet.",
+    reads=("losses", "samples"),
+    limits="RL here has no KL penalty, which the theory of both directions has. Where all rewards "
+    "tie, SFT after RL cannot lower them, so the second theorem is tested as an observation. The "
+    "paper has one model and names no seeds.",
 )
 PARTS = ("translation", "formula")
+PLACES = {"ID": ID, "OOD": OOD}
 PUBLISHED = "confirmed on Qwen3-0.6B; no figures"
+UNKNOWN = "not measured"
+NEGLIGIBLE = 2.0  # points, set beforehand
 
-_statement = partial(statement, "losses", "nats")
+_of_losses = partial(statement, "losses", "nats")
+_of_reward = partial(statement, "samples", "reward")
+_of_solved = partial(statement, "samples", "points")
+Pairs = Iterator[tuple[Statement, Estimate | None]]
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
-    """RL against its own start and its controls, from every start."""
-    return held(_pairs(tables["losses"], story))
+    """RL against its start, its null and its controls; and what comes after RL against RL."""
+    losses, samples = tables["losses"], tables["samples"]
+    return held([*_forwards(losses, story), *_signal(samples, story), *_backwards(samples, story)])
 
 
-def _pairs(losses: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Estimate | None]]:
+# --------------------------------------------------------------------------------------
+# RL after SFT
+
+
+def _forwards(losses: pd.DataFrame, story: Story) -> Pairs:
     rl = story.rl
     if rl is None:
         return
+    beside = {
+        "against-null": [story.rl_null] if story.rl_null else [],
+        "against-sft": story.controls,
+    }
     for start, result in rl.results.items():
-        others = {start: "its own start"}
-        others |= {c.results[start]: c.label for c in story.controls if start in c.results}
-        for name, place in (("ID", ID), ("OOD", OOD)):
+        others = [(start, "its own start", "rl-raises-loss", "not-forgotten")]
+        others += [
+            (role.results[start], role.label, claim, claim)
+            for claim, roles in beside.items()
+            for role in roles
+            if start in role.results
+        ]
+        for name, place in PLACES.items():
             ours = of_problems(losses, result, place)
-            for other, label in others.items():
+            for other, label, loss, elsewhere in others:
                 theirs = of_problems(losses, other, place)
                 if ours.empty or theirs.empty:  # not probed
                     continue
-                loss, elsewhere = (
-                    ("rl-raises-loss", "not-forgotten")
-                    if other == start
-                    else ("against-sft", "against-sft")
-                )
                 yield (
-                    _statement(
+                    _of_losses(
                         loss,
                         f"{rl.label} from {start} ends at a higher loss than {label}, {name}",
-                        PUBLISHED,
+                        PUBLISHED if other == start else UNKNOWN,
                     ),
                     weighted(
                         [(1, ours["loss"]), (-1, theirs["loss"])],
@@ -71,20 +93,20 @@ def _pairs(losses: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
                     ),
                 )
                 yield (
-                    _statement(
+                    _of_losses(
                         elsewhere,
                         f"{rl.label} from {start} ends at a lower set loss than {label}, {name}",
-                        "not measured",
+                        UNKNOWN,
                         side="below",
                     ),
                     weighted([(1, ours["set_loss"]), (-1, theirs["set_loss"])]),
                 )
                 yield (
-                    _statement(
+                    _of_losses(
                         elsewhere,
                         f"{rl.label} from {start} moves probability from the demonstration to "
                         f"other right replies, more than {label}, {name}",
-                        "not measured",
+                        UNKNOWN,
                     ),
                     weighted(
                         [
@@ -101,3 +123,142 @@ def _part(part: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
     """`formula +0.12`: the mean difference of a part of the loss."""
     gap = ours[f"loss_{part}"].mean() - theirs[f"loss_{part}"].mean()
     return f"{part} {gap:+.2f}"
+
+
+def _signal(samples: pd.DataFrame, story: Story) -> Pairs:
+    """Whether the null really lacks what RL learns from."""
+    rl, null = story.rl, story.rl_null
+    if rl is None or null is None:
+        return
+    for start, end in null.results.items():
+        for name, place in PLACES.items():
+            ours, theirs = (reward(samples, one, place) for one in (rl.results[start], end))
+            if ours.empty or theirs.empty:
+                continue
+            yield (
+                _of_reward(
+                    "against-null",
+                    f"{rl.label} from {start} ends at a higher reward than {null.label}, {name}",
+                    UNKNOWN,
+                ),
+                weighted([(1, ours), (-1, theirs)]),
+            )
+
+
+# --------------------------------------------------------------------------------------
+# SFT after RL
+
+
+def reward(samples: pd.DataFrame, checkpoint: str, place: tuple[str, str]) -> pd.Series[float]:
+    """Mean reward of the samples of each problem, in units of the verifier's."""
+    rewards = of_problems(samples, checkpoint, place)["rewards"]
+    return rewards.map(lambda values: float(np.mean(values))).astype(float)
+
+
+def _solved(samples: pd.DataFrame, checkpoint: str, place: tuple[str, str]) -> pd.Series[float]:
+    return of_problems(samples, checkpoint, place)["greedy_solved"].astype(float)
+
+
+def _backwards(samples: pd.DataFrame, story: Story) -> Pairs:
+    for name, place in PLACES.items():
+        for role in story.after:
+            for start, end in role.results.items():
+                yield from _lowers(samples, story, role, (start, end), name, place)
+        for other in story.after[1:]:
+            for start, end in other.results.items():
+                yield from _its_data(samples, story.after[0], other, (start, end), name, place)
+
+
+def _lowers(
+    samples: pd.DataFrame,
+    story: Story,
+    role: Role,
+    run: tuple[str, str],
+    name: str,
+    place: tuple[str, str],
+) -> Pairs:
+    """Against where it starts, and against the same SFT without RL before it."""
+    start, end = run
+    before, after = (reward(samples, one, place) for one in (start, end))
+    if before.empty or after.empty:
+        return
+    told = f"{role.label} from {start}"
+    along = [(one, reward(samples, one, place)) for one in role.kept[start]]
+    yield (
+        _of_reward(
+            "sft-lowers-reward", f"{told} lowers the reward, {name}", PUBLISHED, side="below"
+        ),
+        weighted(
+            [(1, after), (-1, before)],
+            detail=f"{before.mean():.2f} before; "
+            + ", ".join(f"{one.mean():.2f} at {id}" for id, one in along if not one.empty),
+        ),
+    )
+    solved = [_solved(samples, one, place) for one in (end, start)]
+    yield (
+        _of_solved(
+            "sft-lowers-reward",
+            f"{told} lowers the share that is solved greedily, {name}",
+            UNKNOWN,
+            side="below",
+        ),
+        weighted(
+            [(1, solved[0]), (-1, solved[1])],
+            scale=100,
+            detail=f"{mean(solved[1])} to {mean(solved[0])} %",
+        ),
+    )
+    starts = {result: own for own, result in story.rl.results.items()} if story.rl else {}
+    own = starts.get(start)
+    for control in story.controls:
+        if own is None or own not in control.results:
+            continue
+        without = [reward(samples, one, place) for one in (control.results[own], own)]
+        if any(one.empty for one in without):
+            continue
+        yield (
+            _of_reward(
+                "sft-lowers-reward",
+                f"{told} lowers the reward by more than {control.label} does from {own}, {name}",
+                UNKNOWN,
+                side="below",
+            ),
+            weighted([(1, after), (-1, before), (-1, without[0]), (1, without[1])]),
+        )
+
+
+def _its_data(
+    samples: pd.DataFrame,
+    first: Role,
+    other: Role,
+    run: tuple[str, str],
+    name: str,
+    place: tuple[str, str],
+) -> Pairs:
+    """SFT on other replies than the demonstrations, from the same start."""
+    start, end = run
+    before, after = (reward(samples, one, place) for one in (start, end))
+    if before.empty or after.empty:
+        return
+    solved = [_solved(samples, one, place) for one in (end, start)]
+    yield (
+        _of_solved(
+            "its-data",
+            f"{other.label} from {start} costs less than {NEGLIGIBLE:g} points of what is solved "
+            f"greedily, {name}",
+            UNKNOWN,
+            bound=-NEGLIGIBLE,
+        ),
+        weighted([(1, solved[0]), (-1, solved[1])], scale=100, bound=-NEGLIGIBLE),
+    )
+    demonstrated = reward(samples, first.results.get(start, ""), place)
+    if demonstrated.empty:
+        return
+    yield (
+        _of_reward(
+            "its-data",
+            f"{other.label} from {start} ends at a higher reward than {first.label}, {name}",
+            UNKNOWN,
+        ),
+        weighted([(1, after), (-1, demonstrated)]),
+    )

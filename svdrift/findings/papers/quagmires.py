@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from svdrift.evaluation.advantages import GROUP, advantage_entropy, flat_share
 from svdrift.evaluation.contrasts import ID, OOD
 from svdrift.findings.estimates import at, over_seeds
 from svdrift.findings.finding import Estimate, Finding, Statement, held
-from svdrift.findings.paired import statement
+from svdrift.findings.paired import mean, statement
 from svdrift.findings.paper import Paper
+from svdrift.findings.prediction import explained, explained_more
 from svdrift.findings.ranks import rank_correlation, spearman
 from svdrift.story import Story
 
@@ -28,6 +31,7 @@ PAPER = Paper(
     claims={
         "predicts": "The loss of held-out demonstrations and pass@k before RL tell where RL ends",
         "better": "They tell it better than the score before RL does",
+        "start": "So RL should start from the checkpoint that they name",
     },
     reads=("samples", "losses"),
     tables=("accuracy",),
@@ -38,27 +42,46 @@ PAPER = Paper(
 SELECTION = {"ID": ("selection", "id"), "OOD": ("selection", "ood")}
 TESTS = {"ID": ID, "OOD": OOD}
 SCORE = "greedy score"
+UNKNOWN = "not measured"
 PUBLISHED = {  # Spearman, Llama and Mistral, models that differ by their data
     SCORE: "0.75 and 0.78",
     "pass@64": "0.95 and 0.92",
     "lower loss of demonstrations": "0.94 and 0.90",
     "entropy": "+0.69 (arXiv 2606.18487)",
 }
+PUBLISHED_R2 = {
+    SCORE: "0.57 and 0.29",
+    "pass@64": "0.87 and 0.57",
+    "lower loss of demonstrations": "0.88 and 0.79",
+}
+NAMED = (*PUBLISHED, "entropy of advantages")  # by papers: those that are held against the score
+NEGLIGIBLE = 2.0  # points, set beforehand
 
-_statement = partial(statement, "samples", "rank correlation")
+_of_ranks = partial(statement, "samples", "rank correlation")
+_of_lines = partial(statement, "samples", "R²")
+_of_points = partial(statement, "samples", "points")
+Pairs = Iterator[tuple[Statement, Estimate | None]]
+Predictors = Mapping[str, "pd.Series[float]"]
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
-    """Rank correlations of each predictor with RL's results over the starts of each seed."""
+    """What each predictor tells of RL's results, and which start it would choose."""
     rl = story.rl
     if rl is None:
         return []
-    found = []
+    accuracy, found = tables["accuracy"], []
     for place, outcome in TESTS.items():
-        ends = _solved(tables["accuracy"], outcome, rl.results)
+        ends = _solved(accuracy, outcome, rl.results)
         known = predictors(tables, place, story.starts)
-        found += held(_predicts(known, ends, place, rl.label))
-        found += held(_better(known, ends, place, rl.label))
+        outcomes = {f"{rl.label}'s score at the end": ends}
+        for control in story.controls[:1]:
+            without = _solved(accuracy, outcome, control.results)
+            outcomes[f"{rl.label}'s gain over {control.label}"] = (ends - without).dropna()
+        for name, after in outcomes.items():
+            found += held(_predicts(known, after, place, name, rl.label))
+            found += held(_better(known, after, place, name, rl.label))
+        on_selection = _solved(accuracy, SELECTION[place], rl.results)
+        found += held(_start(known, on_selection, ends, place, rl.label))
     return found
 
 
@@ -82,17 +105,6 @@ def pass_at(k: int, samples: pd.Series[int], correct: pd.Series[int]) -> pd.Seri
     return pd.Series(values, index=samples.index, dtype=float)
 
 
-def flat_share(rewards: pd.Series[Any], size: int) -> pd.Series[float]:
-    """The share of groups of `size` samples in a row whose rewards are all alike, by problem."""
-
-    def one(values: object) -> float:
-        array = np.asarray(values, dtype=float)
-        groups = array[: len(array) // size * size].reshape(-1, size)
-        return float((groups == groups[:, :1]).all(axis=1).mean())
-
-    return rewards.map(one)
-
-
 def predictors(
     tables: Mapping[str, pd.DataFrame], place: str, starts: tuple[str, ...]
 ) -> dict[str, pd.Series[float]]:
@@ -110,8 +122,15 @@ def predictors(
         known[f"pass@{k}"] = rate.groupby([samples[name] for name in by]).mean()
     known["different right replies"] = samples.groupby(by)["distinct"].mean()
     known["entropy"] = samples.groupby(by)["entropy"].mean()
-    mixed = 1 - flat_share(samples["rewards"], 8)
-    known["groups of 8 with a signal"] = mixed.groupby([samples[name] for name in by]).mean()
+    rewards = samples.groupby(by)["rewards"]
+    mixed = 1 - flat_share(samples["rewards"])
+    known[f"share of groups of {GROUP} with a signal"] = mixed.groupby(
+        [samples[name] for name in by]
+    ).mean()
+    known["entropy of advantages"] = rewards.apply(lambda own: advantage_entropy(own)).astype(float)
+    known["share of positive rewards"] = rewards.apply(
+        lambda own: float(np.mean([np.mean(np.asarray(one) > 0) for one in own]))
+    ).astype(float)
     known["lower loss of demonstrations"] = -losses.groupby(by)["loss"].mean()
     known["lower set loss"] = -losses.groupby(by)["set_loss"].mean()
     return known
@@ -132,50 +151,141 @@ def _solved(
 
 
 def _predicts(
-    known: Mapping[str, pd.Series[float]], ends: pd.Series[float], place: str, rl: str
-) -> Iterator[tuple[Statement, Estimate | None]]:
+    known: Predictors, after: pd.Series[float], place: str, outcome: str, rl: str
+) -> Pairs:
     for name, before in known.items():
-        found = rank_correlation(before, ends, f"runs of {rl}")
+        told = f"{name[0].upper()}{name[1:]} ({place} selection problems)"
         yield (
-            _statement(
+            _of_ranks(
                 "predicts",
-                f"{name[0].upper()}{name[1:]} ({place} selection problems) goes with {rl}'s score "
-                f"at the end, {place}",
-                PUBLISHED.get(name, "not measured"),
+                f"{told} goes with {outcome}, {place}",
+                PUBLISHED.get(name, UNKNOWN),
             ),
-            found,
+            rank_correlation(before, after, f"runs of {rl}"),
+        )
+        yield (
+            _of_lines(
+                "predicts",
+                f"{told} predicts {outcome} in a seed left out, {place}",
+                PUBLISHED_R2.get(name, UNKNOWN),
+            ),
+            explained(before, after, f"runs of {rl}"),
         )
 
 
-def _better(
-    known: Mapping[str, pd.Series[float]], ends: pd.Series[float], place: str, rl: str
-) -> Iterator[tuple[Statement, Estimate | None]]:
-    """Differences of rank correlations to the greedy score's, by seed."""
+def _better(known: Predictors, after: pd.Series[float], place: str, outcome: str, rl: str) -> Pairs:
+    """Differences to the greedy score, by seed; of what papers name alone."""
 
     def by_seed(before: pd.Series[float]) -> pd.Series[float]:
-        both = pd.concat([before.rename("before"), ends.rename("after")], axis=1).dropna()
+        both = pd.concat([before.rename("before"), after.rename("after")], axis=1).dropna()
         return both.groupby(level=0).apply(
             lambda rows: spearman(rows["before"].to_list(), rows["after"].to_list())
         )
 
-    score = by_seed(known[SCORE])
+    score = known[SCORE]
     for name, before in known.items():
-        gaps = (by_seed(before) - score).dropna()
-        if name == SCORE or len(gaps) < 2:
+        if name not in NAMED or name == SCORE:
             continue
+        told = f"{name[0].upper()}{name[1:]}"
         yield (
-            _statement(
+            _of_ranks(
                 "better",
-                f"{name[0].upper()}{name[1:]} goes with {rl}'s end more closely than the "
-                f"{SCORE} does, {place}",
-                PUBLISHED.get(name, "not measured"),
+                f"{told} goes with {outcome} more closely than the {SCORE} does, {place}",
+                PUBLISHED.get(name, UNKNOWN),
             ),
-            over_seeds(
-                gaps,
-                np.zeros(len(gaps)),
-                n=len(gaps),
-                counted="seeds",
-                within="difference of Spearman's correlations over the starts of each seed",
-                detail="alike in every seed: no width is known" if gaps.nunique() == 1 else "",
+            _over_seeds(
+                (by_seed(before) - by_seed(score)).dropna(),
+                "difference of Spearman's correlations over the starts of each seed",
             ),
         )
+        yield (
+            _of_lines(
+                "better",
+                f"{told} predicts {outcome} in a seed left out better than the {SCORE} does, "
+                f"{place}",
+                PUBLISHED_R2.get(name, UNKNOWN),
+            ),
+            explained_more(before, score, after, f"runs of {rl}"),
+        )
+
+
+def _start(
+    known: Predictors,
+    on_selection: pd.Series[float],
+    ends: pd.Series[float],
+    place: str,
+    rl: str,
+) -> Pairs:
+    """Where each seed's RL ends on test problems if a predictor chooses its start.
+
+    Which predictor that is, RL's ends on *selection* problems decide.
+    """
+    best = max(known, key=lambda name: float(at_chosen(known[name], on_selection).mean()))
+    chosen, score = (at_chosen(known[name], ends) for name in (best, SCORE))
+    hindsight = ends.groupby(level=0).max()
+    if best != SCORE:
+        yield (
+            _of_points(
+                "start",
+                f"{rl} from the start with the highest {best} ends above {rl} from that with the "
+                f"highest {SCORE}, {place}",
+                UNKNOWN,
+            ),
+            _over_seeds(100 * (chosen - score).dropna(), "of each seed"),
+        )
+    yield (
+        _of_points(
+            "start",
+            f"{rl} from the start with the highest {best} ends at most {NEGLIGIBLE:g} points below "
+            f"the best start in hindsight, {place}",
+            UNKNOWN,
+            bound=-NEGLIGIBLE,
+        ),
+        _over_seeds(
+            100 * (chosen - hindsight).dropna(),
+            "of each seed",
+            detail=f"Start {rl} from the checkpoint with the highest {best} on {place} selection "
+            f"problems ({_counts(starts_chosen(known[best]))}): it ends at {mean(chosen)} %, that "
+            f"with the highest {SCORE} at {mean(score)} %, the best in hindsight at "
+            f"{mean(hindsight)} %",
+        ),
+    )
+
+
+def starts_chosen(predictor: pd.Series[float]) -> pd.Series[Any]:
+    """Each seed's start with the highest value, the first of several."""
+    return predictor.dropna().groupby(level=0).idxmax().map(lambda found: found[1])
+
+
+def at_chosen(predictor: pd.Series[float], ends: pd.Series[float]) -> pd.Series[float]:
+    """By seed, where RL ends from the start that a predictor chooses."""
+    both = pd.concat([predictor.rename("before"), ends.rename("after")], axis=1).dropna()
+    places = both.groupby(level=0)["before"].idxmax()
+    return pd.Series(both.loc[list(places), "after"].to_numpy(float), index=places.index)
+
+
+def _counts(starts: pd.Series[Any]) -> str:
+    """`sft-64 in 3 seeds, sft-16 in 2`."""
+    counts = starts.value_counts()
+    (first, most), *others = counts.items()
+    seeds = "seed" if most == 1 else "seeds"
+    return ", ".join([f"{first} in {most} {seeds}", *(f"{id} in {n}" for id, n in others)])
+
+
+def _over_seeds(values: pd.Series[float], within: str, detail: str = "") -> Estimate | None:
+    """The mean of seeds' values; without an interval where all are alike."""
+    if len(values) < 2:
+        return None
+    found = over_seeds(
+        values,
+        np.zeros(len(values)),
+        n=len(values),
+        counted="seeds",
+        within=within,
+        detail=detail,
+    )
+    if values.nunique() > 1:
+        return found
+    alike = "alike in every seed: no width is known"
+    detail = f"{detail}; {alike}" if detail else alike
+    return replace(found, low=math.nan, high=math.nan, detail=detail)
