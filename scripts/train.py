@@ -13,6 +13,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 from accelerate import PartialState
 
 from svdrift import plugins
@@ -49,6 +50,7 @@ def main() -> None:
         for name, path in (("start", args.start), ("problems", args.problems))
         if path is not None
     }
+    inputs |= {path.stem: path for path in args.selection}
     parts = [part for part in (args.settings, args.task, args.skills) if part is not None]
     key = run_key(
         code_digest(
@@ -76,6 +78,7 @@ def main() -> None:
                 task=None if args.task is None else make_task(args.task),
                 skills=args.skills,
                 problems=None if args.problems is None else read_table(args.problems),
+                selection=pd.concat(map(read_table, args.selection)) if args.selection else None,
                 settings=args.settings,
                 keep=tuple(args.keep),
                 seed=args.seed,
@@ -134,6 +137,13 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--start", type=Path, help="folder of the model to start from")
     parser.add_argument("--problems", type=Path, help="problems to learn from (parquet)")
+    parser.add_argument(
+        "--selection",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="problems by whose accuracy training may end early (parquet)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     parser.add_argument(
         "--keep", type=int, nargs="+", required=True, help="rising steps; training ends at the last"
@@ -173,6 +183,11 @@ def _check(args: argparse.Namespace, record: Method) -> None:
     for name, wanted in needed.items():
         if wanted and getattr(args, name) is None:
             raise UserError(f"--{name}: {record.label} needs it")
+    if args.settings.reads_selection:
+        if not args.selection:
+            raise UserError("--selection: early stopping needs it")
+        if args.max_reply_tokens < 1:
+            raise UserError("--max-reply-tokens: early stopping needs it")
 
 
 def _names_a_method() -> bool:

@@ -17,7 +17,7 @@ def check_lora(
     The modules of an imported model are not known yet: its training job refuses them.
 
     Raises:
-        UserError: models are sharded; another program than ours writes the replies of episodes; or
+        UserError: models are sharded; another program than ours writes replies; or
             a module is not one of the tiny model's.
     """
     lora = getattr(stage.settings, "lora", None)
@@ -29,7 +29,8 @@ def check_lora(
             f"{key}: adapters cannot be sharded, and compute.sharding is '{compute.sharding}' "
             "(allowed: 'none')"
         )
-    if stage.record.plays and generation.backend != "batched":
+    replies = stage.record.plays or stage.settings.reads_selection
+    if replies and generation.backend != "batched":
         raise UserError(
             f"{key}: generation.backend '{generation.backend}' takes no adapters (allowed: "
             "'batched')"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from svdrift import plugins
 from svdrift.probes.probe import ROOM as PROBES
@@ -17,7 +17,7 @@ from svdrift.study.probes import ProbeKeys
 from svdrift.study.settings import Settings
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks.base import TaskSettings
-from svdrift.training.method import ROOM, LoRASettings, load_settings
+from svdrift.training.method import ROOM, load_settings
 
 SCHEMA, PAGE = Path("workflow/schemas/config.schema.json"), Path("docs/configuration.md")
 TASK = "general_points"
@@ -65,7 +65,8 @@ def reference_page() -> str:
     for name in plugins.names(ROOM, "settings"):
         for inner, model in _sections(load_settings(name)[1], "stages.NAME"):
             lines += _table(f"`{inner}` with `method: {name}`", model)
-    lines += _table("`stages.NAME.lora`", LoRASettings)
+    for inner, model in _optional_sections_of_methods().items():
+        lines += _table(f"`{inner}`", model)
     lines += _table("`probes.NAME`", ProbeKeys, "What each kind measures: [probes.md](probes.md).")
     for name in plugins.names(PROBES):
         lines += _table(f"`probes.NAME` with `kind: {name}`", settings_class(name))
@@ -159,6 +160,17 @@ def _plain(value: object) -> str:
 
 def _is_section(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _optional_sections_of_methods() -> dict[str, type[Section]]:
+    """The sections that settings of methods may have, once for all methods that share one."""
+    return {
+        f"stages.NAME.{name}": part
+        for method in plugins.names(ROOM, "settings")
+        for name, field in load_settings(method)[1].model_fields.items()
+        for part in get_args(field.annotation)
+        if _is_section(part)
+    }
 
 
 def _sections(model: type[Section], path: str) -> Iterator[tuple[str, type[Section]]]:

@@ -27,6 +27,7 @@ from svdrift.spectra.settings import SpectraSettings
 from svdrift.story import Story
 from svdrift.study import names
 from svdrift.study.data import Variant, checkpoint_of
+from svdrift.study.early_stopping import check_early_stopping
 from svdrift.study.lora import check_lora
 from svdrift.study.overlays import with_on
 from svdrift.study.plays import play_settings
@@ -183,6 +184,7 @@ class Settings(Section):
 
     def _check_stage(self, stage: Stage) -> None:
         check_lora(stage, self.graph, self.compute, self.generation)
+        check_early_stopping(stage, self.task.splits, self.compute)
         if not stage.record.launched:
             if (
                 self.task.held_out

@@ -143,6 +143,11 @@ class MethodSettings(Section):
         """CPU threads of its job where `compute.threads` does not decide."""
         return None
 
+    @property
+    def reads_selection(self) -> bool:
+        """Whether training measures its accuracy on the task's ID problems for selection."""
+        return False
+
     def check_files(self) -> None:
         """Check early, before any job, what lies outside the configuration.
 

@@ -27,9 +27,12 @@ class Run:
         task: poses the problems and verifies replies; None where the method learns from nothing.
         skills: what a model made from nothing is taught (the task's `SkillsSettings`), else None.
         problems: table of the problems to learn from, else None.
+        selection: table of the task's ID problems for selection, where the settings read them
+            (`MethodSettings.reads_selection`), else None.
         settings: the method's `Settings`.
         keep: rising steps whose checkpoints are wanted; training ends at the last of them. What is
-            kept changes no checkpoint: schedules count `settings.total`.
+            kept changes no checkpoint, unless training may end early by them: schedules count
+            `settings.total`.
         seed: of everything that is drawn.
         work: folder for snapshots and checkpoints, kept between attempts of this very run.
         key: hash of all that the run depends on.
@@ -56,6 +59,7 @@ class Run:
     progress: Progress
     device: str
     live: LiveMetrics = OFF
+    selection: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,16 @@ def last_whole(work: Path, main: bool = False) -> Path | None:
     return None if found is None else Path(found)
 
 
+def history(work: Path) -> list[dict[str, float]]:
+    """The log of the last snapshot in `work` that was written to the end; empty without one."""
+    states = work.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")
+    last = max(states, key=lambda file: int(file.parent.name.split("-")[1]), default=None)
+    if last is None:
+        return []
+    found: list[dict[str, float]] = TrainerState.load_from_json(str(last)).log_history
+    return found
+
+
 class _EndWhenTold(TrainerCallback):
     """Leave a snapshot and end, unless training ends anyway."""
 

@@ -120,6 +120,62 @@ def test_metrics_are_shown_once_while_it_trains(given, tmp_path, processes):
     assert [event.step for event in shown] == [1, 2, 3]
 
 
+EARLY = json.dumps(
+    {"steps": 8, "batch_size": 2, "micro_batch_size": 1, "early_stopping": {"patience": 2}}
+)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sft_that_ends_early_leaves_the_best_checkpoint_at_all_later_steps(
+    given, tmp_path, processes
+):
+    """A model that solves nothing does not rise above its first kept step."""
+    pd.DataFrame({"a": [1, 2, 3], "b": [3, 5, 1]}).to_parquet(tmp_path / "small_trial.parquet")
+    command = arguments(
+        given,
+        tmp_path,
+        method="sft",
+        settings=EARLY,
+        keep=["1", "2", "3", "5", "8"],
+        selection=tmp_path / "small_trial.parquet",
+        **{"max-reply-tokens": "3"},
+    )
+    launch = ["--config_file", "workflow/accelerate/cpus.yaml", "--num_processes=2"]
+    done = (
+        run_script(*command)
+        if processes == 1
+        else run_program("accelerate", "launch", *launch, "scripts/train.py", *command)
+    )
+    assert done.returncode == 0, done.stderr
+    weights, notes = {}, {}
+    for step in (1, 2, 3, 5, 8):
+        folder = tmp_path / "models" / str(step)
+        load_model(folder)
+        weights[step] = (folder / "model.safetensors").read_bytes()
+        noted = json.loads((folder / "provenance.json").read_text())
+        assert noted["inputs"].keys() == {"start", "problems", "small_trial"}
+        notes[step] = noted["settings"]["early_stopping"]
+    assert notes[1] == notes[8]
+    assert notes[1]["stopped_at"] == 3
+    assert notes[1]["holds"] == {"1": 1, "2": 2, "3": 3, "5": 1, "8": 1}
+    assert set(notes[1]["selection_accuracy"]) == {"1", "2", "3"}
+    assert len({weights[step] for step in (1, 2, 3)}) == 3
+    assert weights[5] == weights[8] == weights[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"max-reply-tokens": "3"}, "--selection: early stopping needs it"),
+        ({"selection": "small_trial.parquet"}, "--max-reply-tokens: early stopping needs it"),
+    ],
+)
+def test_early_stopping_needs_problems_and_a_length(given, tmp_path, changed, message):
+    done = run_script(*arguments(given, tmp_path, method="sft", settings=EARLY, **changed))
+    assert done.returncode == 2
+    assert f"error: {message}" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -384,6 +384,11 @@ REFUSED = [
         {"compute": {"use_gpus": True, "gpus": 1}, "generation": {"backend": "vllm"}},
         "stages.ppo.lora: generation.backend 'vllm' takes no adapters (allowed: 'batched')",
     ),
+    (
+        {"sft": {"lora": {}, "early_stopping": {"patience": 1}}},
+        {"compute": {"use_gpus": True, "gpus": 1}, "generation": {"backend": "vllm"}},
+        "stages.sft.lora: generation.backend 'vllm' takes no adapters (allowed: 'batched')",
+    ),
 ]
 
 

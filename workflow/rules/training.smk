@@ -2,6 +2,8 @@
 
 import yaml
 
+from svdrift.study.early_stopping import selection_splits
+
 # How training is launched decides how it rounds. Which of the files is taken is a resource.
 LAUNCH = hashlib.sha256(
     repr(
@@ -14,20 +16,29 @@ def method_file(stage):
     return plugins.files("svdrift.training", stage.method, "train")
 
 
+def selection_of(stage):
+    """The problems by which the stage may end early: none, unless its settings say so."""
+    names = selection_splits(stage, STUDY.task.splits)
+    return [f"{SEED}/problems/{name}.parquet" for name in names]
+
+
 def train_parameters(stage):
     """All that decides what a run of the stage computes, its inputs aside."""
-    record = stage.record
-    runs = generating if record.plays else code
+    record, selection = stage.record, selection_splits(stage, STUDY.task.splits)
+    replies = record.plays or selection
+    runs = generating if replies else code
     uses = TASK if record.learns_from != "nothing" else ()
     found = {
         **runs("scripts/train.py", *method_file(stage), *uses),
         "method": stage.method,
         "settings": as_json(stage.settings),
         "dtype": STUDY.model.dtype,
-        "max_reply_tokens": STUDY.task.max_reply_tokens if record.plays else 0,
+        "max_reply_tokens": STUDY.task.max_reply_tokens if replies else 0,
     }
+    if selection:  # among the kept steps is the one at which training ends
+        found["keep"] = lambda wildcards: steps_of(stage, run_in(wildcards))
     if record.learns_from == "problems":
-        found["task"] = playing(stage.data, rewards=record.plays)
+        found["task"] = playing(stage.data, *selection, rewards=record.plays)
     if record.learns_from == "skills":
         found["skills"] = as_json(STUDY.task.skills)
     if record.launched:
@@ -37,7 +48,7 @@ def train_parameters(stage):
 
 def train_command(stage):
     """The command that trains up to the last of the steps in `resources.keep`."""
-    record = stage.record
+    record, selection = stage.record, selection_splits(stage, STUDY.task.splits)
     return (
         (ACCELERATE if record.launched else "python ")
         + "scripts/train.py --method {params.method:q}"
@@ -48,7 +59,12 @@ def train_command(stage):
         )
         + (" --skills {params.skills:q}" * (record.learns_from == "skills"))
         + (" --start {input.start}" * record.starts)
-        + (GENERATION + " --max-reply-tokens {params.max_reply_tokens}" if record.plays else "")
+        + (" --selection {input.selection}" * bool(selection))
+        + (
+            GENERATION + " --max-reply-tokens {params.max_reply_tokens}"
+            if record.plays or selection
+            else ""
+        )
         + " --seed {wildcards.seed} --dtype {params.dtype} --device {resources.device}"
         + " --keep {resources.keep} --work {resources.work} --tracking {resources.tracking:q}"
     )
@@ -68,6 +84,12 @@ def run_of(checkpoint):
     return Checkpoint.parse(checkpoint).run
 
 
+def run_in(wildcards):
+    """The run of a job that trains it, or that keeps one of its checkpoints."""
+    found = dict(wildcards.items())
+    return found["run"] if "run" in found else run_of(found["checkpoint"])
+
+
 def stage_rules(stage):
     """The two rules of a stage. A function, so that their shell commands keep their own stage."""
 
@@ -77,6 +99,7 @@ def stage_rules(stage):
         input:
             start=lambda wildcards: start_of(stage, wildcards.run),
             problems=f"{SEED}/problems/{stage.data}.parquet" if stage.data else [],
+            selection=selection_of(stage),
             files=list(map(str, stage.settings.files)),
         output:
             **{table: f"{SEED}/training/{{run}}/{table}.parquet" for table in stage.record.tables},
@@ -120,6 +143,7 @@ def stage_rules(stage):
             models=lambda wildcards: f"{SEED}/training/{run_of(wildcards.checkpoint)}/models",
             start=lambda wildcards: start_of(stage, run_of(wildcards.checkpoint)),
             problems=f"{SEED}/problems/{stage.data}.parquet" if stage.data else [],
+            selection=selection_of(stage),
         output:
             directory(SEED + "/models/{checkpoint}"),
         log:
@@ -137,7 +161,8 @@ def stage_rules(stage):
                 **(TRAINING if stage.record.launched else {}),
             ),
             keep=lambda wildcards: Checkpoint.parse(wildcards.checkpoint).step,
-            here="yes" if workflow.local_exec else "no",
+            # Where training may end early, one step alone would be another run.
+            here="yes" if workflow.local_exec and not selection_of(stage) else "no",
             settings=untracked(stage.settings),
             generation=untracked(STUDY.generation),
             work=filled(SEED + "/snapshots/{checkpoint}"),
@@ -154,7 +179,7 @@ def stage_rules(stage):
             f' train_{stage.name} ..." | tee {{log}} >&2; exit 2; else '
             + reuse(
                 train_command(stage) + " --models {output}",
-                inputs="{input.start} {input.problems}",
+                inputs="{input.start} {input.problems} {input.selection}",
             )
             + "; fi"
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from svdrift.section import Section
 from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings
 
 METHOD = Method(
@@ -14,6 +15,17 @@ METHOD = Method(
     tables=("losses", "examples"),
     sharding=frozenset({"none", "fsdp2", "zero2", "zero3"}),
 )
+
+
+class EarlyStoppingSettings(Section):
+    """When SFT ends before its last step: by the accuracy of greedy first tries.
+
+    It is measured at each kept step, on the task's ID problems for selection. When it has not risen
+    for `patience` kept steps, training ends, and all later kept steps hold the best checkpoint.
+    Here alone the kept steps decide a result: another list of them trains anew.
+    """
+
+    patience: int = Field(gt=0, le=10_000, description="Kept steps without a rise.")
 
 
 class Settings(FineTuningSettings):
@@ -38,6 +50,11 @@ class Settings(FineTuningSettings):
     warmup_steps: int = Field(20, ge=0, le=10**7, description="Steps of linear warm-up.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
     max_length: int = Field(1024, gt=0, le=2**20, description="Longest prompt and reply in tokens.")
+    early_stopping: EarlyStoppingSettings | None = Field(
+        None,
+        description="Ends training when the accuracy on ID problems for selection has not risen "
+        "for some kept steps, as `{patience: 2}`; none trains all steps.",
+    )
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:
@@ -59,8 +76,15 @@ class Settings(FineTuningSettings):
         return f"{self.steps} steps of {self.batch_size} at {self.learning_rate:g}{self.by_lora}"
 
     @property
-    def budget(self) -> Budget:
-        """Its own counts, batch and learning rate."""
+    def reads_selection(self) -> bool:
+        """See the base class."""
+        return self.early_stopping is not None
+
+    @property
+    def budget(self) -> Budget | None:
+        """Its own counts, batch and learning rate; none where training may end early."""
+        if self.early_stopping is not None:
+            return None
         return Budget(
             steps=self.steps,
             batch_size=self.batch_size,

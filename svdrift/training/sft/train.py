@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,11 @@ from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
 from svdrift.tasks.base import demonstrations
 from svdrift.training import sharding, snapshots
-from svdrift.training.device import on_gpu
+from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.lora import adapt
 from svdrift.training.parameters import freeze
 from svdrift.training.run import Run, Trained, folder
+from svdrift.training.sft.early_stopping import StopEarly, first_try_accuracy, held
 from svdrift.training.sft.settings import Settings
 from svdrift.training.trainer import (
     Keep,
@@ -52,9 +54,11 @@ def train(run: Run) -> Trained:
         if sharding.wanted():
             sharding.shard(model)
     pairs = demonstrations(run.task, run.problems)
+    tokenizer = loading.load_tokenizer(run.start)
+    stop = None if run.settings.early_stopping is None else _stop_early(run, model, tokenizer)
     losses = train_sft(
         model,
-        loading.load_tokenizer(run.start),
+        tokenizer,
         pairs,
         run.settings,
         keep=run.keep,
@@ -64,12 +68,36 @@ def train(run: Run) -> Trained:
         progress=run.progress,
         dtype=run.dtype,
         live=run.live,
+        stop=stop,
     )
     examples = pd.DataFrame(pairs, columns=["prompt", "reply"])
-    return Trained(
-        {step: folder(run.work, step) for step in run.keep},
-        {"losses": losses, "examples": examples},
+    tables = {"losses": losses, "examples": examples}
+    if stop is None:
+        return Trained({step: folder(run.work, step) for step in run.keep}, tables)
+    holds = held(run.keep, stop.accuracies)
+    notes = {
+        "selection_accuracy": stop.accuracies,
+        "stopped_at": None if run.keep[-1] in stop.accuracies else max(stop.accuracies),
+        "holds": holds,  # kept step -> the step whose checkpoint it holds
+    }
+    checkpoints = {step: folder(run.work, source) for step, source in holds.items()}
+    return Trained(checkpoints, tables, notes={"early_stopping": notes})
+
+
+def _stop_early(run: Run, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> StopEarly:
+    assert run.task is not None
+    assert run.selection is not None
+    accuracy = partial(
+        first_try_accuracy,
+        model,
+        tokenizer,
+        run.task,
+        run.task.read(run.selection),
+        max_new_tokens=run.max_reply_tokens,
+        generate=run.generate,
+        half=in_bfloat16(run.dtype),
     )
+    return StopEarly(run.keep, run.settings.early_stopping.patience, accuracy)
 
 
 def train_sft(
@@ -85,6 +113,7 @@ def train_sft(
     progress: Progress,
     dtype: torch.dtype = torch.float32,
     live: LiveMetrics = OFF,
+    stop: StopEarly | None = None,
 ) -> pd.DataFrame:
     """Fine-tune `model` on (prompt, reply) pairs; the loss is on the reply.
 
@@ -98,6 +127,7 @@ def train_sft(
         progress: wraps the steps, as `tqdm` does.
         dtype: in which checkpoints are saved; training keeps the model's own.
         live: takes the loss, gradient norm and learning rate of each step.
+        stop: may end training at an earlier step of `keep`.
 
     Returns:
         Columns `step` and `train_loss` (nats per reply token, mean over the last 4 steps).
@@ -123,6 +153,11 @@ def train_sft(
     kept = Keep(model, tokenizer, keep, work, dtype)
     kept.trainer = trainer
     trainer.add_callback(kept)
+    if stop is not None:
+        trainer.add_callback(stop)
+        before = snapshots.history(work)
+        if stop.has_ended(before):  # and only the handing over was cut off
+            return _losses(before)
     snapshots.train(trainer, work)
     return _losses(trainer.state.log_history)
 
