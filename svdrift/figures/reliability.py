@@ -10,6 +10,7 @@ from svdrift.story import Story
 
 SURE = {"confidence": "probability of its tokens", "agreement": "share of samples that agree"}
 PATH_LOOKS = {"peak": (style.GREY, "^", ":"), "last": (style.BLACK, "v", "--")}
+BINS = 8  # of 15, five curves could not be told apart
 START_LOOK = (style.ORANGE, "D", "--")
 
 
@@ -28,7 +29,7 @@ def draw(samples: pd.DataFrame, story: Story) -> style.Drawing:
     for (name, shift), part in rows.groupby(["checkpoint", "shift"], sort=False):
         groups = list(zip(part["seed"], part["group"], strict=True))
         tables += [
-            reliability(part[sure], part["greedy_solved"], groups).assign(
+            reliability(part[sure], part["greedy_solved"], groups, BINS).assign(
                 checkpoint=str(name), shift=str(shift), sure=sure
             )
             for sure in SURE
@@ -36,9 +37,9 @@ def draw(samples: pd.DataFrame, story: Story) -> style.Drawing:
     table = pd.concat(tables, ignore_index=True)
     each = rows.groupby(["seed", "checkpoint", "shift"]).size().max()
     note = (
-        f"n = {each:,} problems of each test and seed; {labels.seeds(rows)}, together. Up to 15 "
-        "bins of equal mass.\nWhiskers: 95 % intervals of the accuracy, clustered by group. Grey "
-        "line: as often right as confident."
+        f"n = {each:,} problems of each test and seed; {labels.seeds(rows)}, together. At most "
+        f"{BINS} bins of equal mass.\nWhiskers: 95 % intervals of the accuracy, clustered by "
+        "group. Grey line: as often right as confident."
     )
     figure, panels = style.panels(len(SURE), 2, 5.2, note=note, sharex=True, sharey=True)
     places = [(sure, shift) for sure in SURE for shift in ("id", "ood")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from itertools import groupby
 
 import pandas as pd
 
@@ -28,7 +27,8 @@ def draw(findings: pd.DataFrame) -> style.Drawing:
             an interval are named, and have no mark.
     """
     rows = findings.to_dict("records")
-    panels = [(unit, list(part)) for unit, part in groupby(rows, key=lambda row: row["unit"])]
+    units = dict.fromkeys(row["unit"] for row in rows)
+    panels = [(unit, [row for row in rows if row["unit"] == unit]) for unit in units]
     texts = {row["statement"]: textwrap.wrap(str(row["statement"]), WIDTH) for row in rows}
     heights = [sum(ROW + LINE * len(texts[row["statement"]]) for row in part) for _, part in panels]
     note = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
 from svdrift.evaluation.accuracy import Floats
-from svdrift.evaluation.comparisons import half_width, ratio_error
+from svdrift.evaluation.comparisons import half_width, p_value, ratio_error
 from svdrift.findings.estimates import over
 from svdrift.findings.finding import Estimate
 
@@ -34,7 +36,8 @@ def explained(before: pd.Series[float], after: pd.Series[float], counted: str) -
     if found is None:
         return None
     (error,), spread, seeds, n = found
-    return _ratio(spread - error, spread, n, counted, f"R² in {seeds} seeds, each left out once")
+    within = f"R² in {seeds} seeds, each left out once"
+    return _ratio(spread - error, spread, n, counted, within, most=1.0)
 
 
 def explained_more(
@@ -79,18 +82,22 @@ def _line(x: pd.Series[float], y: pd.Series[float], at: pd.Series[float]) -> pd.
     return y.mean() + slope * (at - x.mean())
 
 
-def _ratio(sums: Floats, sizes: Floats, n: int, counted: str, within: str) -> Estimate:
+def _ratio(
+    sums: Floats, sizes: Floats, n: int, counted: str, within: str, most: float = math.inf
+) -> Estimate:
+    """The ratio of two sums over seeds; p is of the bound 0, the interval reaches to `most`."""
     value, freedom = float(sums.sum() / sizes.sum()), len(sizes) - 1
-    half = half_width(ratio_error(sums, sizes), freedom)
+    error = ratio_error(sums, sizes)
+    half = half_width(error, freedom)
     with np.errstate(divide="ignore", invalid="ignore"):
         each = sums / sizes
     return Estimate(
         estimate=value,
         low=value - half,
-        high=value + half,
+        high=min(value + half, most),
         each=tuple(np.where(sizes > 0, each, np.nan).tolist()),
         n=n,
         counted=counted,
         test=over(len(sizes), within),
-        freedom=float(freedom),
+        exact_p=p_value(value, error, freedom),
     )

@@ -144,6 +144,30 @@ def accuracy_table(seeds: int) -> pd.DataFrame:
     return table.drop(columns="count")
 
 
+def samples_table(seeds: int) -> pd.DataFrame:
+    """Of the probe `samples`: confident replies, of which fewer are right on OOD."""
+    rng = np.random.default_rng(1)
+    ids = [sft(step) for step in STEPS] + [end(stage, 64) for stage in ("ppo", "continued")]
+    tables = [
+        pd.DataFrame(
+            {
+                "seed": seed,
+                "checkpoint": id,
+                "role": role,
+                "shift": shift,
+                "group": np.repeat(np.arange(25), 4),
+                "confidence": (sure := rng.beta(4, 1, 100)),
+                "agreement": rng.integers(0, 17, 100) / 16,
+                "greedy_solved": rng.random(100) < sure * (1 if shift == "id" else 0.6),
+            }
+        )
+        for seed in range(seeds)
+        for id in ids
+        for role, shift in SPLITS
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
 def cycles_table(seeds: int) -> pd.DataFrame:
     """Two roots, and SFT and RL in turn to a depth of four."""
     way = "sft-64.ppo-60.again-32.grpo-60"

@@ -35,6 +35,7 @@ from svdrift.figures import (
     recovery_effect,
     recovery_frontier,
     recovery_window,
+    reliability,
     rl_effect,
     rl_progress,
     rl_update,
@@ -72,6 +73,7 @@ from tests.figures.figure_tables import (
     objective_table,
     recovery_effect_table,
     recovery_table,
+    samples_table,
     spectral_tables,
     study_accuracies,
     study_difference_table,
@@ -109,6 +111,7 @@ FIGURES: dict[str, Callable[[int], Drawing]] = {
     "recovery_by_layers": lambda s: recovery_by_layers.draw(recovery_table(s)),
     "recovery_frontier": lambda s: recovery_frontier.draw(recovery_table(s), STORY),
     "recovery_effect": lambda s: recovery_effect.draw(recovery_effect_table(s)),
+    "reliability": lambda s: reliability.draw(samples_table(s), STORY),
     "sweep": lambda s: sweep.draw(sweep_table(s), STORY),
     "compare_accuracy": lambda s: compare_accuracy.draw(
         study_accuracies(s), {"default": STORY, "grpo": GRPO_STORY}

@@ -30,7 +30,8 @@ def test_it_is_the_error_of_lines_fitted_to_the_other_seeds():
     assert found.estimate == pytest.approx(1 - sum(errors) / sum(spread))
     assert found.each == pytest.approx(1 - np.array(errors) / np.array(spread))
     assert found.n == 30
-    assert found.low < found.estimate < found.high
+    assert found.low < found.estimate < found.high <= 1
+    assert (found.exact_p < 0.05) == (found.low > 0)
 
 
 def test_a_line_is_found_and_nothing_is_told_by_a_constant():

@@ -173,6 +173,7 @@ TAKEN: dict[str, dict[str, str]] = {  # value -> end of the key -> why it is tak
     },
     "empty list": {
         "controls": "none",
+        "after": "none",
         "comparisons": "none",
         "multi_try_splits": "none",
         "pairs": "none",
