@@ -8,7 +8,7 @@ from svdrift.evaluation.calibration import reliability
 from svdrift.figures import labels, style
 from svdrift.story import Story
 
-SURE = {"confidence": "probability of its tokens", "agreement": "share of samples that agree"}
+SURE = {"confidence": "token probability", "agreement": "agreement of samples"}
 PATH_LOOKS = {"peak": (style.GREY, "^", ":"), "last": (style.BLACK, "v", "--")}
 BINS = 8  # of 15, five curves could not be told apart
 START_LOOK = (style.ORANGE, "D", "--")
@@ -63,7 +63,7 @@ def draw(samples: pd.DataFrame, story: Story) -> style.Drawing:
                 lw=1.1,
                 elinewidth=0.6,
             )
-        axes.set_title(f"{labels.split('test', shift)}, by the {SURE[sure]}")
+        axes.set_title(f"{labels.split('test', shift)}, by {SURE[sure]}")
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
     for axes in panels[::2]:

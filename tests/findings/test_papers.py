@@ -256,6 +256,21 @@ def test_the_start_is_chosen_on_selection_problems():
     assert worst.estimate == pytest.approx(-2)
 
 
+def test_published_numbers_stand_beside_what_they_are_about():
+    """Papers looked at where RL ends, and at SFT on demonstrations."""
+    told = {one.statement: one.published for one in quagmires.findings(TABLES, STORY)}
+    name = "Lower loss of demonstrations (ID selection problems) goes with PPO's"
+    assert told[f"{name} score at the end, ID"] == "0.94 and 0.90"
+    assert told[f"{name} gain over more SFT, ID"] == "not measured"
+    closer = "Lower loss of demonstrations goes with PPO's score at the end more closely than the"
+    published = "0.94 and 0.90, greedy score 0.75 and 0.78"
+    assert told[f"{closer} greedy score does, ID"] == published
+    told = {one.statement: one.published for one in load("non_decoupling").findings(TABLES, STORY)}
+    start = RL["sft-16"]
+    assert told[f"SFT after PPO from {start} lowers the reward, ID"].startswith("confirmed")
+    assert told[f"SFT on own replies from {start} lowers the reward, ID"] == "not measured"
+
+
 def test_starts_are_counted():
     starts = pd.Series(["sft-4", "sft-16", "sft-16"])
     assert quagmires._counts(starts) == "sft-16 in 2 seeds, sft-4 in 1"

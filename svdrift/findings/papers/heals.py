@@ -52,7 +52,7 @@ _of_rules = partial(statement, "scores", "points")
 _of_samples = partial(statement, "samples")
 Pairs = Iterator[tuple[Statement, Estimate | None]]
 
-SURE = {"confidence": "the probability of its tokens", "agreement": "the samples that agree"}
+SURE = {"confidence": "token probability", "agreement": "agreement of samples"}
 MALFORMED = ("unreadable", "illegal_formula", "partial")  # no formula, or none that has a value
 ENTROPY = 2.55  # bits; a note about the paper starts RL only above
 
@@ -228,7 +228,7 @@ def _overconfidence(samples: pd.DataFrame, story: Story) -> Pairs:
                 _of_samples(
                     "points",
                     "overconfidence",
-                    told.format(f"The calibration error of {words} is {more}"),
+                    told.format(f"The calibration error by {words} is {more}"),
                     "measured with 15 bins; no figures",
                     side=side,
                 ),
@@ -242,7 +242,7 @@ def _overconfidence(samples: pd.DataFrame, story: Story) -> Pairs:
                 _of_samples(
                     "points",
                     "overconfidence",
-                    told.format(f"The Brier score of {words} is {more}"),
+                    told.format(f"The Brier score by {words} is {more}"),
                     "not measured",
                     side=side,
                 ),

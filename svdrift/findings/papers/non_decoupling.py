@@ -183,10 +183,11 @@ def _lowers(
     if before.empty or after.empty:
         return
     told = f"{role.label} from {start}"
+    published = PUBLISHED if role is story.after[0] else UNKNOWN  # the first is on demonstrations
     along = [(one, reward(samples, one, place)) for one in role.kept[start]]
     yield (
         _of_reward(
-            "sft-lowers-reward", f"{told} lowers the reward, {name}", PUBLISHED, side="below"
+            "sft-lowers-reward", f"{told} lowers the reward, {name}", published, side="below"
         ),
         weighted(
             [(1, after), (-1, before)],

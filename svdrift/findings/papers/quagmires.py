@@ -37,11 +37,12 @@ PAPER = Paper(
     tables=("accuracy",),
     limits="Starts are steps of one SFT run a seed, so that predictors that only follow the step "
     "look good together; each row says what is left given the step. A few starts in a seed give a "
-    "rank correlation a standard error near 0.4; seeds count.",
+    "rank correlation a standard error near 0.4; seeds count. The lines behind R² share most of "
+    "their seeds, so that its intervals are approximate.",
 )
 SELECTION = {"ID": ("selection", "id"), "OOD": ("selection", "ood")}
 TESTS = {"ID": ID, "OOD": OOD}
-SCORE = "greedy score"
+SCORE, END = "greedy score", "score at the end"
 UNKNOWN = "not measured"
 PUBLISHED = {  # Spearman, Llama and Mistral, models that differ by their data
     SCORE: "0.75 and 0.78",
@@ -73,7 +74,7 @@ def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
     for place, outcome in TESTS.items():
         ends = _solved(accuracy, outcome, rl.results)
         known = predictors(tables, place, story.starts)
-        outcomes = {f"{rl.label}'s score at the end": ends}
+        outcomes = {f"{rl.label}'s {END}": ends}
         for control in story.controls[:1]:
             without = _solved(accuracy, outcome, control.results)
             outcomes[f"{rl.label}'s gain over {control.label}"] = (ends - without).dropna()
@@ -159,7 +160,7 @@ def _predicts(
             _of_ranks(
                 "predicts",
                 f"{told} goes with {outcome}, {place}",
-                PUBLISHED.get(name, UNKNOWN),
+                _published(PUBLISHED, name, outcome),
             ),
             rank_correlation(before, after, f"runs of {rl}"),
         )
@@ -167,10 +168,20 @@ def _predicts(
             _of_lines(
                 "predicts",
                 f"{told} predicts {outcome} in a seed left out, {place}",
-                PUBLISHED_R2.get(name, UNKNOWN),
+                _published(PUBLISHED_R2, name, outcome),
             ),
             explained(before, after, f"runs of {rl}"),
         )
+
+
+def _published(numbers: Mapping[str, str], name: str, outcome: str, against: str = "") -> str:
+    """What papers found for a predictor, and for the one that it is held against.
+
+    They looked at where RL ends alone.
+    """
+    if name not in numbers or not outcome.endswith(END):
+        return UNKNOWN
+    return f"{numbers[name]}, {against} {numbers[against]}" if against else numbers[name]
 
 
 def _better(known: Predictors, after: pd.Series[float], place: str, outcome: str, rl: str) -> Pairs:
@@ -191,7 +202,7 @@ def _better(known: Predictors, after: pd.Series[float], place: str, outcome: str
             _of_ranks(
                 "better",
                 f"{told} goes with {outcome} more closely than the {SCORE} does, {place}",
-                PUBLISHED.get(name, UNKNOWN),
+                _published(PUBLISHED, name, outcome, against=SCORE),
             ),
             _over_seeds(
                 (by_seed(before) - by_seed(score)).dropna(),
@@ -203,7 +214,7 @@ def _better(known: Predictors, after: pd.Series[float], place: str, outcome: str
                 "better",
                 f"{told} predicts {outcome} in a seed left out better than the {SCORE} does, "
                 f"{place}",
-                PUBLISHED_R2.get(name, UNKNOWN),
+                _published(PUBLISHED_R2, name, outcome, against=SCORE),
             ),
             explained_more(before, score, after, f"runs of {rl}"),
         )
