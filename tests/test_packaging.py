@@ -93,4 +93,6 @@ def test_ci_runs_what_is_there():
     targets = {name for run in steps for name in re.findall(r"^make (\w+)$", run, re.M)}
     assert targets == {"study", "site"}
     assert all(re.search(rf"^{name}: ", makefile, re.M) for name in targets)
-    assert ".ci/run" in steps
+    (tests,) = (run for run in steps if run.startswith(".ci/run"))
+    assert re.findall(r"'(test\S*)'", tests) == ["test-all", "test"]
+    assert all(re.search(rf"^{name}: ", makefile, re.M) for name in ("test", "test-all"))
