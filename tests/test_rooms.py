@@ -31,7 +31,7 @@ FLOORS = [
     {"models", "tasks"},
     {"training", "spectra"},
     {"evaluation", "recovery"},
-    {"figures", "findings", "probes", "sweeps", "budget"},
+    {"figures", "findings", "probes", "ranks", "sweeps", "budget"},
     {"study"},
     {"api"},
     {"cli"},

@@ -138,7 +138,7 @@ def recovered(
     Raises:
         UserError: see `recover_tensors`; or `model` lacks a tensor that is to be changed.
     """
-    places = _Places(model, target.weights)
+    places = Places(model, target.weights)
     for name in make_plan(target, anchor, intervention).names:
         if name not in places:
             raise UserError(f"the model has no tensor {name} of {target.weights.folder}")
@@ -153,8 +153,8 @@ def recovered(
             places.put(name, target.weights.read(name))
 
 
-class _Places:
-    """Where the tensors of a folder lie in the model that was loaded from it.
+class Places:
+    """Where the tensors of a folder are in the model that was loaded from it.
 
     Loading may change a name's prefix, and stack experts whose file has a tensor for each. Such
     matrices are found by their label, or by the name of their part.

@@ -13,6 +13,7 @@ from svdrift.checkpoints import STAGE, Checkpoint
 from svdrift.errors import UserError, choices, explain, shown
 from svdrift.findings.paper import paper
 from svdrift.probes import probe
+from svdrift.ranks.settings import RanksSettings
 from svdrift.section import Section
 from svdrift.story import Story
 from svdrift.study.stages import Graph
@@ -95,11 +96,14 @@ def read_probes(
     }
 
 
-def read_paper(name: str, probes: Mapping[str, Plan]) -> dict[str, str]:
+def read_paper(
+    name: str, probes: Mapping[str, Plan], choices_of_ranks: Mapping[str, RanksSettings]
+) -> dict[str, str]:
     """What a related paper reads: the name of the study's probe of each kind.
 
     Raises:
-        UserError: there is no such paper, or not exactly one probe of a kind.
+        UserError: there is no such paper, not exactly one probe of a kind, or no choice of ranks of
+            a task.
     """
     try:
         record = paper(name)
@@ -114,6 +118,13 @@ def read_paper(name: str, probes: Mapping[str, Plan]) -> dict[str, str]:
                 f"{len(of_kind) or 'none'} (allowed: one; add it to probes)"
             )
         found[kind] = of_kind[0]
+    tasks = {choice.task for choice in choices_of_ranks.values()}
+    for task in record.ranks:
+        if task not in tasks:
+            raise UserError(
+                f"papers: {name} reads choices of ranks of task {task!r}, and the study has none "
+                "(allowed: one or more; add it to ranks)"
+            )
     return found
 
 

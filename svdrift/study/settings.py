@@ -20,6 +20,7 @@ from svdrift.errors import UserError, choices, explain, explained, listed, shown
 from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.live import Tool
 from svdrift.models.settings import GenerationSettings, ModelSettings
+from svdrift.ranks.settings import RanksSettings
 from svdrift.recovery.grid import expand
 from svdrift.recovery.settings import RecoverySettings, Repair, RepairSettings
 from svdrift.section import Section, Seed
@@ -32,6 +33,7 @@ from svdrift.study.lora import check_lora
 from svdrift.study.overlays import with_on
 from svdrift.study.plays import play_settings
 from svdrift.study.probes import Plan, read_paper, read_probes
+from svdrift.study.ranks import read_ranks
 from svdrift.study.stages import Graph, Stage
 from svdrift.study.story import StorySettings, resolve_story
 from svdrift.tasks import load_settings as load_task
@@ -39,12 +41,8 @@ from svdrift.tasks.base import TaskSettings
 from svdrift.tasks.splits import Split
 
 SIZED_RULES = (
-    "evaluate",
-    "decompose",
-    "measure_drift",
-    "measure_updates",
-    "recover",
-    "export_recovered",
+    *("evaluate", "decompose", "measure_drift", "measure_updates"),
+    *("recover", "export_recovered", "choose_ranks"),
 )
 """Rules beside those of stages and data whose jobs grow with the model."""
 
@@ -81,6 +79,9 @@ class Settings(Section):
     generation: GenerationSettings = GenerationSettings()
     spectra: SpectraSettings = SpectraSettings()
     recovery: RecoverySettings = RecoverySettings()
+    ranks: dict[str, RanksSettings | None] = Field(
+        {}, description="Choices of a rank for each matrix, by name; null removes one."
+    )
     probes: dict[str, dict[str, Any] | None] = Field(
         default_factory=dict,
         description="What is measured on checkpoints without training them, by name; null removes "
@@ -402,9 +403,14 @@ class Settings(Section):
         )
 
     @cached_property
+    def rank_choices(self) -> dict[str, RanksSettings]:
+        """The choices of ranks by name, with ids of their checkpoints."""
+        return read_ranks(self.ranks, self.named)
+
+    @cached_property
     def evidence(self) -> dict[str, dict[str, str]]:
         """Of each paper, what it reads: names of this study's probes by their kind."""
-        return {name: read_paper(name, self.probed) for name in self.papers}
+        return {name: read_paper(name, self.probed, self.rank_choices) for name in self.papers}
 
     @property
     def update_starts(self) -> tuple[str, ...]:
@@ -419,6 +425,7 @@ class Settings(Section):
         return self.candidates(
             *(name for pair in self.pairs.values() for name in pair),
             *(name for plan in self.repairs.values() for name in (plan.target, plan.anchor)),
+            *(name for choice in self.rank_choices.values() for name in choice.checkpoints),
             *(name for start in self.update_starts for name in (story.base, start, results[start])),
         )
 

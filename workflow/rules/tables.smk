@@ -33,6 +33,15 @@ COLLECTED = {
         SEED + "/updates/{start}.parquet", seed=STUDY.seeds, start=STUDY.update_starts
     ),
     **{
+        f"rank_{table}": expand(
+            SEED + "/ranks/{name}/{table}.parquet",
+            seed=STUDY.seeds,
+            name=STUDY.rank_choices,
+            table=table,
+        )
+        for table in ("searches", "shares", "episodes")
+    },
+    **{
         f"probe_{name}": of_checkpoints("probes", name, plan.checkpoints)
         for name, plan in STUDY.probed.items()
     },

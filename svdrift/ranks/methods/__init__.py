@@ -1,0 +1,1 @@
+"""Methods that choose a rank for each matrix, one a file (`svdrift.ranks.search`)."""
