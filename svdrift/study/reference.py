@@ -10,6 +10,7 @@ from typing import Any, get_args
 from svdrift import plugins
 from svdrift.probes.probe import ROOM as PROBES
 from svdrift.probes.probe import settings_class
+from svdrift.ranks.settings import RanksSettings
 from svdrift.section import LARGEST, Section
 from svdrift.study.data import Filter, Mixture, PassRate, Replies, Variant
 from svdrift.study.keys import Every, StageKeys
@@ -67,6 +68,7 @@ def reference_page() -> str:
             lines += _table(f"`{inner}` with `method: {name}`", model)
     for inner, model in _optional_sections_of_methods().items():
         lines += _table(f"`{inner}`", model)
+    lines += _table("`ranks.NAME`", RanksSettings, "How methods choose: [ranks.md](ranks.md).")
     lines += _table("`probes.NAME`", ProbeKeys, "What each kind measures: [probes.md](probes.md).")
     for name in plugins.names(PROBES):
         lines += _table(f"`probes.NAME` with `kind: {name}`", settings_class(name))

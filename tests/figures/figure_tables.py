@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -454,3 +455,17 @@ def _falling(shape: tuple[int, int], rng: torch.Generator) -> torch.Tensor:
     """A matrix whose singular values fall exponentially, as no random matrix's do."""
     left, _, right = torch.linalg.svd(torch.randn(shape, generator=rng), full_matrices=False)
     return ((left * torch.exp(-torch.arange(min(shape)) / 2.0)) @ right).contiguous()
+
+
+def rank_search_table(seeds: int) -> pd.DataFrame:
+    """Five searches of 30 evaluations each for two choices of ranks."""
+    rng = np.random.default_rng(0)
+    every = itertools.product(range(seeds), ("repair", "keep"), range(5), range(1, 31))
+    table = pd.DataFrame(every, columns=["seed", "choice", "number", "evaluation"])
+    return table.assign(
+        method="method_" + table["number"].astype(str),
+        label="method " + table["number"].astype(str),
+        measured=table["choice"].map({"repair": "share solved", "keep": "minus loss"}),
+        score=rng.random(len(table)) + table["number"] / 10,
+        fits=rng.random(len(table)) < 0.8,
+    )

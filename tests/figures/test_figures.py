@@ -30,6 +30,7 @@ from svdrift.figures import (
     labels,
     loss_by_step,
     objectives,
+    rank_searches,
     recovery_by_layers,
     recovery_by_rank,
     recovery_effect,
@@ -71,6 +72,7 @@ from tests.figures.figure_tables import (
     cycles_table,
     loss_table,
     objective_table,
+    rank_search_table,
     recovery_effect_table,
     recovery_table,
     samples_table,
@@ -111,6 +113,7 @@ FIGURES: dict[str, Callable[[int], Drawing]] = {
     "recovery_by_layers": lambda s: recovery_by_layers.draw(recovery_table(s)),
     "recovery_frontier": lambda s: recovery_frontier.draw(recovery_table(s), STORY),
     "recovery_effect": lambda s: recovery_effect.draw(recovery_effect_table(s)),
+    "rank_searches": lambda s: rank_searches.draw(rank_search_table(s)),
     "reliability": lambda s: reliability.draw(samples_table(s), STORY),
     "sweep": lambda s: sweep.draw(sweep_table(s), STORY),
     "compare_accuracy": lambda s: compare_accuracy.draw(
@@ -120,6 +123,7 @@ FIGURES: dict[str, Callable[[int], Drawing]] = {
 }
 WITHOUT_INTERVALS = {
     *("loss_by_step", "advantages", "objectives", "spectrum_change"),  # their tables have none
+    "rank_searches",  # what a search did on fixed problems is known exactly
     "rotation_heatmap",  # its cells say in brackets what their intervals hold
 }
 

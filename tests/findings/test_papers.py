@@ -17,6 +17,7 @@ from svdrift.findings.paper_page import page
 from svdrift.findings.papers import heals, quagmires, sparkle_probes
 from svdrift.plugins import names
 from svdrift.probes.probe import record
+from svdrift.ranks.search import method as rank_method
 from svdrift.story import Role, Story
 
 STARTS = ("sft-4", "sft-16", "sft-64")
@@ -99,7 +100,29 @@ def tables():
         "accuracy": accuracy.assign(
             subset="all", measure="solved_first_try", value=rng.random(len(accuracy))
         ),
+        **rank_tables(rng),
     }
+
+
+def rank_tables(rng):
+    """Choices of ranks by all methods, of both tasks."""
+    methods = {name: rank_method(name).label for name in names("svdrift.ranks.methods")}
+    episodes = rows(methods).rename(columns={"extra": "method"})
+    episodes = episodes[episodes["checkpoint"] == "sft-64"]
+    searches = pd.DataFrame(
+        itertools.product(SEEDS, methods, range(1, 21)), columns=["seed", "method", "evaluation"]
+    )
+    found = {}
+    for name, table in {"rank_episodes": episodes, "rank_searches": searches}.items():
+        table = table.assign(label=table["method"].map(methods))
+        parts = [table.assign(choice=task, task=task) for task in ("repair", "keep")]
+        found[name] = pd.concat(parts, ignore_index=True)
+    found["rank_episodes"]["solved"] = rng.random(len(found["rank_episodes"])) < 0.5
+    size = len(found["rank_searches"])
+    found["rank_searches"] = found["rank_searches"].assign(
+        score=rng.random(size), fits=rng.random(size) < 0.7, cost=0.2
+    )
+    return found
 
 
 TABLES = tables()

@@ -43,6 +43,7 @@ STUDY: dict[str, Any] = {
         for kind in plugins.names(PROBES)
     },
     "papers": ["imitation"],
+    "ranks": {"hard": {"task": "repair", "target": "last", "anchor": "base", "cost": 0.2}},
     "compute": {"resources": {"train_sft": {}}},
     "recovery": {"repairs": [{"target": "last", "anchor": "base"}], "interventions": []},
     "spectra": {"pairs": [["base", "last"]]},
@@ -130,6 +131,7 @@ def test_the_fields_are_found():
         "probes.samples.temperature",
         "probes.function_space.peak",
         "probes.losses.on.0",
+        "ranks.hard.choices.0",
         "data.hard.pass_rate.at_least",
         "compute.resources.train_sft.mem_mb",
         "recovery.interventions.0.seed",
@@ -224,6 +226,7 @@ def taken(path: Path, kind: str) -> bool:
             "stages",
             "data",
             "probes",
+            "ranks",
         )
     return any(".".join(map(str, path)).endswith(end) for end in TAKEN.get(kind, {}))
 

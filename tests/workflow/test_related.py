@@ -70,6 +70,24 @@ SMALL = {
         },
         "space": {"kind": "function_space", "peak": "sft@4", "count": 6},
     },
+    "ranks": {
+        "repair": {
+            "task": "repair",
+            "target": "last",
+            "anchor": "anchor",
+            "cost": 0.2,
+            "evaluations": 40,
+            "count": 4,
+        },
+        "keep": {
+            "task": "keep",
+            "target": "anchor",
+            "cost": 0.7,
+            "score": "likelihood",
+            "evaluations": 40,
+            "count": 4,
+        },
+    },
     "papers": list(PAPERS),
 }
 
