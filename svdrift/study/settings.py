@@ -140,8 +140,8 @@ class Settings(Section):
         if len(set(self.seeds)) != len(self.seeds):
             raise UserError(f"seeds: holds one value twice: {listed(self.seeds)}")
         resolved = self.resolved_story, self.pairs, self.repairs, self.compared
-        resolved = *resolved, self.rank_choices, self.evidence
-        del resolved  # each of them may have refused
+        chosen = self.rank_choices, self.evidence
+        del resolved, chosen  # each of them may have refused
         for stage in self.graph:
             self._check_stage(stage)
         names.check_lengths((*self.checkpoints, *self.pairs, *self.repairs, *self.split_names))
