@@ -92,6 +92,7 @@ SMALL = {
 }
 
 
+@pytest.mark.long
 def test_every_paper_is_judged(snakemake, clone):
     (clone / "related.yaml").write_text(unquoted(SMALL))
     files = ("tests/workflow/pico.yaml", "related.yaml")
