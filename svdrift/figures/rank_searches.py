@@ -44,8 +44,8 @@ def draw(rank_searches: pd.DataFrame) -> style.Drawing:
             if len(rows):
                 looks = {"colour": colour, "marker": marker, "markevery": 0.2}
                 style.curve(panel, rows, "evaluation", label=label, **looks)
-        panel.set_title(choice)
+        panel.set_title(f"{choice}, selection problems")
         panel.set_xlabel("models evaluated")
-        panel.set_ylabel(f"{measured}, selection problems")
+        panel.set_ylabel(measured)
     style.legend(figure, columns=5)
     return style.Drawing(figure, table)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from svdrift.checkpoints import STAGE
 from svdrift.errors import UserError
 from svdrift.ranks.settings import RanksSettings
+from svdrift.study.names import check_lengths
 
 
 def read_ranks(
@@ -29,6 +30,7 @@ def read_ranks(
         key = f"ranks.{name}"
         if not re.fullmatch(STAGE, name):
             raise UserError(f"{key}: not a name (allowed: a-z, 0-9 and _, beginning with a letter)")
+        check_lengths([name])
         target, anchor = settings.target, settings.anchor
         ids = {
             "target": named(f"{key}.target", target),

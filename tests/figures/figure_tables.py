@@ -17,6 +17,7 @@ from scipy import stats
 
 from svdrift.checkpoints import Checkpoint, labels
 from svdrift.evaluation.accuracy import wilson_interval
+from svdrift.ranks.score import UNITS
 from svdrift.recovery.grid import expand
 from svdrift.recovery.interventions import Intervention
 from svdrift.recovery.settings import RecoverySettings
@@ -465,7 +466,7 @@ def rank_search_table(seeds: int) -> pd.DataFrame:
     return table.assign(
         method="method_" + table["number"].astype(str),
         label="method " + table["number"].astype(str),
-        measured=table["choice"].map({"repair": "share solved", "keep": "minus loss"}),
+        measured=table["choice"].map({"repair": UNITS["accuracy"], "keep": UNITS["likelihood"]}),
         score=rng.random(len(table)) + table["number"] / 10,
         fits=rng.random(len(table)) < 0.8,
     )

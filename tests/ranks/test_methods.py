@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +146,26 @@ def test_what_the_agent_sees() -> None:
     assert held[2] == pytest.approx([10 / 12, 0.5, 0.5])
     assert stable == pytest.approx([12 / 9 / 4, 1, 1])
     assert list(angle) == [0, 0, 0]
+
+
+OWN = """
+from svdrift.ranks.search import Method
+
+METHOD = Method(label="all of the first")
+
+
+def choose(space, score, rng):
+    return (space.subjects[0].rank, *[0] * (len(space.subjects) - 1))
+"""
+
+
+def test_a_method_of_one_s_own(tmp_path: Path) -> None:
+    file = tmp_path / "first.py"
+    file.write_text(OWN)
+    settings = RanksSettings(task="keep", target="last", cost=0.5, methods=("uniform", str(file)))
+    space = knapsack("repair")
+    chosen = load(settings.methods[1]).choose(space, evaluations(space, 1), rng())
+    assert chosen == (10, 0, 0, 0)
 
 
 def test_every_method_is_tried_by_default() -> None:

@@ -42,6 +42,8 @@ def test_refuses(changed, says):
 def test_a_name_is_checked():
     with pytest.raises(UserError, match=r"ranks.One: not a name"):
         study({"ranks": {"One": REPAIR}})
+    with pytest.raises(UserError, match="would be in the name of a file"):
+        study({"ranks": {"a" * 300: REPAIR}})
 
 
 def test_a_paper_that_reads_ranks_needs_both_tasks():
