@@ -389,6 +389,12 @@ ROWS = [
         once("probe_seen", "collect_probe_seen", "write_report"),
         "probes: {seen: {kind: scores, of: [sft@16]}}",
     ),
+    Row(
+        "a choice of ranks",
+        once("choose_ranks_one", *(f"collect_rank_{t}" for t in ("searches", "shares", "episodes")))
+        | plots("rank_searches"),
+        "ranks: {one: {task: keep, target: sft@16, cost: 0.5}}",
+    ),
     Row("claims", FINDINGS, change=edited("svdrift/findings/claims.py")),
     Row("a caption", once("write_report"), change=append("workflow/report/stages.rst", "More.")),
     Row(
