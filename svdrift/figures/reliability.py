@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from svdrift.evaluation.calibration import reliability
@@ -76,15 +78,16 @@ def draw(samples: pd.DataFrame, story: Story) -> style.Drawing:
 
 def _shown(story: Story) -> dict[str, tuple[str, tuple[str, str, str]]]:
     """The checkpoints that are drawn, each with its label and its colour, marker and line."""
+    words = partial(labels.checkpoint, story)
     found = {}
     if story.peak is not None:
-        found[story.peak] = (f"{story.peak}, the peak", PATH_LOOKS["peak"])
-    found[story.last] = (f"{story.last}, the end of {story.path_label}", PATH_LOOKS["last"])
+        found[story.peak] = (f"{words(story.peak)}, the peak", PATH_LOOKS["peak"])
+    found[story.last] = (f"{words(story.last)}, the last", PATH_LOOKS["last"])
     start = story.moderate
     if start is not None:
-        found.setdefault(start, (f"{start}, RL's moderate start", START_LOOK))
+        found.setdefault(start, (f"{words(start)}, the start of RL", START_LOOK))
         for look in labels.ends(story):
             if start in look.role.results:
-                label = f"{look.role.label} from {start}"
+                label = f"{look.role.label} from {words(start)}"
                 found[look.role.results[start]] = (label, (look.colour, look.marker, "-"))
     return found
