@@ -59,7 +59,8 @@ compare: $(RUN_TIME) ## Set finished studies side by side: make compare STUDIES=
 test: check unit workflow ## Run every check, and all tests but the long ones
 
 test-all: SELECT =
-test-all: check unit workflow ## Run the long tests too (an hour)
+test-all: TOGETHER += "slurm"
+test-all: check unit workflow ## Run the long tests too, and those on a real Slurm (an hour)
 
 SELECT = and not long# which tests
 PYTEST = pytest
@@ -79,8 +80,8 @@ workflow: $(DEV) ## Run the tests that run the real workflow
 		running="$$running $$!"; \
 	done; failed=0; for one in $$running; do wait $$one || failed=1; done; exit $$failed
 
-# In processes side by side, by what the tests share: those on Slurm wait most of the time.
-TOGETHER = "slurm" "smoke" "workflow and not slurm and not smoke"
+# In processes side by side, by what the tests share.
+TOGETHER = "smoke" "workflow and not slurm and not smoke"
 
 slurm: $(DEV) ## Of these those on a real Slurm, which is installed for it: as root on Debian
 	python -m tests.slurm.cluster install

@@ -11,7 +11,7 @@ import pytest
 
 from tests.slurm.conftest import wait_for
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm, pytest.mark.long]
 
 LOSSES = "results/smoke/seed-0/training/sft/losses.parquet"
 LOG = "results/smoke/logs/seed-0/train/sft.log"
@@ -99,7 +99,6 @@ def test_a_cancelled_job_goes_on_from_its_snapshot(train, on_slurm):
     assert int(re.search(WENT_ON, log)[1]) == step
 
 
-@pytest.mark.long
 def test_a_job_whose_time_is_over_saves_what_it_has_and_gets_more(train):
     # It is told two minutes before the end, that is after one of its three.
     longer = ("--set-resources", "train_sft:runtime=3*attempt")
@@ -118,7 +117,6 @@ def test_a_job_whose_time_is_over_saves_what_it_has_and_gets_more(train):
     assert not training.ends()
 
 
-@pytest.mark.long
 def test_a_job_out_of_memory_gets_more_and_says_so(train):
     little = ("--set-resources", "train_sft:mem_mb=600*attempt**2")
     training = train(3, *little, steps=20)
@@ -132,7 +130,6 @@ def test_a_job_out_of_memory_gets_more_and_says_so(train):
     assert f"attempt {len(failed) + 1}, with {memory} MB of memory" in training.log.read_text()
 
 
-@pytest.mark.long
 def test_a_controller_that_starts_again_loses_nothing(train, on_slurm):
     training = train(4)
     training.until_it_trains()
@@ -143,7 +140,6 @@ def test_a_controller_that_starts_again_loses_nothing(train, on_slurm):
     assert job["JobState"] == "COMPLETED"
 
 
-@pytest.mark.long
 def test_a_run_goes_on_after_snakemake_was_killed(train):
     resume = {"command": ("python", "scripts/resume.py")}
     training = train(5)

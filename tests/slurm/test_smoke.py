@@ -8,7 +8,7 @@ import pytest
 
 from tests.workflow.test_reruns import SMOKE, jobs
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
+pytestmark = [pytest.mark.workflow, pytest.mark.slurm, pytest.mark.long]
 
 ON_GPUS = {
     "train_base": 60,  # minutes
@@ -82,7 +82,6 @@ def test_no_more_jobs_have_gpus_than_there_are(done):
     assert max(at_once) == 2
 
 
-@pytest.mark.long  # it needs the study on one machine, too
 def test_the_tables_are_those_of_a_run_on_one_machine(done, on_slurm, smoke):
     tables = sorted((smoke / "tables").iterdir())
     assert len(tables) > 10
