@@ -383,7 +383,7 @@ def page(found: dict[str, Any]) -> str:
 
 def kept(earlier: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     """Rows that were measured earlier on a machine of this kind, in the same way."""
-    same = all(earlier[key] == now[key] for key in ("machine", "threads", "repeats"))
+    same = all(earlier[key] == now[key] for key in ("size", "machine", "threads", "repeats"))
     return dict(earlier["rows"]) if same else {}
 
 
@@ -408,6 +408,7 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
+        "size": arguments.size,
         "threads": arguments.threads,
         "repeats": arguments.repeats,
         "rows": {},

@@ -5,7 +5,8 @@ python -m benchmarks.scaling [--size full|pico] [--repeats 3] [--threads 1] [--o
 Every point is a process of its own. Its time is the median of some calls after one that warms up;
 its memory is the peak above what the process held before (models and problems included in neither
 where the stage is handed them). An exponent p says that the quantity grows as size**p: the slope
-of a straight line through the logarithms.
+of a straight line through the logarithms. A run that was cut off goes on: what FILE holds, measured
+alike, is not measured again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.__main__ import ROOT, about, dry_run, put
+from benchmarks.__main__ import ROOT, about, dry_run, kept, put
 from benchmarks.gpu import GAME, SEED, SIZES, Bench
 from svdrift.evaluation.episodes import run_episodes
 from svdrift.evaluation.settings import EvaluationSettings
@@ -58,6 +59,11 @@ class Law(NamedTuple):
     grows_with: str
     prepare: Callable[[Bench, int], tuple[float, Callable[[], Any]]]
     sizes: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is called in results."""
+        return f"{self.stage}: {self.grows_with}"
 
 
 def model_of(bench: Bench, width: int = WIDTH, layers: int = 4) -> Path:
@@ -244,12 +250,10 @@ def exponent(sizes: Sequence[float], amounts: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(amounts), 1)[0])
 
 
-def measure(
-    law: str, grows_with: str, size: int, bench: Bench, repeats: int, threads: int
-) -> dict[str, float]:
+def measure(name: str, size: int, bench: Bench, repeats: int, threads: int) -> dict[str, float]:
     """One point, in this process: the size as counted, median seconds and MB above the start."""
     torch.set_num_threads(threads)
-    prepare = next(one.prepare for one in LAWS if (one.stage, one.grows_with) == (law, grows_with))
+    prepare = next(law.prepare for law in LAWS if law.name == name)
     counted, run = prepare(bench, size)
     before = peak()
     run()
@@ -284,11 +288,7 @@ def line(law: Law, points: Sequence[dict[str, float]]) -> str:
 def page(found: dict[str, Any]) -> str:
     """The table and what it was measured on."""
     of = found["machine"]
-    rows = [
-        line(law, found["laws"][f"{law.stage}: {law.grows_with}"])
-        for law in LAWS
-        if f"{law.stage}: {law.grows_with}" in found["laws"]
-    ]
+    rows = [line(law, found["rows"][law.name]) for law in LAWS if law.name in found["rows"]]
     head = (
         "| what | grows with | seconds at each size | exponent of time | MB more at the ends |\n"
         "| --- | --- | --- | --- | --- |\n"
@@ -301,25 +301,30 @@ def page(found: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure every law."""
+    """Measure every law that has no row yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=list(SIZES), default="full")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="JSON with all points")
+    parser.add_argument("--out", type=Path, help="JSON with all points; a run goes on from it")
     parser.add_argument("--page", action="store_true", help="put the table into the docs")
     arguments = parser.parse_args()
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
+        "size": arguments.size,
         "threads": arguments.threads,
         "repeats": arguments.repeats,
         "machine": about(),
-        "laws": {},
+        "rows": {},
     }
+    if arguments.out and arguments.out.exists():
+        found["rows"] = kept(json.loads(arguments.out.read_text()), found)
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench("cpu", SIZES[arguments.size], Path(folder))
         for law in LAWS:
+            if law.name in found["rows"]:
+                continue
             sizes = law.sizes
             if arguments.size == "pico":
                 sizes = tuple(size // 4 for size in sizes[:2])
@@ -329,15 +334,14 @@ def main() -> int:
                     points.append(
                         pool.submit(
                             measure,
-                            law.stage,
-                            law.grows_with,
+                            law.name,
                             size,
                             bench,
                             arguments.repeats,
                             arguments.threads,
                         ).result()
                     )
-            found["laws"][f"{law.stage}: {law.grows_with}"] = points
+            found["rows"][law.name] = points
             print(line(law, points), flush=True)
             if arguments.out:
                 arguments.out.write_text(json.dumps(found, indent=1) + "\n")

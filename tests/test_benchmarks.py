@@ -46,17 +46,19 @@ def test_every_law_has_its_exponents(tmp_path: Path) -> None:
     done = rehearsed("benchmarks.scaling", "--repeats", "1", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
-    assert len(found["laws"]) == len(scaling.LAWS)
-    for law, points in found["laws"].items():
+    assert len(found["rows"]) == len(scaling.LAWS)
+    for law, points in found["rows"].items():
         assert points[0]["size"] < points[1]["size"], law
         assert all(point["seconds"] > 0 for point in points), law
     assert scaling.page(found).count("\n| ") == 2 + len(scaling.LAWS)
 
 
 def test_rows_of_an_earlier_run_stay_where_it_was_measured_alike() -> None:
-    earlier = {"machine": {"cpu": "a"}, "threads": 1, "repeats": 3, "rows": {"x": {"ours": [1.0]}}}
+    measured = {"size": "full", "machine": {"cpu": "a"}, "threads": 1, "repeats": 3}
+    earlier = measured | {"rows": {"x": {"ours": [1.0]}}}
     assert kept(earlier, earlier | {"rows": {}}) == earlier["rows"]
     assert kept(earlier, earlier | {"repeats": 2}) == {}
+    assert kept(earlier, earlier | {"size": "pico"}) == {}
 
 
 def test_an_exponent_is_the_slope_of_the_logarithms() -> None:
