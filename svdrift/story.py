@@ -33,7 +33,8 @@ class Story(Section):
     `path` is the line of checkpoints along which ability comes and goes: its start and what its
     stage keeps. `rl` starts from some of them; each control, and `rl_null` (RL without its signal),
     from some of RL's starts; what comes `after`, from what RL keeps. `peak` is the checkpoint of
-    the path that the study names in advance as the peak of OOD ability, if it does.
+    the path that the study names in advance as the peak of OOD ability, if it does. `arms` are the
+    checkpoints that a related paper compares, by the paper's names for them.
     """
 
     path: tuple[str, ...]
@@ -44,6 +45,7 @@ class Story(Section):
     rl_null: Role | None = None
     after: tuple[Role, ...] = ()
     moderate: str | None = None
+    arms: dict[str, str] = {}
     labels: dict[str, str]  # of every stage
 
     @property

@@ -29,6 +29,8 @@ class Paper:
         tables: names of the study's own tables that it reads besides.
         figures: modules of `svdrift/figures/` that its page shows besides its statements, and the
             kinds of probes whose tables each draws.
+        arms: the checkpoints that it compares, besides those of the story's other roles: the names
+            that the study must give them in `story.arms`, and what each is.
         ranks: tasks of the choices of ranks that it reads; the study must have one of each.
         limits: what a tiny model on this task can and cannot say about it.
     """
@@ -39,6 +41,7 @@ class Paper:
     reads: tuple[str, ...]
     limits: str
     tables: tuple[str, ...] = ()
+    arms: Mapping[str, str] = field(default_factory=dict)
     ranks: tuple[str, ...] = ()
     figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -29,8 +29,8 @@ class ProbeKeys(Section):
     kind: str = Field(description="A kind of `svdrift/probes/kinds/`, or the path of your own.")
     of: Literal["story", "all"] | tuple[str, ...] = Field(
         "story",
-        description="The checkpoints that are measured: `story` for its path and for the ends of "
-        "RL and of the stages beside and after it, `all`, or a list of references.",
+        description="The checkpoints that are measured: `story` for its path, its arms, and the "
+        "ends of RL and of the stages beside and after it, `all`, or a list of references.",
     )
     on: tuple[str, ...] | None = Field(
         None, description="Splits that it is measured on; none for the ID and OOD test."
@@ -97,18 +97,27 @@ def read_probes(
 
 
 def read_paper(
-    name: str, probes: Mapping[str, Plan], choices_of_ranks: Mapping[str, RanksSettings]
+    name: str,
+    story: Story,
+    probes: Mapping[str, Plan],
+    choices_of_ranks: Mapping[str, RanksSettings],
 ) -> dict[str, str]:
     """What a related paper reads: the name of the study's probe of each kind.
 
     Raises:
-        UserError: there is no such paper, not exactly one probe of a kind, or no choice of ranks of
-            a task.
+        UserError: there is no such paper, an arm is missing, there is not exactly one probe of a
+            kind, or no choice of ranks of a task.
     """
     try:
         record = paper(name)
     except UserError as error:
         raise UserError(f"papers: {error}") from None
+    for arm, meaning in record.arms.items():
+        if arm not in story.arms:
+            raise UserError(
+                f"papers: {name} compares the arm {arm!r} ({meaning}), and the study has none of "
+                f"this name (name its checkpoint in story.arms.{arm})"
+            )
     found = {}
     for kind in record.reads:
         of_kind = [probe for probe, plan in probes.items() if plan.kind == kind]
@@ -195,6 +204,7 @@ def _checkpoints(
         found = [str(checkpoint) for checkpoint in graph.checkpoints]
     elif of == "story":
         found = [*story.path, *(end for role in story.roles for end in role.results.values())]
+        found += story.arms.values()
     else:
         found = [str(graph.resolve(key, reference)) for reference in of]
         roots = [id for id in found if Checkpoint.parse(id).start is None]

@@ -411,7 +411,8 @@ class Settings(Section):
     @cached_property
     def evidence(self) -> dict[str, dict[str, str]]:
         """Of each paper, what it reads: names of this study's probes by their kind."""
-        return {name: read_paper(name, self.probed, self.rank_choices) for name in self.papers}
+        study = self.resolved_story, self.probed, self.rank_choices
+        return {name: read_paper(name, *study) for name in self.papers}
 
     @property
     def update_starts(self) -> tuple[str, ...]:

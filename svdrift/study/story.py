@@ -46,6 +46,11 @@ class StorySettings(Section):
         description="The start of RL that papers call the moderate one; none for the middle one "
         "(of an even number, the lower).",
     )
+    arms: dict[str, str] = Field(
+        default_factory=dict,
+        description="Checkpoints that a related paper compares, by the paper's names for them "
+        "(`arms` of its file in `svdrift/findings/papers/`).",
+    )
 
 
 def resolve_story(settings: StorySettings, graph: Graph) -> Story:
@@ -95,6 +100,10 @@ def resolve_story(settings: StorySettings, graph: Graph) -> Story:
         rl_null=next((_role(stage, line) for stage in null), None),
         after=tuple(_role(stage, rl.checkpoints) for stage in after if rl is not None),
         moderate=_moderate(settings, rl, graph, line),
+        arms={
+            name: str(graph.resolve(f"story.arms.{name}", reference))
+            for name, reference in settings.arms.items()
+        },
         labels=labels,
     )
 

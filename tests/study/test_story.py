@@ -48,6 +48,11 @@ def test_a_null_stands_beside_rl_and_what_comes_after_follows_it():
     assert [role.stage for role in found.roles] == ["ppo", "more", "null", "again"]
 
 
+def test_arms_of_a_paper_are_checkpoints_by_its_names():
+    found = story(arms={"plain": "sft@4", "best": "more@end of sft@4"})
+    assert found.arms == {"plain": "sft-4", "best": "sft-4.more-12"}
+
+
 def test_starts_are_in_the_order_of_the_path():
     found = story({"ppo": {**PPO, "from": ["sft@end", "sft@4", "sft@8"]}})
     assert found.starts == ("sft-4", "sft-8", "sft-16")
@@ -134,6 +139,7 @@ ELSEWHERE = {"method": LEARN, "from": "base", "on": "lessons"}
             {"controls": [], "after": ["more"]},
             "story.after: more starts from sft-4, which is not on what story.rl, ppo, keeps",
         ),
+        ({}, {"arms": {"best": "more@end"}}, "story.arms.best: more@end: more has several starts"),
         ({}, {"after": ["again"]}, "story.after: there is no stage 'again'"),
         ({}, {"rl_null": "more"}, "story: more plays two parts"),
         ({}, {"controls": ["more", "more"]}, "story: more plays two parts"),
