@@ -6,6 +6,8 @@ resolves the configuration's `story:` to it (`svdrift.study`).
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from svdrift.section import Section
 
 
@@ -45,7 +47,7 @@ class Story(Section):
     rl_null: Role | None = None
     after: tuple[Role, ...] = ()
     moderate: str | None = None
-    arms: dict[str, str] = {}
+    arms: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, str]  # of every stage
 
     @property
