@@ -14,7 +14,7 @@ from svdrift.findings.finding import findings_table, read_findings
 from svdrift.findings.paired import of_problems, weighted
 from svdrift.findings.paper import load, paper
 from svdrift.findings.paper_page import page
-from svdrift.findings.papers import heals, quagmires, sparkle_probes
+from svdrift.findings.papers import heals, quagmires, redistillation, sparkle_probes
 from svdrift.plugins import names
 from svdrift.probes.probe import record
 from svdrift.ranks.search import method as rank_method
@@ -129,12 +129,18 @@ TABLES = tables()
 PAPERS = names("svdrift.findings.papers")
 
 
+def story_of(name):
+    """The story, where a paper's arms are any checkpoints."""
+    arms = dict(zip(paper(name).arms, itertools.cycle(IDS), strict=False))
+    return STORY.model_copy(update={"arms": arms})
+
+
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_paper_judges_all_its_claims(name, tmp_path):
     module, about = load(name), paper(name)
     for kind in about.reads:
         assert record(kind)
-    found = module.findings(TABLES, STORY)
+    found = module.findings(TABLES, story_of(name))
     assert {one.claim for one in found} == set(about.claims)
     assert len({one.statement for one in found}) == len(found)
     findings_table(found).to_csv(tmp_path / "findings.csv", index=False)
@@ -149,9 +155,33 @@ def test_every_paper_judges_all_its_claims(name, tmp_path):
 @pytest.mark.parametrize("name", PAPERS)
 def test_without_rl_nothing_breaks(name):
     nothing = {"rl": None, "controls": (), "moderate": None, "rl_null": None, "after": ()}
-    story = STORY.model_copy(update=nothing)
+    story = story_of(name).model_copy(update=nothing)
     for one in load(name).findings(TABLES, story):
         assert "PPO" not in one.statement
+
+
+def test_a_gain_that_is_not_clear_is_not_judged():
+    """By hand: RL solves 1 problem more than its start of 12, and 9 more."""
+    scores = rows().assign(valid=False)
+
+    def solve(checkpoint, problems):
+        which = (scores["checkpoint"] == checkpoint) & scores["problem"].isin(problems)
+        scores.loc[which, "valid"] = True
+
+    arms = dict.fromkeys(paper("redistillation").arms, "base")
+    story = STORY.model_copy(update={"arms": arms | {"rl": "sft-4", "redistilled": "sft-16"}})
+
+    def recovers():
+        found = redistillation.findings({"scores": scores}, story)
+        return next(one for one in found if one.claim == "recovers")
+
+    solve("sft-4", [0])
+    assert recovers().verdict == "described"
+    solve("sft-4", range(9))
+    solve("sft-16", range(8))
+    # 8 solved where 0.8 of 9 is asked for: 8 / 12 - 0.8 * 9 / 12
+    assert recovers().estimate == pytest.approx(100 * (8 - 0.8 * 9) / 12)
+    assert recovers().verdict != "described"
 
 
 def test_a_weighted_sum_is_paired_clustered_and_over_seeds():

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from svdrift.errors import UserError
+from svdrift.findings.paper import paper
 from tests.study.studies import study
 
 SCORES: dict[str, Any] = {"kind": "scores"}
@@ -28,6 +29,18 @@ def test_the_story_is_measured_on_the_tests_by_default():
     assert found.checkpoints == (*story.path, *ends)
     assert [split.name for split in found.splits] == ["id_test", "ood_test"]
     assert found.count is None
+
+
+def test_the_story_has_the_arms_too_and_a_paper_needs_its_own():
+    given = {"probes": {"one": SCORES}, "papers": ["redistillation"]}
+    arms = dict.fromkeys(paper("redistillation").arms, "sft@end")
+    found = study(given | {"story": {"arms": arms | {"rl": "ppo@40 of sft@64"}}})
+    assert found.probed["one"].checkpoints[-1] == "sft-64.ppo-40"
+    del arms["rl"]
+    with pytest.raises(UserError) as caught:
+        study(given | {"story": {"arms": arms}})
+    assert "papers: redistillation compares the arm 'rl' (RL)" in str(caught.value)
+    assert "story.arms.rl" in str(caught.value)
 
 
 def test_all_and_a_list():

@@ -14,12 +14,7 @@ SMALL_SFT = {"steps": 4, "batch_size": 4, "micro_batch_size": 4}
 # Each ablation: what makes it small, and checkpoints that its study must have evaluated.
 ABLATIONS = {
     "grpo": ({"grpo": SMALL_RL | {"group_size": 4}}, ["sft-64.grpo-2", "sft-64.ppo-2"]),
-    "cycles": (
-        {"sft2": SMALL_SFT, "ppo2": SMALL_RL},
-        ["sft-64.ppo-2.sft2-4", "sft-64.ppo-2.sft2-4.ppo2-2"],
-    ),
     # A model of this size solves nothing, so replies are not verified here.
-    "redistillation": ({"redistil": SMALL_SFT | {"on": {"verified": False}}}, ["redistil-4"]),
     "rejection-sampling": ({"rejection": {"on": {"verified": False}}}, ["sft-64.rejection-2"]),
     "curriculum": (
         {"first": SMALL_RL, "second": SMALL_RL},
@@ -40,7 +35,7 @@ EXTRA = {
 
 
 # What runs always: another method, and data from a checkpoint.
-ALWAYS = ("grpo", "redistillation")
+ALWAYS = ("grpo", "rejection-sampling")
 
 
 @pytest.mark.parametrize(
@@ -55,9 +50,6 @@ def test_an_ablation_runs(snakemake, clone, name):
     targets = (f"{tables}/accuracy.parquet", f"{tables}/comparisons.parquet")
     figure = f"results/pico-{name}/figures/stages_overview.png"
     files = ("tests/workflow/pico.yaml", f"experiments/ablations/{name}.yaml", "small.yaml")
-    if name == "cycles":  # its pairs of spectra are for the real size
-        (clone / "spectra.yaml").write_text("spectra: {pairs: []}")
-        files += ("spectra.yaml",)
     done = snakemake("--cores", "2", "--configfile", *files, "--", *targets, figure)
     assert done.returncode == 0, (done.stderr + done.stdout)[-5000:]
     accuracy = pd.read_parquet(clone / tables / "accuracy.parquet")

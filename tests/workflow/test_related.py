@@ -1,4 +1,9 @@
-"""Every paper on the bench, judged from probes of one study at pico size."""
+"""Every paper on the bench at pico size: one study for those that look at the default study's
+checkpoints, and for those that compare arms of their own their overlays.
+"""
+
+import re
+from typing import Any
 
 import pytest
 
@@ -11,6 +16,8 @@ from tests.workflow.clones import unquoted
 pytestmark = pytest.mark.workflow
 
 PAPERS = names("svdrift.findings.papers")
+LOOKING = [name for name in PAPERS if not paper(name).arms]
+ALWAYS = "redistillation"  # of those with arms: runs in every test
 SMALL = {
     "study": "pico-related",
     "seeds": [0, 1],
@@ -88,7 +95,7 @@ SMALL = {
             "count": 4,
         },
     },
-    "papers": list(PAPERS),
+    "papers": LOOKING,
 }
 
 
@@ -98,17 +105,76 @@ def test_every_paper_is_judged(snakemake, clone):
     files = ("tests/workflow/pico.yaml", "related.yaml")
     done = snakemake("--cores", "2", "--configfile", *files, "--", "papers", "probes")
     assert done.returncode == 0, (done.stderr + done.stdout)[-5000:]
-    for name in PAPERS:
-        folder = clone / "results/pico-related/papers" / name
-        findings = read_findings(folder / "findings.csv")
+    for name in LOOKING:
+        findings = judged(clone / "results/pico-related/papers" / name, name)
         # Two seeds that never solve anything have no rank correlations to compare.
         assert set(findings["claim"]) <= set(paper(name).claims)
-        assert len(findings)
-        text = (folder / "README.md").read_text()
-        assert text.startswith(f"# {paper(name).title}\n")
-        assert all(statement in text for statement in findings["statement"])
-        for figure in ("statements", *paper(name).figures):
-            assert (folder / f"{figure}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == ALWAYS else pytest.mark.long)
+        for name in PAPERS
+        if name not in LOOKING
+    ],
+)
+def test_a_paper_with_arms_is_judged_by_its_overlay(snakemake, clone, name):
+    overlay = f"experiments/related/{name.replace('_', '-')}.yaml"
+    (clone / "small.yaml").write_text(unquoted(shrunk(read_yaml(clone / overlay))))
+    files = ("tests/workflow/pico.yaml", overlay, "small.yaml")
+    done = snakemake("--cores", "2", "--configfile", *files, "--", "papers")
+    assert done.returncode == 0, (done.stderr + done.stdout)[-5000:]
+    findings = judged(clone / "results/pico-arms/papers" / name, name)
+    assert set(findings["claim"]) == set(paper(name).claims)
+
+
+SMALL_RL = {"updates": 2, "episodes": 8, "minibatch_size": 8, "epochs": 1}
+SMALLER = {
+    "sft": {"steps": 4, "batch_size": 4, "micro_batch_size": 4, "warmup_steps": 2, "keep": []},
+    "ppo": SMALL_RL | {"keep": []},
+    "grpo": SMALL_RL | {"group_size": 4, "keep": []},
+}
+
+
+def shrunk(overlay: dict[str, Any]) -> dict[str, Any]:
+    """What makes an overlay small: short stages that keep their ends, and data from any reply,
+    since a model of this size solves nothing.
+    """
+    own = {name: stage for name, stage in overlay["stages"].items() if (stage or {}).get("method")}
+    data: dict[str, Any] = {}
+    for name, made in overlay.get("data", {}).items():
+        if "replies_of" in made:
+            data[name] = {"verified": False, "samples": 2}
+        elif "pass_rate" in made:
+            data[name] = {"pass_rate": {"at_least": 0.0, "at_most": 1.0, "samples": 2}}
+    return {
+        "study": "pico-arms",
+        "seeds": [0, 1],
+        "stages": {
+            name: {} if "matches" in stage else SMALLER[stage["method"]]
+            for name, stage in own.items()
+        },
+        "data": data,
+        "story": {
+            "arms": {
+                arm: re.sub(r"(\w+)@\d+", lambda m: f"{m[1]}@end" if m[1] in own else m[0], of)
+                for arm, of in overlay["story"]["arms"].items()
+            }
+        },
+    }
+
+
+def judged(folder, name):
+    """The findings of a paper, whose page and figures are there."""
+    findings = read_findings(folder / "findings.csv")
+    assert len(findings)
+    text = (folder / "README.md").read_text()
+    assert text.startswith(f"# {paper(name).title}\n")
+    assert all(statement in text for statement in findings["statement"])
+    for figure in ("statements", *paper(name).figures):
+        assert (folder / f"{figure}.png").stat().st_size > 10_000
+    return findings
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -1,0 +1,62 @@
+"""Statements about the arms of a paper: which of two checkpoints solves more problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+
+import pandas as pd
+
+from svdrift.evaluation.contrasts import ID, OOD, Place
+from svdrift.findings.finding import Estimate, Statement
+from svdrift.findings.paired import mean, of_problems, statement, weighted
+from svdrift.findings.paper import Paper
+from svdrift.story import Story
+
+PLACES: Mapping[str, Place] = {"ID": ID, "OOD": OOD}
+UNKNOWN = "not measured"
+
+Pairs = Iterator[tuple[Statement, Estimate | None]]
+
+of_solved = partial(statement, "scores", "points")
+
+
+def solved(scores: pd.DataFrame, story: Story, arm: str, place: Place) -> pd.Series[float]:
+    """Whether an arm's greedy first try solves each problem (1 or 0).
+
+    Args:
+        scores: table of a probe of kind `scores`.
+        story: names the arm's checkpoint.
+        arm: name of a paper's arm.
+        place: role and shift of the split.
+    """
+    return of_problems(scores, story.arms[arm], place)["valid"].astype(float)
+
+
+def ends_above(
+    paper: Paper,
+    scores: pd.DataFrame,
+    story: Story,
+    claim: str,
+    contests: Iterable[tuple[str, str, str]],
+) -> Pairs:
+    """For each contest: the first arm solves more problems than the second, ID and OOD.
+
+    Args:
+        paper: says what each arm is.
+        scores: table of a probe of kind `scores`.
+        story: names the arms' checkpoints.
+        claim: the paper's claim that the statements are about.
+        contests: two arms each, and what was published of them.
+    """
+    for ours, theirs, published in contests:
+        for name, place in PLACES.items():
+            a, b = (solved(scores, story, arm, place) for arm in (ours, theirs))
+            yield (
+                of_solved(
+                    claim,
+                    f"{paper.arms[ours]} solves more than {paper.arms[theirs]}, {name}",
+                    published,
+                ),
+                weighted([(1, a), (-1, b)], scale=100, detail=f"{mean(a)} against {mean(b)} %"),
+            )
