@@ -39,6 +39,9 @@ def ends_above(
     story: Story,
     claim: str,
     contests: Iterable[tuple[str, str, str]],
+    *,
+    places: Mapping[str, Place] = PLACES,
+    margin: float = 0.0,
 ) -> Pairs:
     """For each contest: the first arm solves more problems than the second, ID and OOD.
 
@@ -48,15 +51,28 @@ def ends_above(
         story: names the arms' checkpoints.
         claim: the paper's claim that the statements are about.
         contests: two arms each, and what was published of them.
+        places: by name; those without problems of both arms say nothing.
+        margin: points by which the first may solve fewer.
     """
     for ours, theirs, published in contests:
-        for name, place in PLACES.items():
+        for name, place in places.items():
             a, b = (solved(scores, story, arm, place) for arm in (ours, theirs))
+            if a.empty or b.empty:
+                continue
+            said = (
+                "solves more than" if not margin else f"solves at most {margin:g} points less than"
+            )
             yield (
                 of_solved(
                     claim,
-                    f"{paper.arms[ours]} solves more than {paper.arms[theirs]}, {name}",
+                    f"{paper.arms[ours]} {said} {paper.arms[theirs]}, {name}",
                     published,
+                    bound=-margin,
                 ),
-                weighted([(1, a), (-1, b)], scale=100, detail=f"{mean(a)} against {mean(b)} %"),
+                weighted(
+                    [(1, a), (-1, b)],
+                    scale=100,
+                    bound=-margin,
+                    detail=f"{mean(a)} against {mean(b)} %",
+                ),
             )

@@ -48,7 +48,13 @@ STORY = Story(
 )
 BESIDE = [RL, MORE, NULL, *AFTER.values()]
 IDS = ["base", *STARTS, *(end for results in BESIDE for end in results.values())]
-PLACES = [("test", "id"), ("test", "ood"), ("selection", "id"), ("selection", "ood")]
+PLACES = [
+    ("test", "id"),
+    ("test", "ood"),
+    ("test", "odd"),
+    ("selection", "id"),
+    ("selection", "ood"),
+]
 SEEDS = (0, 1, 2)
 
 

@@ -148,6 +148,8 @@ def shrunk(overlay: dict[str, Any]) -> dict[str, Any]:
             data[name] = {"verified": False, "samples": 2}
         elif "pass_rate" in made:
             data[name] = {"pass_rate": {"at_least": 0.0, "at_most": 1.0, "samples": 2}}
+        elif "count" in made:
+            data[name] = {"count": 4}
     return {
         "study": "pico-arms",
         "seeds": [0, 1],
