@@ -50,7 +50,7 @@ PAPER = Paper(
     "with more steps a rollout compute more.",
 )
 SECOND: Mapping[str, tuple[str, str]] = {"second rule": ("test", "odd")}
-EVERYWHERE = PLACES | SECOND
+EVERYWHERE = {**PLACES, **SECOND}
 NEGLIGIBLE = 2.0  # points, set beforehand
 
 
