@@ -21,7 +21,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help study status sweep budget resume compare test test-all check unit workflow slurm validate bench format lock docs site clean
+.PHONY: help study status sweep budget resume compare test test-all check unit workflow slurm validate bench bench-papers format lock docs site clean
 
 # So that the workflow's own commands find the environment's programs.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -95,6 +95,11 @@ bench: $(DEV) ## Measure speed against what people would run instead; writes doc
 	OMP_NUM_THREADS=1 python -m benchmarks --out benchmarks/results/cpu.json --page
 	OMP_NUM_THREADS=1 python -m benchmarks.scaling --out benchmarks/results/scaling.json --page
 	python -m benchmarks.study --out benchmarks/results/study.json --page
+
+bench-papers: $(RUN_TIME) ## Judge a related paper's claims: make bench-papers PAPER=pear; its page goes to docs/
+	snakemake --cores all --configfile experiments/related/$(or $(PAPER),$(error name one: PAPER=… of experiments/related/)).yaml
+	python -m docs.related $(PAPER)
+	python -m docs.bench
 
 format: $(DEV) ## Format the code and mend what ruff can mend
 	ruff check --fix .

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from docs.related import COST, GALLERY
 from svdrift.findings.finding import read_findings
+from svdrift.findings.making import clock
 from svdrift.findings.page import estimate, judged
-from svdrift.findings.paper import paper
+from svdrift.findings.paper import Paper, paper
 
 DOCS = Path(__file__).parent
-PAGE, GALLERY = DOCS / "bench.md", DOCS / "gallery/related"
+PAGE = DOCS / "bench.md"
 BEGIN, END = "<!-- bench: written by `make docs` -->\n", "<!-- end of bench -->\n"
 WORDS = {"holds": "✔ holds", "fails": "✘ fails", "undecided": "? undecided"}
 
@@ -32,40 +37,85 @@ def overall(verdicts: pd.Series[str]) -> str:
     return "± mixed" if found else "– described"
 
 
-def table(gallery: Path = GALLERY) -> str:
-    """One row a claim of each paper whose findings lie in the gallery."""
-    lines = [
-        "| paper | claim | on this bench | statements: hold, fail, undecided | the first of them |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for folder in sorted(gallery.glob("*/findings.csv")):
-        name = folder.parent.name
-        record, findings = paper(name.replace("-", "_")), read_findings(folder)
-        for claim, text in record.claims.items():
-            rows = findings[findings["claim"] == claim]
-            if rows.empty:
-                continue
-            counts = [int((rows["verdict"] == word).sum()) for word in WORDS]
-            first = rows.iloc[0].to_dict()
-            lines.append(
-                f"| [{record.title}](gallery/related/{name}/README.md) (arXiv {record.arxiv}) "
-                f"| {text} | **{overall(rows['verdict_holm'])}** | {', '.join(map(str, counts))} "
-                f"| {first['statement']}: {estimate(first)}, {judged(first)}; published: "
-                f"{first['published']} |"
-            )
-    return "\n".join(lines) + "\n"
+def judgements(record: Paper, findings: pd.DataFrame) -> dict[str, str]:
+    """The verdict of each claim that the study measured, by the claim's key."""
+    rows = {claim: findings[findings["claim"] == claim] for claim in record.claims}
+    return {claim: overall(of["verdict_holm"]) for claim, of in rows.items() if not of.empty}
 
 
-def with_table(page: str, table: str) -> str:
-    """The page with the table between its markers."""
+def tables(gallery: Path = GALLERY) -> str:
+    """An overview, and a section for each paper whose findings lie in the gallery."""
+    papers = {
+        folder.parent.name: (
+            paper(folder.parent.name.replace("-", "_")),
+            read_findings(folder),
+        )
+        for folder in sorted(gallery.glob("*/findings.csv"))
+    }
+    lines = ["| paper | claims on this bench |", "| --- | --- |"]
+    for record, findings in papers.values():
+        verdicts = list(judgements(record, findings).values())
+        counts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+        lines.append(f"| [{record.title}](#{anchor(record)}) | {counts} |")
+    lines.append("")
+    for name, (record, findings) in papers.items():
+        lines += section(name, record, findings, gallery)
+    return "\n".join(lines)
+
+
+def anchor(record: Paper) -> str:
+    """Of a paper's section, as GitHub and MkDocs make it from the title."""
+    return re.sub(r"[^\w -]", "", record.title.lower()).replace(" ", "-")
+
+
+def section(name: str, record: Paper, findings: pd.DataFrame, gallery: Path) -> Iterator[str]:
+    """A paper: what it cost, what decides, and one row a claim."""
+    yield f"## {record.title}"
+    yield ""
+    page = f"gallery/related/{name}/README.md"
+    yield (
+        f"[arXiv {record.arxiv}](https://arxiv.org/abs/{record.arxiv}); "
+        f"[all statements, figures and numbers]({page})"
+    )
+    yield ""
+    yield f"- *What decides.* {record.control}"
+    yield f"- *Scale.* {record.limits}"
+    if (gallery / name / COST).exists():
+        yield f"- *Cost.* {spent(gallery / name / COST)}"
+    yield ""
+    yield "| claim | on this bench | statements: hold, fail, undecided | the first of them |"
+    yield "| --- | --- | --- | --- |"
+    for claim, verdict in judgements(record, findings).items():
+        rows = findings[findings["claim"] == claim]
+        counts = ", ".join(str(int((rows["verdict"] == word).sum())) for word in WORDS)
+        first = rows.iloc[0].to_dict()
+        yield (
+            f"| {record.claims[claim]} | **{verdict}** | {counts} | {first['statement']}: "
+            f"{estimate(first)}, {judged(first)}; published: {first['published']} |"
+        )
+    yield ""
+
+
+def spent(path: Path) -> str:
+    """What a study took, in words."""
+    cost = json.loads(path.read_text(encoding="utf-8"))
+    return (
+        f"{cost['seeds']} seeds; {cost['jobs'] - cost['reused']} jobs took "
+        f"{clock(cost['seconds'])} of one core or two, and {cost['reused']} were served by what "
+        "other studies had computed."
+    )
+
+
+def with_tables(page: str, tables: str) -> str:
+    """The page with the tables between its markers."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}{table}{END}{after}"
+    return f"{before}{BEGIN}{tables}{END}{after}"
 
 
 def main() -> None:
     """Rewrite the page."""
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), table()), encoding="utf-8")
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables()), encoding="utf-8")
 
 
 if __name__ == "__main__":

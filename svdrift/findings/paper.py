@@ -32,6 +32,7 @@ class Paper:
         arms: the checkpoints that it compares, besides those of the story's other roles: the names
             that the study must give them in `story.arms`, and what each is.
         ranks: tasks of the choices of ranks that it reads; the study must have one of each.
+        control: the comparison that decides, and the paper lacks or leaves in doubt.
         limits: what a tiny model on this task can and cannot say about it.
     """
 
@@ -39,6 +40,7 @@ class Paper:
     arxiv: str
     claims: Mapping[str, str]
     reads: tuple[str, ...]
+    control: str
     limits: str
     tables: tuple[str, ...] = ()
     arms: Mapping[str, str] = field(default_factory=dict)

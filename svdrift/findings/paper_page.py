@@ -30,7 +30,8 @@ def page(paper: Paper, findings: pd.DataFrame, made_of: str) -> str:
     for claim, text in paper.claims.items():
         of = findings.loc[findings["claim"] == claim, "verdict"]
         lines.append(f"| {text} | {' | '.join(str((of == name).sum()) for name in VERDICTS)} |")
-    lines += ["", f"**What this bench can and cannot say.** {paper.limits}", "", HOW_TO_READ, ""]
+    lines += ["", f"**What decides.** {paper.control}", ""]
+    lines += [f"**What this bench can and cannot say.** {paper.limits}", "", HOW_TO_READ, ""]
     lines += ["![Statements with their estimates](statements.png)", ""]
     for figure in paper.figures:
         lines += [f"![{figure.replace('_', ' ').capitalize()}]({figure}.png)", ""]

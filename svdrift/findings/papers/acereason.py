@@ -45,6 +45,8 @@ PAPER = Paper(
         "hard_possible": "RL on problems that its start solves seldom, and not never",
         "random": "RL on as many problems at random",
     },
+    control="A lower learning rate for more steps a rollout, as many random problems for a "
+    "filter, and the other order of domains.",
     limits="Two rules of one game are closer than mathematics and code. Replies have one length, "
     "so the paper's stages of growing length are not there. All arms play as many episodes; those "
     "with more steps a rollout compute more.",

@@ -41,6 +41,7 @@ PAPER = Paper(
         "chained_2": "RL in cycle 2 after SFT on top of the last RL",
         "canonical_2": "SFT of the base on demonstrations of the problems of cycle 2",
     },
+    control="One RL of as many samples, and cycles of SFT alone.",
     limits="The paper's first data come from a text model's reading of captions, with flaws that "
     "later cycles lack; ours are right from the start. Its later cycles also practise harder "
     "problems; ours the same.",

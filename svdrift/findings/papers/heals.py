@@ -39,6 +39,8 @@ PAPER = Paper(
     },
     reads=("function_space", "scores", "samples"),
     figures={"reliability": ("samples",)},
+    control="Every measure stands beside the same for SFT of RL's size and for random changes "
+    "of RL's norm.",
     limits="The published metrics disagree among themselves (win rates of 0 % by cosine and near "
     "100 % by Jensen-Shannon for one model), so the agreement of signs is judged, not a single "
     "one. How the paper takes the entropy of advantages is not published: here, of a histogram in "

@@ -26,6 +26,8 @@ PAPER = Paper(
         "wrong",
     },
     reads=("scores",),
+    control="The same replies are scored by the match and by the verifier, and where a problem "
+    "has one solution the two must agree.",
     limits="The game has a verifier and a known set of solutions, which surgical video has not. RL "
     "is rewarded by the verifier here; the paper's RL was rewarded by the match itself.",
 )

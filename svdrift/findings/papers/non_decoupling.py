@@ -33,6 +33,8 @@ PAPER = Paper(
         "costs none",
     },
     reads=("losses", "samples"),
+    control="RL with permuted rewards, SFT of RL's size, and the loss of all right replies "
+    "beside that of one.",
     limits="RL here has no KL penalty, which the theory of both directions has. Where all rewards "
     "tie, SFT after RL cannot lower them, so the second theorem is tested as an observation. The "
     "paper has one model and names no seeds.",

@@ -31,6 +31,8 @@ PAPER = Paper(
     reads=(),
     tables=("rank_episodes", "rank_searches"),
     ranks=("repair", "keep"),
+    control="Random search and the cross-entropy method with as many evaluations, and rules "
+    "that need none.",
     limits="PuRL removes single weights of image networks and trains them again; ranks of a tiny "
     "model are chosen here and nothing is trained again. Its network, state and hyperparameters "
     "are published nowhere, so that the agent is ours, and a few hundred evaluations are few for "

@@ -35,6 +35,8 @@ PAPER = Paper(
     },
     reads=("samples", "losses"),
     tables=("accuracy",),
+    control="Each predictor beside the greedy score, given the step of SFT, and for RL's gain "
+    "over SFT of its size.",
     limits="Starts are steps of one SFT run a seed, so that predictors that only follow the step "
     "look good together; each row says what is left given the step. A few starts in a seed give a "
     "rank correlation a standard error near 0.4; seeds count. The lines behind R² share most of "

@@ -34,6 +34,8 @@ PAPER = Paper(
         "redistilled_demonstrated": "SFT of the base on RL's right replies to the demonstrated "
         "problems",
     },
+    control="SFT on the right replies of RL's start, and on demonstrations of the very problems "
+    "that RL solves.",
     limits="RL brings little here, so a share of what it brings is judged only where its gain is "
     "clear. The paper's replies are long; ours are one formula, of which a problem has few. The "
     "paper's measure of a sample's worth (sample effect) is not measured.",

@@ -28,6 +28,7 @@ PAPER = Paper(
         "where": "What is lost on OOD is reading the rule, not solving",
     },
     reads=("given",),
+    control="What help brings to RL, minus what it brings to the checkpoint that RL started from.",
     limits="The third claim is ours: the probe can tell. The plan of the paper is left out: a tiny "
     "model has never seen its words, so that a drop would say only that the prompt is unknown. "
     "Problems are of one kind, and SPARKLE's difficulty levels have no counterpart here.",
