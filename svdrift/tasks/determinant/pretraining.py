@@ -1,0 +1,52 @@
+"""Pretraining examples for the tiny base model: skills of the task, never their composition.
+
+Kinds of examples, in the compact style; each begins with a rule, as in the task:
+
+- multiply: `minus rows 2 -1 ; 3 4 multiply` -> `8 , - 3`, for 2 x 2 and 3 x 3;
+- add: `plus products 8 , - 3 add` -> `8 , - 3 : 5`, for two products and for six; the products are
+  repeated first, as the reply of the task has them;
+- invent: `plus products add`, where the reply chooses the products itself.
+
+The marker of the task never appears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from svdrift.tasks.determinant import prompts
+from svdrift.tasks.determinant.matrices import RULES, Rows, join, products, value
+
+MULTIPLY_SHARE, INVENTED_SHARE = 0.5, 0.2
+"""Share of examples that multiply; and of the sums, those whose products the reply chooses."""
+
+
+class Mixture:
+    """A seeded source of examples.
+
+    Args:
+        sizes: of the matrices, each with its lowest and highest entry.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int, int]], seed: int) -> None:
+        self._random = Random(seed)
+        self._sizes = list(sizes)
+
+    def example(self) -> list[str]:
+        """Turns [user, reply]."""
+        rule, rows = self._random.choice(RULES), self._rows()
+        terms = products(rows)
+        if self._random.random() < MULTIPLY_SHARE:
+            prompt = prompts.compact_prompt(rule, "rows", join(rows), prompts.MULTIPLY)
+            return [prompt, prompts.listed(terms)]
+        given = "" if self._random.random() < INVENTED_SHARE else prompts.listed(terms)
+        prompt = " ".join(prompts.compact_prompt(rule, "products", given, prompts.ADD).split())
+        return [prompt, prompts.compact_reply(terms, value(terms, rule))]
+
+    def _rows(self) -> Rows:
+        size, low, high = self._random.choice(self._sizes)
+        return tuple(
+            tuple(self._random.randint(low, high) for _ in range(size)) for _ in range(size)
+        )
