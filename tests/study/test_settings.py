@@ -40,7 +40,7 @@ NO_RL = {
             "task.ood_rules: must give the face cards other values",
         ),
         ({"task": {"rules": {"a": [1, 2]}}}, "task.rules.a"),
-        ({"task": {"name": "chess"}}, "task.name: 'chess' is unknown (allowed: general_points"),
+        ({"task": {"name": "chess"}}, "task.name: 'chess' is unknown (allowed: "),
         ({"task": {"prompt_style": "paper"}}, "task.max_reply_tokens: 18 cuts off every reply"),
         ({"task": {"hands": {"files": {"practice": "x.csv"}}}}, "'practice' is not a test split"),
         (
