@@ -36,6 +36,7 @@ from svdrift.study.probes import Plan, read_paper, read_probes
 from svdrift.study.ranks import read_ranks
 from svdrift.study.stages import Graph, Stage
 from svdrift.study.story import StorySettings, resolve_story
+from svdrift.study.task_fit import check_root, check_splits
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks.base import TaskSettings
 from svdrift.tasks.splits import Split
@@ -169,6 +170,7 @@ class Settings(Section):
                     f"compute.resources: {rule!r} is no rule whose jobs grow with the model"
                     f"{choices(rule, allowed)}"
                 )
+        check_splits(self.task)
         evaluated = [split.name for split in self.evaluated_splits]
         for several in self.evaluation.multi_try_splits:
             if several not in evaluated:
@@ -187,17 +189,8 @@ class Settings(Section):
     def _check_stage(self, stage: Stage) -> None:
         check_lora(stage, self.graph, self.compute, self.generation)
         check_early_stopping(stage, self.task.splits, self.compute)
+        check_root(stage, self.task)
         if not stage.record.launched:
-            if (
-                self.task.held_out
-                and not stage.record.starts
-                and stage.record.learns_from == "nothing"
-            ):
-                raise UserError(
-                    f"task: holds out {self.task.held_out:g} of its problems from pretraining, and "
-                    f"nobody knows what the model of stages.{stage.name} was pretrained on; set "
-                    "that share to 0"
-                )
             return
         try:
             stage.settings.check_processes(self.compute.processes)

@@ -43,6 +43,9 @@ class TaskSettings(TaskPart):
     defaults: no files of the user's own, nothing held out, nothing that can vary.
     """
 
+    TEACHES: ClassVar[bool] = True
+    """Whether a model made from nothing can learn the task's skills (`pretraining_examples`)."""
+
     max_reply_tokens: int = Field(gt=0, description="Longest reply in tokens.")
 
     @property

@@ -307,3 +307,21 @@ def test_settings_survive_json():
     again = type(found).model_validate_json(found.model_dump_json())
     assert again == found
     assert again.checkpoints == found.checkpoints
+
+
+def test_a_task_without_a_split_that_figures_need_is_refused(tmp_path):
+    toy = (ROOT / "tests/tasks/toy_task.py").read_text()
+    (tmp_path / "half.py").write_text(toy.replace('role="fit"', 'role="training"'))
+    with pytest.raises(UserError) as caught:
+        study(
+            {
+                "task": {"name": str(tmp_path / "half.py")},
+                "stages": {
+                    "sft": {"on": "lessons"},
+                    "ppo": {"on": "exercises"},
+                    "continued": {"on": "lessons"},
+                    "wide": {"on": "exercises"},
+                },
+            }
+        )
+    assert "has no split of role 'fit' and shift 'id' (needed: fit id, " in str(caught.value)

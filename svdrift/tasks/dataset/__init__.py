@@ -1,0 +1,1 @@
+"""Your own problems as a task: tables of prompts with reference answers, and a scorer."""
