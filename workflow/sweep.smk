@@ -108,6 +108,33 @@ rule sweep:
         [getattr(rules, f"{name}_configuration").output for name in POINTS],
 
 
+rule collect_claims:
+    """The statements of all points side by side: do they keep their sign?"""
+    input:
+        [f"results/{point.study}/tables/findings.csv" for point in SWEEP.points],
+    output:
+        csv=SWEEP_RESULTS + "/tables/claims.csv",
+        page=SWEEP_RESULTS + "/tables/claims.md",
+    log:
+        SWEEP_RESULTS + "/logs/collect_claims.log",
+    benchmark:
+        SWEEP_RESULTS + "/benchmarks/collect_claims.tsv"
+    localrule: True
+    params:
+        points=json.dumps([point.values for point in SWEEP.points]),
+        sweep=SWEEP.name,
+        code=code_digest("scripts/collect_claims.py"),
+        software=software("scripts/collect_claims.py"),
+    shell:
+        "python scripts/collect_claims.py --points {params.points:q} --findings {input}"
+        " --sweep {params.sweep:q} --out {output.csv} 2>&1 | tee {log}"
+
+
+rule claims:
+    input:
+        rules.collect_claims.output,
+
+
 rule points:
     """Everything else that a study has, at every point: its own tables and figures."""
     input:

@@ -67,6 +67,17 @@ def test_table_and_figure_hold_every_point(sweep):
     assert (sweep / "figures/sweep.png").stat().st_size > 10_000
 
 
+def test_claims_of_all_points_stand_side_by_side(sweep, snakemake):
+    done = snakemake("--cores", "2", *SWEEP, "--", "claims")
+    assert done.returncode == 0, done.stderr[-5000:]
+    table = pd.read_csv(sweep / "tables/claims.csv")
+    assert {"verdict learning_rate 0.001", "verdict learning_rate 0.01"} <= set(table)
+    assert set(table["claim"]) == {"forgetting"}
+    text = (sweep / "tables/claims.md").read_text()
+    assert "| learning_rate 0.001 | learning_rate 0.01 | one sign |" in text
+    assert all(statement in text for statement in table["statement"])
+
+
 def test_points_share_what_the_sweep_does_not_touch(sweep):
     logs = [(sweep.parent / point / "logs/seed-0") for point in POINTS]
     for stage, shared in (("train/base", 1), ("evaluate/base", 1), ("train/sft", 0)):

@@ -1,0 +1,100 @@
+"""The statements of several studies side by side: do they keep their sign?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from svdrift.findings.page import VERDICTS, estimate
+
+SIGNS = {1: "yes", 0: "no", -1: "–"}
+
+
+def labels(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A short name of each point of a sweep, such as `hidden_size 48` or `learning_rate 0.001`.
+
+    Of a setting that is a mapping, the first key that tells all points apart names them; else the
+    whole value does.
+    """
+    names: list[list[str]] = [[] for _ in points]
+    for key in points[0]:
+        told = key.rpartition(".")[2]
+        values: list[Any] = [point[key] for point in points]
+        if all(isinstance(value, Mapping) for value in values):
+            for inner in values[0]:
+                of_key = [json.dumps(value.get(inner)) for value in values]
+                if len(set(of_key)) == len(points):
+                    told, values = inner, [value[inner] for value in values]
+                    break
+        for name, value in zip(names, values, strict=True):
+            shown = value if isinstance(value, str) else json.dumps(value)
+            name.append(f"{told} {shown}")
+    return [", ".join(name) for name in names]
+
+
+def side_by_side(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row a statement, in the order of the first study that has it.
+
+    Args:
+        tables: findings (`read_findings`) of each study by its label.
+
+    Returns:
+        `claim`, `statement`; for each study its `estimate`, `low`, `high`, `verdict`, all followed
+        by ` {label}`; and `same_sign`: whether all estimates lie on one side of the statement's
+        bound (1), or not (0), or fewer than two studies have one (-1).
+    """
+    columns = ["estimate", "low", "high", "verdict"]
+    rows: dict[tuple[str, str], dict[Hashable, Any]] = {}
+    for label, table in tables.items():
+        for row in table.to_dict("records"):
+            place = rows.setdefault(
+                (row["claim"], row["statement"]), {"unit": row["unit"], "bound": row["bound"]}
+            )
+            place |= {f"{column} {label}": row[column] for column in columns}
+    found = []
+    for (claim, statement), row in rows.items():
+        sides = [
+            np.sign(row[f"estimate {label}"] - row["bound"])
+            for label in tables
+            if not np.isnan(row.get(f"estimate {label}", np.nan))
+        ]
+        same = -1 if len(sides) < 2 else int(len(set(sides)) == 1)
+        found.append({"claim": claim, "statement": statement, **row, "same_sign": same})
+    return pd.DataFrame(found)
+
+
+def page(table: pd.DataFrame, names: Sequence[str], sweep: str) -> str:
+    """Markdown: statement by statement, a column for each study.
+
+    Args:
+        table: of `side_by_side`.
+        names: labels of the studies.
+        sweep: name of the sweep.
+    """
+    judged = table[table["same_sign"] >= 0]
+    kept = int((judged["same_sign"] == 1).sum())
+    lines = [
+        f"# Claims at each point of `{sweep}`",
+        "",
+        f"{kept} of {len(judged)} statements that two points or more measured keep their sign: all "
+        "estimates lie on one side of the statement's bound. Verdicts are each point's own.",
+        "",
+        f"| claim | statement | {' | '.join(names)} | one sign |",
+        "| --- | --- |" + " --- |" * (len(names) + 1),
+    ]
+    for row in table.to_dict("records"):
+        cells = [row["claim"], row["statement"]]
+        for name in names:
+            if pd.isna(row.get(f"verdict {name}", np.nan)):
+                cells.append("not measured")
+                continue
+            own = {key: row[f"{key} {name}"] for key in ("estimate", "low", "high")}
+            cells.append(
+                f"{estimate(own | {'unit': row['unit']})}<br>{VERDICTS[row[f'verdict {name}']]}"
+            )
+        lines.append(f"| {' | '.join(map(str, cells))} | {SIGNS[row['same_sign']]} |")
+    return "\n".join(lines) + "\n"
