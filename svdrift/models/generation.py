@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers.cache_utils import Cache, DynamicLayer
 
 from svdrift.errors import UserError
+from svdrift.models.caches import cache_argument, cache_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -179,11 +180,13 @@ def _forward(
     output = model(
         input_ids=tokens,
         attention_mask=mask,
-        past_key_values=cache,
         use_cache=True,
+        **cache_argument(model, cache),
         **{name: value for name, value in optional.items() if name in accepted},
     )
-    return output.logits[:, -1], output.past_key_values
+    extended = cache_of(output)
+    assert extended is not None
+    return output.logits[:, -1], extended
 
 
 def _shared_prefix(prompts: list[list[int]]) -> list[int]:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from svdrift.models.caches import cache_argument, cache_of
 from svdrift.training import sharding
 from svdrift.training.likelihood import sampled_log_probs
 from svdrift.training.rollout import Rollouts
@@ -34,8 +35,8 @@ def evaluate_replies(
     skipped, cache = _shared_prefix(policy, inputs[:, : places[0] - 1])
     output = policy(
         input_ids=inputs[:, skipped:],
-        past_key_values=cache,
         use_cache=cache is not None,
+        **cache_argument(policy, cache),
         logits_to_keep=places - 1 - skipped,
         output_hidden_states=True,
     )
@@ -63,7 +64,7 @@ def _shared_prefix(policy: PreTrainedModel, inputs: Tensor) -> tuple[int, Cache 
     if length == 0 or len(inputs) == 1 or recomputing or sharding.is_sharded(policy):
         return 0, None
     output = policy(input_ids=inputs[:1, :length], use_cache=True, logits_to_keep=1)
-    cache = output.get("past_key_values")
+    cache = cache_of(output)
     # Only full attention can go on from a cache without regard to what kind of layer it is.
     if cache is None or not all(type(layer) is DynamicLayer for layer in cache.layers):
         return 0, None
