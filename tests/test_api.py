@@ -33,3 +33,9 @@ def test_a_name_loads_what_it_needs(name, loads):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == loads
+
+
+def test_parquet_without_pyarrow_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr("svdrift.api.tables.find_spec", lambda name: None)
+    with pytest.raises(svdrift.UserError, match=r"needs pyarrow \(pip install pyarrow"):
+        svdrift.load_table(tmp_path / "table.parquet")

@@ -157,6 +157,8 @@ def open_evaluation(
     with ExitStack() as stack:
         # All are opened before the first is loaded, so that a mistake in the last is found at once.
         folders = [stack.enter_context(opened(name)) for name in names]
+        for one in folders:
+            load_tokenizer(one.folder)
         on: _OnText | _OnTask
         if text is not None:
             on = _OnText(Path(text), read_documents(Path(text)), window)
@@ -327,11 +329,13 @@ class _OnText:
         _, kind = clusters(pieces)
         notes = [f"n: {kind}, which intervals count. Windows of at most {window} tokens."]
         if own.unknown > NOTABLE:
-            notes.append(
-                f"WARNING: {100 * own.unknown:.3g} % of the tokens stand for words that the "
-                "vocabulary does not hold."
-            )
+            notes.append(f"WARNING: {unknown_words(own.unknown)}.")
         return Evaluation(table, details, notes)
+
+
+def unknown_words(share: float) -> str:
+    """How much of a text a model cannot tell apart, as a sentence without its end."""
+    return f"{100 * share:.3g} % of the tokens stand for words that the vocabulary does not hold"
 
 
 class _Read(NamedTuple):

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from svdrift.api.evaluating import BATCH, known_windows, load_on, read_documents, window_length
+from svdrift.api.evaluating import (
+    BATCH,
+    NOTABLE,
+    known_windows,
+    load_on,
+    read_documents,
+    unknown_words,
+    window_length,
+)
 from svdrift.api.loading import as_checkpoint
+from svdrift.errors import UserError
 from svdrift.evaluation.accuracy import Floats
-from svdrift.evaluation.texts import clusters, halves, loss_table, window_losses
+from svdrift.evaluation.texts import (
+    Window,
+    clusters,
+    halves,
+    loss_table,
+    unknown_share,
+    window_losses,
+)
 from svdrift.models.loading import load_tokenizer
 from svdrift.recovery import choosing
 from svdrift.recovery.apply import recovered
@@ -22,6 +38,9 @@ from svdrift.scripting import Progress
 from svdrift.spectra.decomposition import Decomposed
 from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
 from svdrift.spectra.vocabulary import match_vocabularies
+
+MOST_UNKNOWN = 0.5
+"""Share of unknown tokens above which a text says nothing about a model."""
 
 
 def recover(
@@ -63,16 +82,16 @@ def recover(
 
 @dataclass(frozen=True)
 class Choice:
-    """The intervention with the lowest loss on the first half of a text.
+    """The intervention with the lowest loss on one half of a text.
 
     Attributes:
         intervention: what was chosen.
         interpolation: plain interpolation, chosen the same way.
-        selection: the loss of every candidate on the first half; columns of
+        selection: the loss of every candidate on the half that chooses; columns of
             `svdrift.evaluation.texts.loss_table`, compared with the target.
-        held_out: the same on the second half, of target, anchor, chosen and interpolation.
-        against_interpolation: the chosen one on the second half, compared with interpolation.
-        better: whether it has a lower loss than the target on the first half.
+        held_out: the same on the other half, of target, anchor, chosen and interpolation.
+        against_interpolation: the chosen one on the other half, compared with interpolation.
+        better: whether it has a lower loss than the target on the half that chooses.
         summary: the main results as sentences.
     """
 
@@ -99,8 +118,9 @@ def choose(
 ) -> Choice:
     """Choose ranks, layers or a weight by the loss of a text, and report on its other half.
 
-    The text should hold what was lost and what must stay: of a text of the lost alone the anchor
-    itself is the best model. Every candidate is tried in the loaded target.
+    Every other document chooses (of a single document the first half does). The text should hold
+    what was lost and what must stay: of a text of the lost alone the anchor itself is the best
+    model. Every candidate is tried in the loaded target.
 
     Args:
         anchor: what is restored: a model folder, or better what `load_factors` gave with a file, so
@@ -115,8 +135,8 @@ def choose(
         progress: passes candidates on, and tells how far they are.
 
     Raises:
-        UserError: a model or the text cannot be read, the text is too short, or a candidate is
-            impossible.
+        UserError: a model or the text cannot be read, the text is too short or mostly of words
+            that the vocabulary does not hold, or a candidate is impossible.
     """
     modules = modules_of(candidates[0].modules if candidates else None, True)
     with (
@@ -149,21 +169,23 @@ def _choose(
     device: str,
     progress: Progress,
 ) -> Choice:
-    plain = choosing.interpolations(candidates[0], *choosing.WEIGHTS)
-    (whole,) = choosing.interpolations(candidates[0], 1.0)
+    plain = choosing.interpolations(candidates, *choosing.WEIGHTS)
+    whole = replace(plain[0], weight=1.0, layers=(0.0, 1.0))
     folder = target.weights.folder
     tokenizer = load_tokenizer(folder)
     texts = read_documents(text)
     model = load_on(folder, dtype, device)
     length = window_length(window, str(folder), model)
     pieces = known_windows(str(folder), model, tokenizer, texts, length)
-    first, second = halves(pieces)
+    if (unknown := unknown_share(tokenizer, pieces)) > MOST_UNKNOWN:
+        raise UserError(f"{text}: {unknown_words(unknown)} (allowed: {MOST_UNKNOWN:.0%} or fewer)")
+    first, second = ([pieces[i] for i in places] for places in halves(pieces))
 
-    def loss(part: slice, intervention: Intervention | None) -> Floats:
+    def loss(part: Sequence[Window], intervention: Intervention | None) -> Floats:
         if intervention is None:
-            return window_losses(model, pieces[part], batch_size)
+            return window_losses(model, part, batch_size)
         with recovered(model, target, anchor, intervention, device):
-            return window_losses(model, pieces[part], batch_size)
+            return window_losses(model, part, batch_size)
 
     every = tuple(dict.fromkeys((*candidates, *plain)))
     tried = {
@@ -179,11 +201,16 @@ def _choose(
         CHOSEN: loss(second, chosen),
         INTERPOLATION: loss(second, simple),
     }
-    selection, held_out = loss_table(pieces[first], before), loss_table(pieces[second], after)
+    selection, held_out = loss_table(first, before), loss_table(second, after)
     pair = {name: after[name] for name in (INTERPOLATION, CHOSEN)}
-    against = loss_table(pieces[second], pair).iloc[1]
+    against = loss_table(second, pair).iloc[1]
     _, kind = clusters(pieces)
     said = selection.replace({"model": {chosen.id: CHOSEN}})
+    words = choosing.in_words(
+        chosen, simple, len(candidates), len(plain), said, held_out, against, kind
+    )
+    if unknown > NOTABLE:
+        words.append(f"{unknown_words(unknown)}.")
     return Choice(
         chosen,
         simple,
@@ -191,7 +218,7 @@ def _choose(
         held_out,
         against,
         bool(before[chosen.id].sum() < before[TARGET].sum()),
-        choosing.in_words(chosen, simple, len(candidates), said, held_out, against, kind),
+        words,
     )
 
 

@@ -13,7 +13,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from svdrift.spectra.patterns import EMBEDDING, HEAD, INSIDE
 from svdrift.spectra.rest import sentences
 from svdrift.story import Story
 
+SIGNS = "signs_randomised"  # the null that keeps where the update's energy lies
 FIGURE_SUFFIXES = (".png", ".pdf", ".csv")  # that `style.save` writes
 HEADINGS = {
     "isotropic": "isotropic",
@@ -148,8 +149,8 @@ def main(args: argparse.Namespace) -> int:
         if (processes := side_by_side(matrices, most, args.device)) > 1:
             use_threads(1)  # in each
             keep_freed_memory()
-        draws = args.draws * len(args.nulls)
-        print(comparison_expected(matrices, draws, processes, args.device), file=sys.stderr)
+        draws = (args.draws, len(args.nulls))
+        print(comparison_expected(matrices, *draws, processes, args.device), file=sys.stderr)
         if args.dry_run:
             print("\n".join([*pair.notes, "Nothing was compared (--dry-run)."]))
             return 0
@@ -163,7 +164,7 @@ def main(args: argparse.Namespace) -> int:
             on_done=reading.tick,
         )
     reading.finish()
-    then = next_command(args, found)
+    then = next_commands(args, found)
     if args.json:
         print(json.dumps(_report(args, found, then), indent=2))
     else:
@@ -171,7 +172,14 @@ def main(args: argparse.Namespace) -> int:
         if found.not_compared:
             print("\n".join(["Not compared (--json names all):", *sentences(found.not_compared)]))
         print("\n" + "\n".join(found.verdict.words))
-        print(f"Next: {then}" if then else "Next: nothing to repair here.")
+        if unasked := _not_tested(args.nulls, found):
+            print(unasked)
+        both = shlex.join([args.anchor, args.target])
+        print(
+            "Whether an ability was lost, angles do not tell: "
+            f"svdrift evaluate {both} --task NAME (or --text FILE)."
+        )
+        print("\n".join(f"Next: {one}" for one in then) or "Next: nothing to repair here.")
     if args.figure is not None:
         _draw(args.figure, found.drift, found.spectra)
     return PROBLEM if found.faulty else 0
@@ -195,20 +203,36 @@ def table_text(groups: pd.DataFrame) -> str:
     return aligned(lines)
 
 
-def next_command(args: argparse.Namespace, found: Comparison) -> str:
-    """The command that follows from a verdict; empty if there is none."""
+def next_commands(args: argparse.Namespace, found: Comparison) -> list[str]:
+    """The commands that follow from a verdict, the likelier repair first; none to follow none.
+
+    Averaging weights repairs more than directions do in the project's own studies, so it comes
+    first; directions come second, where some turned.
+    """
     which = found.verdict.which
     if which in ("unchanged", "no directions"):
-        return ""
-    command = ["svdrift", "recover", "--anchor", args.anchor, "--target", args.target]
+        return []
+    repairs = [["--kind", "interpolate", "--weight", "0.5"]]
     if which == "further":
-        command += ["--ranks", "20%", *_block(found)]
-    else:
-        command += ["--kind", "interpolate", "--weight", "0.5"]
-    command += ["--patterns", *args.patterns] if args.patterns else []
+        repairs.append(["--ranks", "20%", *_block(found)])
+    rest = ["--patterns", *args.patterns] if args.patterns else []
     if not {EMBEDDING, HEAD} & set(args.modules):
-        command.append("--layers-only")
-    return shlex.join([*command, "--out", "REPAIRED"])
+        rest.append("--layers-only")
+    pair = ["--anchor", args.anchor, "--target", args.target]
+    return [
+        shlex.join(["svdrift", "recover", *pair, *repair, *rest, "--out", "REPAIRED"])
+        for repair in repairs
+    ]
+
+
+def _not_tested(nulls: Sequence[str], found: Comparison) -> str:
+    """What a verdict of turned directions leaves open; empty if nothing."""
+    if found.verdict.which != "further" or SIGNS in nulls:
+        return ""
+    return (
+        "Not tested: whether they turned together, or only where the update's energy lies "
+        f"(--nulls {' '.join([*nulls, SIGNS])})."
+    )
 
 
 def _block(found: Comparison) -> list[str]:
@@ -242,7 +266,7 @@ def require_writable(figure: Path) -> None:
             raise UserError(f"--figure: {path} cannot be written: {error.strerror}") from None
 
 
-def _report(args: argparse.Namespace, found: Comparison, then: str) -> dict[str, Any]:
+def _report(args: argparse.Namespace, found: Comparison, then: Sequence[str]) -> dict[str, Any]:
     models = {
         name: {"folder": getattr(args, name), "weights_sha256": digest}
         for name, digest in found.hashes.items()

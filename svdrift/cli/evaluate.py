@@ -61,7 +61,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="SPLIT",
-        help="of the task (default: its tests, ID and OOD)",
+        help="of the task (default: its tests, ID and OOD); the card game also has demonstrations, "
+        "practice, demonstrated (what SFT was taught), id_selection and ood_selection",
     )
     parser.add_argument(
         "--problems", type=int, metavar="N", help="of each split (default: what the task asks for)"

@@ -47,21 +47,25 @@ def expectation(matrices: Sequence[Matrix], count: int, device: str) -> str:
     return _line(_shapes(matrices), f"{count} decompositions of each", work, 1, device)
 
 
-def comparison_expected(matrices: Sequence[Matrix], draws: int, processes: int, device: str) -> str:
+def comparison_expected(
+    matrices: Sequence[Matrix], draws: int, nulls: int, processes: int, device: str
+) -> str:
     """The same of a comparison of two checkpoints.
 
     Args:
         matrices: those that are compared.
-        draws: of noise for each, of all nulls together.
+        draws: of each noise.
+        nulls: how many noises there are.
         processes: that work side by side.
         device: where.
     """
     work = sum(
         PRODUCTS * max(matrix.shape) * matrix.rank**2
-        + (DECOMPOSITION + DRAW * draws) * matrix.rank**3
+        + (DECOMPOSITION + DRAW * draws * nulls) * matrix.rank**3
         for matrix in matrices
     )
-    return _line(_shapes(matrices), f"{draws} draws of noise for each", work, processes, device)
+    noises = f"{draws} draws of each of {nulls} noises" if nulls > 1 else f"{draws} draws of noise"
+    return _line(_shapes(matrices), noises, work, processes, device)
 
 
 def checking_expected(tensors: Sequence[tuple[int, ...]], spectrum: bool) -> str:

@@ -7,6 +7,7 @@ the checkpoint that is better at what was lost, such as an earlier one of the sa
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
@@ -102,8 +103,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--choose-on",
         type=Path,
         metavar="FILE",
-        help="choose what is not given of --ranks, --layers and --weight by the loss of the first "
-        "half of this text, and report on the second; blank lines separate documents",
+        help="choose what is not given of --ranks, --layers and --weight by the loss of every "
+        "other document of this text, and report on the others; blank lines separate documents",
     )
     device_argument(parser)
     threads_argument(parser)
@@ -156,7 +157,7 @@ def _main(args: argparse.Namespace) -> int:
             choice = _choose(args, target, anchor)
             print("\n".join(choice.summary))
             if not choice.better:
-                print(f"{args.out}: not written: none lowers the loss of the first half")
+                print(f"{args.out}: not written: none lowers the loss of the half that chooses")
                 return PROBLEM
             intervention, notes = choice.intervention, [" ".join(choice.summary)]
         plan = make_plan(target, anchor, intervention)
@@ -166,8 +167,14 @@ def _main(args: argparse.Namespace) -> int:
         notes = [*notes, *left_rows]
         written = recover(anchor, target, args.out, intervention, notes=notes, device=args.device)
         reading.finish()
+    print(f"{args.out}: {args.target}, repaired with what {args.anchor} holds")
     print(f"{args.out}: {len(plan.names)} of {len(target.weights.names)} tensors repaired")
     print(written.distances.words)
+    print(
+        f"Next: {shlex.join(['svdrift', 'evaluate', args.target, str(args.out), args.anchor])} "
+        "--task NAME (or --text FILE); a lower loss is not yet an ability regained, and a repair "
+        "that nowhere beats the anchor is not worth having."
+    )
     for line in left_rows:
         print(line)
     for line in as_they_were(plan, written.rest):
@@ -185,7 +192,11 @@ def _dry_run(
 ) -> int:
     """Say what would be done."""
     if intervention is None:
-        print(f"{args.out}: would be chosen on {args.choose_on} and written (--dry-run)")
+        tried = len(_candidates(args, target))
+        print(
+            f"{args.out}: would be the best of {tried} repairs on {args.choose_on}, of which every "
+            "other document chooses (--dry-run)"
+        )
         return 0
     plan = make_plan(target, anchor, intervention)
     if intervention.ranked:
@@ -239,7 +250,12 @@ def _matched(target: Decomposed, anchor: Decomposed, notes: Sequence[str]) -> _P
 
 
 def _choose(args: argparse.Namespace, target: Decomposed, anchor: Decomposed) -> Choice:
-    candidates = choosing.candidates(
+    candidates = _candidates(args, target)
+    return choose(anchor, target, args.choose_on, candidates, device=args.device, progress=progress)
+
+
+def _candidates(args: argparse.Namespace, target: Decomposed) -> tuple[Intervention, ...]:
+    return choosing.candidates(
         args.kind,
         target.weights.depth,
         top=args.ranks,
@@ -250,7 +266,6 @@ def _choose(args: argparse.Namespace, target: Decomposed, anchor: Decomposed) ->
         embedding_and_head=not args.layers_only,
         seed=args.seed,
     )
-    return choose(anchor, target, args.choose_on, candidates, device=args.device, progress=progress)
 
 
 def recipe(args: argparse.Namespace) -> Intervention:

@@ -128,25 +128,35 @@ def clusters(pieces: Sequence[Window]) -> tuple[list[int], str]:
     return list(range(len(pieces))), "windows"
 
 
-def halves(pieces: Sequence[Window]) -> tuple[slice, slice]:
-    """Cut a text in the middle of its tokens, between clusters: places of windows.
+def halves(pieces: Sequence[Window]) -> tuple[list[int], list[int]]:
+    """Two halves of a text: places of windows.
 
-    Neighbours are alike, so the halves are the first and the last part, not every other document.
+    Every other document is in the first half, so that a file that holds one kind of text after
+    another has all of them in both. A text of a single document is cut in the middle of its tokens,
+    because neighbouring windows are alike.
 
     Raises:
-        UserError: a part would have fewer than two clusters.
+        UserError: a half would have fewer than two clusters.
     """
     numbers, kind = clusters(pieces)
-    starts = [i for i in range(1, len(pieces)) if numbers[i] != numbers[i - 1]]
-    inner = starts[1:-1]  # two clusters on each side
-    if not inner:
+    order = list(dict.fromkeys(numbers))
+    if len(order) < 4:
+        one, several = kind.removesuffix("s"), kind
         raise UserError(
-            f"too short to choose on: {len(starts) + 1} {kind} (allowed: 4 or more, two to choose "
-            "on and two to report on; a blank line separates documents)"
+            f"too short to choose on: {len(order)} {several if len(order) > 1 else one} (allowed: "
+            "4 or more, two to choose on and two to report on; a blank line separates documents)"
         )
-    done = np.cumsum([piece.counted for piece in pieces])
-    cut = min(inner, key=lambda place: abs(2 * done[place - 1] - done[-1]))
-    return slice(0, cut), slice(cut, len(pieces))
+    if kind == "documents":
+        first = set(order[::2])
+    else:
+        done = np.cumsum([piece.counted for piece in pieces])
+        inner = range(2, len(pieces) - 1)
+        cut = min(inner, key=lambda place: abs(2 * done[place - 1] - done[-1]))
+        first = set(range(cut))
+    places = range(len(pieces))
+    return [i for i in places if numbers[i] in first], [
+        i for i in places if numbers[i] not in first
+    ]
 
 
 def loss_table(pieces: Sequence[Window], losses: dict[str, Floats]) -> pd.DataFrame:

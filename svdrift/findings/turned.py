@@ -128,7 +128,14 @@ def _turned(
             f"{own}; {_places(layers, [_layer(layer) for layer in changes['layer']])}."
         )
     else:
-        lines.append("Where: no single matrix stands out; their mean does.")
+        side, beside = ("more", "above") if which == "further" else ("less", "below")
+        outside = int(changes[f"{side}_{null}"].sum())
+        lines.append(
+            f"Where: their mean stands out, and no single matrix does: {outside or 'none'} of "
+            f"{len(changes)} lie {beside} the 95 % interval of {NULL_NAMES[null]}, each by itself, "
+            "and none once their number is allowed for (more draws, such as --draws 20, tell "
+            "single ones apart)."
+        )
     mean = here[(here["null"] == null) & ~here["single"]]
     if len(mean):
         lines.append(

@@ -91,7 +91,10 @@ def merge(adapter: Path, base: Path, out: Path) -> None:
     config = settings_of(adapter)
     file = adapter / WEIGHTS
     if not file.is_file():
-        raise UserError(f"{adapter}: no {WEIGHTS} (pickled weights are refused)")
+        raise UserError(
+            f"{adapter}: no {WEIGHTS} (pickled weights are refused; peft's save_pretrained "
+            "writes safetensors)"
+        )
     with _open(file) as source:
         shapes = {name: tuple(source.get_slice(name).get_shape()) for name in source.keys()}  # noqa: SIM118
     files = weight_files(base)

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from svdrift.errors import UserError
-from svdrift.models.sources import ADAPTER, without_config
+from svdrift.models.sources import ADAPTER, AS_SAFETENSORS, without_config
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 POINTER = b"version https://git-lfs.github.com/spec/"
@@ -34,7 +34,9 @@ def weight_files(folder: Path) -> list[Path]:
         return [single]
     index = folder / INDEX
     if not index.is_file():
-        raise UserError(f"{folder}: no {SINGLE} or {INDEX} (pickled weights are refused)")
+        raise UserError(
+            f"{folder}: no {SINGLE} or {INDEX} (pickled weights are refused; {AS_SAFETENSORS})"
+        )
     shards = sorted(set(_weight_map(index).values()))
     for shard in shards:
         if not (folder / shard).is_file():

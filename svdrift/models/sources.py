@@ -18,11 +18,16 @@ from pathlib import Path
 from svdrift.errors import UserError
 
 PACKAGE = "package:"
+AS_SAFETENSORS = (
+    "save as safetensors: transformers.AutoModelForCausalLM.from_pretrained(FOLDER)"
+    ".save_pretrained(NEW)"
+)
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 ADAPTER = "adapter_config.json"
 HUB_ID = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
 ALLOWED = (
     "a Hugging Face model folder, a .gguf file, 'package:NAME' of an installed package "
-    "that ships one, or 'ORG/NAME' on the Hugging Face hub"
+    "that ships one, 'ORG/NAME' on the Hugging Face hub"
 )
 
 
@@ -45,6 +50,11 @@ def find_source(source: str) -> Path | HubModel:
     if source.startswith(PACKAGE):
         return _gguf_of_package(source.removeprefix(PACKAGE))
     path = Path(source)
+    if path.suffix in PICKLED and path.is_file():
+        raise UserError(
+            f"source: {source!r} holds pickled weights, which are never read, since they can run "
+            f"code ({AS_SAFETENSORS})"
+        )
     if (path / "config.json").is_file() or (path.suffix == ".gguf" and path.is_file()):
         return path
     if path.is_dir():

@@ -1,7 +1,8 @@
 """Which intervention to take, by the loss of a text: the candidates, and what came of them.
 
-What is chosen on the first half of a text is reported on the second, which chose nothing. Plain
-interpolation of the weights is chosen the same way beside it, because it is often as good.
+What is chosen on one half of a text is reported on the other, which chose nothing. Plain
+interpolation of the weights is chosen the same way beside it, among as many blocks of layers,
+because it is often as good.
 """
 
 from __future__ import annotations
@@ -69,15 +70,22 @@ def candidates(
     return expand([row])
 
 
-def interpolations(like: Intervention, *weights: float) -> tuple[Intervention, ...]:
-    """Plain interpolation at some weights, of the modules of an intervention in all layers."""
+def interpolations(those: Sequence[Intervention], *weights: float) -> tuple[Intervention, ...]:
+    """Plain interpolation at some weights, of the same modules in the same blocks of layers.
+
+    Args:
+        those: interventions that agree in their modules.
+        weights: of the anchor.
+    """
     return tuple(
         Intervention(
             PLAIN,
             weight=weight,
-            modules=like.modules,
-            embedding_and_head=like.embedding_and_head,
+            layers=layers,
+            modules=those[0].modules,
+            embedding_and_head=those[0].embedding_and_head,
         )
+        for layers in dict.fromkeys(one.layers for one in those)
         for weight in weights
     )
 
@@ -91,6 +99,7 @@ def in_words(
     chosen: Intervention,
     plain: Intervention,
     tried: int,
+    rivals: int,
     selection: pd.DataFrame,
     held_out: pd.DataFrame,
     against_plain: pd.Series,
@@ -102,33 +111,40 @@ def in_words(
         chosen: the intervention.
         plain: the interpolation that was chosen the same way.
         tried: number of candidates.
-        selection: `loss_table` of the first half, with rows TARGET and CHOSEN.
-        held_out: of the second half, compared with TARGET: rows TARGET, ANCHOR, CHOSEN and
+        rivals: number of interpolations.
+        selection: `loss_table` of the half that chose, with rows TARGET and CHOSEN.
+        held_out: of the other half, compared with TARGET: rows TARGET, ANCHOR, CHOSEN and
             INTERPOLATION.
-        against_plain: row of CHOSEN on the second half, compared with INTERPOLATION.
+        against_plain: row of CHOSEN on the other half, compared with INTERPOLATION.
         kind: what `n` counts.
     """
     repaired = held_out[held_out["model"] == CHOSEN].iloc[0]
     before, after = selection.set_index("model"), held_out.set_index("model")
     lines = [
-        f"Chosen on the first half of the text: {chosen.id}, the best of {tried} with a loss of "
+        f"Chosen on one half of the text: {chosen.id}, the best of {tried} with a loss of "
         f"{before['loss'][CHOSEN]:.4f} (the target's is {before['loss'][TARGET]:.4f}).",
-        "On the second half, which chose nothing "
+        "On the other half, which chose nothing "
         f"(n = {repaired['n']} {kind}): {_loss(repaired)}; the target's is "
         f"{after['loss'][TARGET]:.4f}, the anchor's {after['loss'][ANCHOR]:.4f}.",
     ]
+    anchor = held_out[held_out["model"] == ANCHOR].iloc[0]
+    if not anchor["difference_high"] < 0:
+        lines.append(
+            "The anchor's loss on this text is not clearly below the target's: the text does not "
+            "show what was lost, and a repair that is chosen on it need not bring it back."
+        )
     if chosen.kind == PLAIN:
         return lines
     low, high = against_plain["difference_low"], against_plain["difference_high"]
     if high < 0:
-        verdict = "the chosen repair is better"
+        verdict = "the chosen repair has the lower loss"
     elif low > 0:
-        verdict = "plain interpolation is better (--kind interpolate)"
+        verdict = "plain interpolation has the lower loss (--kind interpolate)"
     else:
         verdict = "no clear difference, and plain interpolation is simpler (--kind interpolate)"
     return [
         *lines,
-        f"Plain interpolation, weight {plain.weight:g} chosen the same way, gives "
+        f"Plain interpolation, {plain.id}, the best of {rivals} chosen the same way, gives "
         f"{after['loss'][INTERPOLATION]:.4f}; chosen minus that: "
         f"{against_plain['difference']:+.4f} [{low:+.4f}, {high:+.4f}]: {verdict}.",
     ]

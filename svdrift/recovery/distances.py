@@ -30,11 +30,22 @@ class Distances(NamedTuple):
 
     @property
     def words(self) -> str:
-        """One line."""
-        return (
+        """A line, and a warning where the repair leads away from the anchor."""
+        if not self.before:
+            return (
+                "Anchor and target are the same in the tensors repaired: there was nothing to do."
+            )
+        said = (
             "Distance to the anchor, over the tensors repaired, relative to its norm: "
             f"{percent(self.before)} before, {percent(self.to_anchor)} after; to the target: 0 % "
             f"before, {percent(self.to_target)} after."
+        )
+        if self.to_anchor <= self.before:
+            return said
+        return (
+            f"{said} So it lies further from the anchor than the target did: directions were "
+            "replaced, and what remains does not fit them. Whether an ability came back, only a "
+            "test of it tells."
         )
 
 

@@ -287,7 +287,10 @@ def _where(target: Decomposed, intervention: Intervention, plan: Plan) -> str:
         parts.append(f"with a weight of {intervention.weight:g} for the anchor")
     depth = target.weights.depth
     layers = intervention.chosen_layers(depth)
-    parts.append(f"layers {layers.start} to {layers.stop - 1} of 0 to {depth - 1}")
+    if len(layers) == 1:
+        parts.append(f"layer {layers.start} of 0 to {depth - 1}")
+    else:
+        parts.append(f"layers {layers.start} to {layers.stop - 1} of 0 to {depth - 1}")
     inside = {kind_of(module) for layer, module in plan.keys if layer is not None}
     parts.append(
         f"modules {', '.join(sorted(inside, key=[*DEFAULT_PATTERNS, *sorted(inside)].index))}"

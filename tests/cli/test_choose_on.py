@@ -40,7 +40,7 @@ def models(tmp_path_factory):
         save_checkpoint(model, tokenizer, folder / name)
     (folder / "text.txt").write_text("\n\n".join(LINES))
     (folder / "reverse.txt").write_text("\n\n".join(" ".join(one.split()[::-1]) for one in LINES))
-    (folder / "second.txt").write_text("\n\n".join(LINES[3:]))
+    (folder / "second.txt").write_text("\n\n".join(LINES[1::2]))
     return folder
 
 
@@ -70,9 +70,9 @@ def test_the_choice_is_written_and_its_loss_is_that_of_the_folder(
     assert decomposed == ["target", "anchor"]
     assert "decompositions of each" not in told
     assert [path.name for path in tmp_path.iterdir()] == ["out"]  # no factors are left
-    name = re.search(r"first half of the text: (\S+), the best of 12", said)[1]
+    name = re.search(r"on one half of the text: (\S+), the best of 12", said)[1]
     assert f"`{name}`" in (out / "README.md").read_text() or name in (out / "README.md").read_text()
-    assert "Plain interpolation, weight" in (out / "README.md").read_text()
+    assert "Plain interpolation, interpolate-weight" in (out / "README.md").read_text()
     assert "was not evaluated" not in (out / "README.md").read_text()
     table = svdrift.evaluate([models / "target", out], text=models / "second.txt").table
     found = re.search(r"\(n = 3 documents\): (\S+) nats per token, (\S+) \[", said)
@@ -84,7 +84,7 @@ def test_the_lowest_of_all_candidates_is_chosen(models, tmp_path):
     pair = [svdrift.load_factors(models / name, tmp_path / name) for name in ("anchor", "target")]
     choice = svdrift.choose(*pair, models / "text.txt")
     text = tmp_path / "first.txt"
-    text.write_text("\n\n".join(LINES[:3]))
+    text.write_text("\n\n".join(LINES[::2]))
     losses = {}
     for one in candidates("directions", 2):
         svdrift.recover(*pair, tmp_path / one.id, one)
@@ -105,11 +105,22 @@ def test_interpolation_can_be_chosen(models, monkeypatch, capsys, tmp_path):
     assert "Plain interpolation" not in said
 
 
+def test_every_other_document_chooses(models, tmp_path):
+    """One kind of text after another: both halves have both."""
+    reverse = [" ".join(line.split()[::-1]) for line in LINES]
+    (tmp_path / "text.txt").write_text("\n\n".join([*LINES, *reverse]))
+    (tmp_path / "half.txt").write_text("\n\n".join([*LINES, *reverse][1::2]))
+    choice = svdrift.choose(models / "anchor", models / "target", tmp_path / "text.txt")
+    told = choice.held_out.set_index("model")["loss"]["target"]
+    table = svdrift.evaluate(models / "target", text=tmp_path / "half.txt").table
+    assert told == pytest.approx(table["loss"][0], abs=1e-6)
+
+
 def test_nothing_is_written_where_nothing_is_gained(models, monkeypatch, capsys, tmp_path):
     """On a text that the target knows best."""
     code = recover(monkeypatch, models, tmp_path / "out", "--choose-on", models / "reverse.txt")
     assert code == 1
-    assert "not written: none lowers the loss of the first half" in capsys.readouterr().out
+    assert "not written: none lowers the loss of the half that chooses" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,6 +129,7 @@ def test_nothing_is_written_where_nothing_is_gained(models, monkeypatch, capsys,
     [
         (["--choose-on", "none.txt"], "none.txt: cannot be read"),
         (["--choose-on", "short.txt"], "too short to choose on: 3 documents"),
+        (["--choose-on", "foreign.txt"], "foreign.txt: 94.1 % of the tokens stand for words that"),
         (["--choose-on", "text.txt", "--ranks", "2"], "--ranks: "),
         (["--choose-on", "text.txt", "--weight", "0.5"], "weight: directions has none"),
     ],
@@ -125,6 +137,7 @@ def test_nothing_is_written_where_nothing_is_gained(models, monkeypatch, capsys,
 def test_refuses_in_one_line(models, monkeypatch, capsys, tmp_path, arguments, says):
     monkeypatch.chdir(models)
     (models / "short.txt").write_text("a b\n\nc d\n\na b")
+    (models / "foreign.txt").write_text("\n\n".join(["x y z w"] * 4) + " a")
     assert recover(monkeypatch, models, tmp_path / "out", *arguments) == 2
     assert says in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []

@@ -105,7 +105,7 @@ def test_a_common_turn_is_found_where_it_is(tmp_path, monkeypatch, capsys):
     assert all(matrix in turned for matrix in said["matrices"])
     given = shlex.join(["--anchor", str(pair[0]), "--target", str(pair[1])])
     then = "--ranks 20% --layers 50-75% --layers-only --out REPAIRED"
-    assert said["next"] == f"svdrift recover {given} {then}"
+    assert said["next"][1] == f"svdrift recover {given} {then}"
 
 
 def test_noise_does_not_turn_more_than_noise(tmp_path, monkeypatch, capsys):
@@ -114,7 +114,7 @@ def test_noise_does_not_turn_more_than_noise(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "compare", tmp_path / "anchor", tmp_path / "target", "--json") == 0
     said = report(capsys)
     assert said["verdict"]["which"] == "noise"
-    assert "--kind interpolate" in said["verdict"]["next"]
+    assert "--kind interpolate" in said["verdict"]["next"][0]
     whole = said["groups"][-1]
     assert whole["moved"] == 28
     for null in ("isotropic", "inputs_kept"):  # 28/20 are expected; more than 4 in 5 % of runs
@@ -138,7 +138,10 @@ def test_table_and_words_for_people(pair, monkeypatch, capsys):
     ]
     assert table[2].split()[:2] == ["all", "2/28"]
     assert table[-1].startswith("Verdict: directions turned less far than isotropic noise ")
-    assert table[-1].splitlines()[-1].startswith("Next: svdrift recover --anchor ")
+    *_, ability, then = table[-1].splitlines()
+    assert ability.startswith("Whether an ability was lost, angles do not tell: svdrift evaluate ")
+    assert then.startswith("Next: svdrift recover --anchor ")
+    assert " --kind interpolate --weight 0.5 " in then
     assert max(map(len, "\n".join(table[:3]).splitlines())) <= 100
 
 
@@ -235,7 +238,7 @@ def test_size_and_time_are_said_first(pair, monkeypatch, capsys):
     assert run(monkeypatch, "compare", *pair, "--dry-run", "--draws", 3) == 0
     said = capsys.readouterr()
     assert re.fullmatch(
-        r"28 matrices of up to 24 × 16, 0\.0 million weights, 6 draws of noise for each: "
+        r"28 matrices of up to 24 × 16, 0\.0 million weights, 3 draws of each of 2 noises: "
         r"about \d+ s with 1 thread, if the machine is idle\n",
         said.err,
     )
@@ -357,5 +360,6 @@ def test_the_next_command_has_the_patterns_that_were_given(monkeypatch, capsys, 
     folders = [make(tmp_path / str(i), "GPT2", {}, i) for i in (0, 1)]
     given = r"fc=transformer\.h\.{layer}\.mlp\.c_fc\.weight"
     run(monkeypatch, "compare", *folders, "--draws", 2, "--patterns", given)
-    (line,) = (one for one in capsys.readouterr().out.splitlines() if one.startswith("Next: "))
-    assert f" --patterns '{given}' " in line
+    lines = [one for one in capsys.readouterr().out.splitlines() if one.startswith("Next: ")]
+    assert lines
+    assert all(f" --patterns '{given}' " in line for line in lines)

@@ -137,24 +137,24 @@ def test_unknown_words_are_counted():
     assert unknown_share(tokenizer, windows(tokenizer, ["a b x y"])) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("sizes", "cut"),
-    [
-        ([[5], [5], [5], [5]], 2),
-        ([[50], [1], [1], [1], [1]], 2),  # two documents at least
-        ([[5, 5, 5], [5], [5], [5, 5]], 4),  # between documents
-        ([[5, 5, 5, 5, 5, 5]], 3),  # between windows of the only one
-    ],
-)
-def test_halves_are_cut_between_documents(sizes, cut):
-    pieces = [Window(number, (1,) * (size + 1)) for number, own in enumerate(sizes) for size in own]
-    first, second = halves(pieces)
-    assert (first, second) == (slice(0, cut), slice(cut, len(pieces)))
+def test_every_other_document_is_in_a_half():
+    numbers = [0, 0, 1, 2, 2, 2, 3, 4]
+    first, second = halves([Window(number, (1, 1)) for number in numbers])
+    assert first == [0, 1, 3, 4, 5, 7]
+    assert second == [2, 6]
+
+
+@pytest.mark.parametrize(("sizes", "cut"), [([5] * 6, 3), ([9, 1, 1, 1, 1], 2), ([1, 1, 1, 9], 2)])
+def test_a_single_document_is_cut_in_the_middle_of_its_tokens(sizes, cut):
+    first, second = halves([Window(0, (1,) * (size + 1)) for size in sizes])
+    assert (first, second) == (list(range(cut)), list(range(cut, len(sizes))))
 
 
 @pytest.mark.parametrize("numbers", [[0], [0, 0, 0], [0, 1, 2], [0, 0, 0, 0, 1]])
 def test_too_few_documents_have_no_halves(numbers):
     pieces = [Window(number, (1, 1)) for number in numbers]
     kind = clusters(pieces)[1]
-    with pytest.raises(UserError, match=f"too short to choose on: . {kind}"):
+    count = len(set(clusters(pieces)[0]))
+    said = f"{count} {kind}" if count > 1 else "1 window "
+    with pytest.raises(UserError, match=f"too short to choose on: {said}"):
         halves(pieces)

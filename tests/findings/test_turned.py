@@ -62,7 +62,7 @@ ROWS = {
         means(0.001, 0.3),
         "further",
         ["than isotropic noise of the update's size, but not clearly further than noise that keeps",
-         "no single matrix stands out"],
+         "no single matrix does: none of 6 lie above the 95 % interval of isotropic noise"],
     ),
     "a matrix alone": (
         ([0.001, *NOTHING[1:]], NOTHING),

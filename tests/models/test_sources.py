@@ -25,6 +25,15 @@ def test_a_folder(folder: Path) -> None:
     assert ".hidden" not in names
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt"])
+def test_a_pickle_is_refused_with_what_mends_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        find_source(str(tmp_path / name))
+    assert "holds pickled weights, which are never read" in str(caught.value)
+    assert "save_pretrained(NEW)" in str(caught.value)
+
+
 def test_a_gguf_file(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"")

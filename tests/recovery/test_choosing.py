@@ -48,18 +48,22 @@ def test_refuses_what_does_not_belong_to_the_kind(kind, given, says):
         candidates(kind, 4, **given)
 
 
-def test_interpolation_is_of_the_same_modules_in_all_layers():
-    like = Intervention(
-        "directions", 0.2, layers=(0, 0.5), modules=("q",), embedding_and_head=False
-    )
-    assert [one.id for one in interpolations(like, 0.5, 1.0)] == [
+def test_interpolation_is_of_the_same_modules_in_the_same_layers():
+    those = [
+        Intervention("directions", top, layers=layers, modules=("q",), embedding_and_head=False)
+        for top in (0.1, 0.2)
+        for layers in ((0.0, 0.5), (0.0, 1.0))
+    ]
+    assert [one.id for one in interpolations(those, 0.5, 1.0)] == [
+        "interpolate-weight0.5-layers0-0.5-q-inside",
+        "interpolate-weight1-layers0-0.5-q-inside",
         "interpolate-weight0.5-q-inside",
         "interpolate-weight1-q-inside",
     ]
 
 
 def test_the_lowest_loss_is_over_all_windows():
-    one, two, three = interpolations(Intervention("reset"), 0.1, 0.2, 0.3)
+    one, two, three = interpolations([Intervention("reset")], 0.1, 0.2, 0.3)
     losses = {one: np.array([0.0, 4.0]), two: np.array([2.0, 1.0]), three: np.array([3.0, 0.0])}
     assert lowest(losses) == two
 
@@ -67,8 +71,8 @@ def test_the_lowest_loss_is_over_all_windows():
 @pytest.mark.parametrize(
     ("difference", "low", "high", "says"),
     [
-        (-0.2, -0.3, -0.1, "-0.2000 [-0.3000, -0.1000]: the chosen repair is better."),
-        (0.2, 0.1, 0.3, "plain interpolation is better (--kind interpolate)."),
+        (-0.2, -0.3, -0.1, "-0.2000 [-0.3000, -0.1000]: the chosen repair has the lower loss."),
+        (0.2, 0.1, 0.3, "plain interpolation has the lower loss (--kind interpolate)."),
         (0.0, -0.1, 0.1, "no clear difference, and plain interpolation is simpler"),
         (-0.1, float("nan"), float("nan"), "no clear difference"),
     ],
@@ -84,13 +88,27 @@ def test_what_plain_interpolation_gives_is_said(difference, low, high, says):
     table = pd.DataFrame(rows, columns=columns)
     against = pd.Series({"difference": difference, "difference_low": low, "difference_high": high})
     chosen = Intervention("directions", 0.2)
-    (plain,) = interpolations(chosen, 0.5)
-    words = in_words(chosen, plain, 12, table, table, against, "documents")
+    (plain,) = interpolations([chosen], 0.5)
+    words = in_words(chosen, plain, 12, 9, table, table, against, "documents")
     assert words[0] == (
-        "Chosen on the first half of the text: directions-top0.2, the best of 12 with a loss of "
+        "Chosen on one half of the text: directions-top0.2, the best of 12 with a loss of "
         "1.7500 (the target's is 2.0000)."
     )
     assert "(n = 9 documents): 1.7500 nats per token, -0.2500 [-0.3000, -0.2000]" in words[1]
-    assert "Plain interpolation, weight 0.5 chosen the same way, gives 1.8000" in words[2]
+    assert "Plain interpolation, interpolate-weight0.5, the best of 9 chosen" in words[2]
+    assert "gives 1.8000" in words[2]
     assert says in words[2]
-    assert len(in_words(plain, plain, 3, table, table, against, "documents")) == 2
+    assert len(in_words(plain, plain, 3, 3, table, table, against, "documents")) == 2
+
+
+def test_a_text_that_does_not_show_what_was_lost_is_told():
+    columns = ["model", "loss", "difference", "difference_low", "difference_high", "n"]
+    rows = [
+        ["target", 2.0, np.nan, np.nan, np.nan, 9],
+        ["anchor", 1.99, -0.01, -0.03, 0.01, 9],
+        ["chosen", 1.9, -0.1, -0.2, -0.05, 9],
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    (plain,) = interpolations([Intervention("reset")], 0.5)
+    words = in_words(plain, plain, 3, 3, table, table, pd.Series(dtype=float), "documents")
+    assert "does not show what was lost" in words[2]
