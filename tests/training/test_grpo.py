@@ -4,6 +4,7 @@ Run as a program, this file trains once: the test with several processes starts 
 `accelerate launch`.
 """
 
+import json
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.tasks.base import Verdict
 from svdrift.training import draws
+from svdrift.training.grpo import sampler
 from svdrift.training.grpo import train as grpo
 from svdrift.training.grpo.settings import Settings
 from svdrift.training.processes import leave
@@ -133,11 +135,15 @@ def played(monkeypatch):
     return batches
 
 
-def plain_loss(policy, reference, episodes, settings):
-    """Mean over reply tokens of ratio times relative reward, ratio 1; and the KL penalty."""
+def plain_loss(policy, reference, episodes, settings, rows=None):
+    """Mean over reply tokens of ratio times relative reward, ratio 1; and the KL penalty.
+
+    Of some `rows` of the episodes, if they are given; one that comes twice counts twice.
+    """
     size, total, tokens = settings.group_size, 0.0, 0
     rewards = torch.tensor([float(sum(episode.rewards)) for episode in episodes])
-    for row, episode in enumerate(episodes):
+    for row in range(len(episodes)) if rows is None else rows:
+        episode = episodes[row]
         group = rewards[row // size * size :][:size]
         advantage = (rewards[row] - group.mean()) / (group.std() + 1e-4)
         ids = torch.tensor([episode.tokens])
@@ -187,6 +193,72 @@ def test_the_gradient_is_that_of_the_formula(start, tmp_path, played, monkeypatc
             torch.testing.assert_close(
                 gradients[update][name], parameter.grad, rtol=1e-3, atol=1e-6
             )
+
+
+SAMPLERS = [
+    {"select": "random", "count": 6},
+    {"select": "mixed_groups", "count": 12},
+    {"select": "pairs", "count": 6},
+    {"select": "pairs", "count": 12, "rounds": 3},
+]
+
+
+@pytest.mark.parametrize("given", SAMPLERS)
+def test_the_gradient_is_that_of_the_episodes_that_the_sampler_drew(
+    start, tmp_path, played, monkeypatch, given
+):
+    """Step by step, in the order in which they were drawn."""
+    gradients = {}
+
+    def keep(self, args, state, control, model, **_):
+        gradients[state.global_step] = {n: p.grad.clone() for n, p in model.named_parameters()}
+
+    monkeypatch.setattr(TrainerCallback, "on_pre_optimizer_step", keep)
+    changes = {
+        "updates": 1,
+        "epochs": 2,
+        "kl_coefficient": 0.5,
+        "learning_rate": 1e-9,  # the policy stays: its ratios are 1 in every step
+        "max_grad_norm": 1e6,
+        "freeze_embeddings": False,
+        "sampler": given,
+    }
+    settings = Settings(**FEW | changes)
+    metrics = train(start, tmp_path, FEW | changes).metrics.iloc[0]
+    episodes = [episode for _, episode in played[0]]
+    rewards = np.array([float(sum(episode.rewards)) for episode in episodes])
+    assert len(set(rewards)) > 1
+    places = sampler.draw_episodes(rewards, 4, settings.sampler, 3, 1)
+    assert metrics["distinct_episodes"] == len(set(places.tolist()))
+    assert metrics["small_advantage_share"] >= metrics["flat_group_share"]
+    policy, reference = load_model(start), load_model(start)
+    minibatches = np.tile(places.reshape(-1, 6), (2, 1))  # in each epoch
+    assert len(gradients) == len(minibatches) == settings.steps_per_update
+    # TRL takes the tokens of all minibatches, an equal share each, for those of one.
+    tokens = [
+        sum(end - begin for row in rows for begin, end in episodes[row].replies)
+        for rows in minibatches
+    ]
+    for found, rows, count in zip(gradients.values(), minibatches, tokens, strict=True):
+        policy.zero_grad()
+        loss = plain_loss(policy, reference, episodes, settings, rows)
+        (loss * count / np.mean(tokens)).backward()
+        for name, parameter in policy.named_parameters():
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_a_sampler_of_all_trains_as_none_does_but_for_the_order(start, tmp_path):
+    whole = FEW | {"minibatch_size": 12, "micro_batch_size": 12, "updates": 2}
+    everything = whole | {"sampler": {"select": "random", "count": 12}}
+    ours, theirs = (
+        train(start, tmp_path / str(i), given) for i, given in enumerate([everything, whole])
+    )
+    own = ["distinct_episodes", "most_repeats", "small_advantage_share"]
+    assert set(ours.metrics) - set(theirs.metrics) == set(own)
+    assert (ours.metrics[own[:2]] == [12, 1]).all(axis=None)
+    pd.testing.assert_frame_equal(
+        ours.metrics.drop(columns=own), theirs.metrics, rtol=1e-3, atol=1e-5
+    )
 
 
 def test_a_group_shares_a_problem_and_tries_are_honoured(start, tmp_path, played):
@@ -351,6 +423,25 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(start, tmp_path, run, monkeypat
     assert same_weights(load_model(resumed.checkpoints[2]), load_model(run.checkpoints[2]))
 
 
+def test_a_cut_off_run_with_a_sampler_ends_the_same(start, tmp_path, monkeypatch):
+    settings = FEW | {"sampler": SAMPLERS[-1]}
+    whole = train(start, tmp_path / "whole", settings)
+    monkeypatch.setattr(TrainerCallback, "on_step_begin", die_in_update_3)
+    with pytest.raises(Killed):
+        train(start, tmp_path / "cut", settings)
+    monkeypatch.undo()
+    updates = []
+    resumed = train(
+        start,
+        tmp_path / "cut",
+        settings,
+        progress=lambda left, *_: updates.extend(left) or left,
+    )
+    assert updates == [3, 4]
+    pd.testing.assert_frame_equal(resumed.metrics, whole.metrics, check_exact=True)
+    assert same_weights(resumed.policy, whole.policy)
+
+
 def test_a_run_that_is_told_to_end_does_so_between_updates(start, tmp_path, run, monkeypatch):
     def be_told(self, args, state, control, **kwargs):
         if state.global_step == 1:  # in the first of several steps of an update
@@ -378,15 +469,20 @@ def test_settings_that_do_not_divide_are_refused():
 WHOLE = FEW | {"minibatch_size": 12, "kl_coefficient": 0.5, "freeze_embeddings": False}
 
 
+DRAWN = WHOLE | {"minibatch_size": 6, "sampler": {"select": "pairs", "count": 12, "rounds": 2}}
+
+
 @pytest.mark.long
+@pytest.mark.parametrize("given", [WHOLE, DRAWN], ids=["all", "sampler"])
 def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(
-    start, tmp_path, accelerate
+    start, tmp_path, accelerate, given
 ):
-    done = accelerate("cpus-fsdp2", __file__, start, tmp_path, "die")
+    """With a sampler, too, whose pairs were played by either process."""
+    done = accelerate("cpus-fsdp2", __file__, start, tmp_path, json.dumps(given), "die")
     assert "Killed" in done.stderr
-    done = accelerate("cpus-fsdp2", __file__, start, tmp_path)
+    done = accelerate("cpus-fsdp2", __file__, start, tmp_path, json.dumps(given))
     assert done.returncode == 0, done.stderr
-    alone = train(start, tmp_path / "alone", WHOLE)
+    alone = train(start, tmp_path / "alone", given)
     together = pd.read_parquet(tmp_path / "metrics.parquet")
     # Means of the processes' means, whose tokens differ in number.
     by_process = ["kl_to_start", "entropy", "clip_share"]
@@ -404,13 +500,13 @@ def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(
             torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-4)
 
 
-def main(start, out, *then):
+def main(start, out, settings, *then):
     """What a process does in the test above."""
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     if then:
         TrainerCallback.on_step_begin = die_in_update_3
-    run = train(start, out / "work", WHOLE, processes=2)
+    run = train(start, out / "work", json.loads(settings), processes=2)
     if state.is_main_process:
         save_checkpoint(run.policy, load_tokenizer(start), out / "model")
         run.metrics.to_parquet(out / "metrics.parquet")

@@ -133,8 +133,18 @@ SMALL_RL = {"updates": 2, "episodes": 8, "minibatch_size": 8, "epochs": 1}
 SMALLER = {
     "sft": {"steps": 4, "batch_size": 4, "micro_batch_size": 4, "warmup_steps": 2, "keep": []},
     "ppo": SMALL_RL | {"keep": []},
-    "grpo": SMALL_RL | {"group_size": 4, "keep": []},
+    "grpo": SMALL_RL | {"episodes": 16, "group_size": 4, "keep": []},
 }
+
+
+def smaller(stage: dict[str, Any]) -> dict[str, Any]:
+    """What makes a stage small; one that matches another one copies it."""
+    if "matches" in stage:
+        return {}
+    if "sampler" not in stage:
+        return SMALLER[stage["method"]]
+    rounds = {"rounds": 2} if "rounds" in stage["sampler"] else {}
+    return SMALLER[stage["method"]] | {"sampler": {"count": 8, **rounds}}
 
 
 def shrunk(overlay: dict[str, Any]) -> dict[str, Any]:
@@ -153,10 +163,7 @@ def shrunk(overlay: dict[str, Any]) -> dict[str, Any]:
     return {
         "study": "pico-arms",
         "seeds": [0, 1],
-        "stages": {
-            name: {} if "matches" in stage else SMALLER[stage["method"]]
-            for name, stage in own.items()
-        },
+        "stages": {name: smaller(stage) for name, stage in own.items()},
         "data": data,
         "story": {
             "arms": {

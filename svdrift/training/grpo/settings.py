@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings
+from svdrift.section import Section
+from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings, Work
 
 METHOD = Method(
     label="GRPO",
@@ -27,6 +29,36 @@ MATCHED = (
     "temperature",
 )
 """What is copied from a stage of another RL method."""
+
+
+class SamplerSettings(Section):
+    """Which of an update's episodes train (Shuffle-R1, arXiv 2508.05612, and its controls)."""
+
+    select: Literal["random", "mixed_groups", "pairs"] = Field(
+        "pairs",
+        description="`random`, any; `mixed_groups`, from groups whose rewards differ, each as "
+        "often as the others but for one time; `pairs`, the best of each group with its worst, the "
+        "second best with the second worst, and so on until there are enough.",
+    )
+    count: int = Field(
+        64, gt=0, le=2**20, description="Episodes of an update that train, over all processes."
+    )
+    rounds: int | None = Field(
+        None,
+        gt=0,
+        le=2**20,
+        description="Rounds in which as many pairs are drawn again, in proportion to the sum of "
+        "their absolute advantages, in each round without replacement; none trains each pair "
+        "once. Pairs only.",
+    )
+
+    @model_validator(mode="after")
+    def _rounds_of_pairs(self) -> Self:
+        if self.rounds is not None and self.select != "pairs":
+            raise ValueError(f"rounds: draws pairs, and select is '{self.select}'")
+        if self.rounds is not None and self.count // 2 % self.rounds:
+            raise ValueError(f"rounds: {self.rounds} does not divide {self.count // 2} pairs")
+        return self
 
 
 class Settings(FineTuningSettings):
@@ -66,6 +98,11 @@ class Settings(FineTuningSettings):
         description="Permute the rewards among the episodes of each update, as a null: RL without "
         "a signal. Metrics tell the true rewards.",
     )
+    sampler: SamplerSettings | None = Field(
+        None,
+        description="Which of an update's episodes train, as a mapping; none to train all. "
+        "Advantages compare with all of a group.",
+    )
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
 
     @model_validator(mode="after")
@@ -77,6 +114,30 @@ class Settings(FineTuningSettings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _sampler_divides(self) -> Self:
+        if self.sampler is None:
+            return self
+        count, groups = self.sampler.count, self.episodes // self.group_size
+        if self.episodes % count:
+            raise ValueError(f"sampler.count: {count} does not divide episodes {self.episodes}")
+        if count % self.minibatch_size:
+            raise ValueError(
+                f"minibatch_size: {self.minibatch_size} does not divide sampler.count {count}"
+            )
+        if self.sampler.select == "pairs" and self.group_size % 2:
+            raise ValueError(f"group_size: {self.group_size} is odd, and sampler.select is 'pairs'")
+        if self.sampler.select == "pairs" and count % (2 * groups):
+            raise ValueError(
+                f"sampler.count: {count} does not give {groups} groups equally many pairs"
+            )
+        return self
+
+    @property
+    def trained(self) -> int:
+        """Episodes of an update that train."""
+        return self.episodes if self.sampler is None else self.sampler.count
+
     @property
     def total(self) -> int:
         """Number of updates."""
@@ -85,7 +146,7 @@ class Settings(FineTuningSettings):
     @property
     def steps_per_update(self) -> int:
         """Optimizer steps of an update."""
-        return self.epochs * self.episodes // self.minibatch_size
+        return self.epochs * self.trained // self.minibatch_size
 
     @property
     def summary(self) -> str:
@@ -106,6 +167,11 @@ class Settings(FineTuningSettings):
             freeze_embeddings=self.freeze_embeddings,
             lora=self.lora,
         )
+
+    @property
+    def work(self) -> Work:
+        """See the base class; of the episodes that are played, some train."""
+        return replace(super().work, samples=self.updates * self.epochs * self.trained)
 
     def check_processes(self, processes: int) -> None:
         """See the base class: a control of SFT shares its minibatches out too."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,9 @@ from svdrift.tasks.base import Problem, Task
 from svdrift.training import sharding, snapshots
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.draws import draw_noise, draw_problems
+from svdrift.training.grpo import sampler
 from svdrift.training.grpo.settings import Settings
+from svdrift.training.grpo.trainer import SamplingTrainer
 from svdrift.training.likelihood import k3
 from svdrift.training.lora import adapt, merged
 from svdrift.training.parameters import freeze
@@ -132,7 +135,8 @@ def train_grpo(
       from them;
     - of the training on these episodes, as TRL logs it: `loss` and `clip_share` (of reply tokens
       where the clip stops the gradient) as means over its steps, `grad_norm` (before clipping)
-      and `learning_rate` of its last step.
+      and `learning_rate` of its last step;
+    - of the sampler, if there is one: see `sampler.measures`.
 
     Args:
         start: model folder. A frozen copy stays in memory for the KL.
@@ -173,7 +177,16 @@ def train_grpo(
     sharding.let_accelerate_shard_on_cpu()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
-        trainer = GRPOTrainer(
+        trainer_class = (
+            GRPOTrainer
+            if settings.sampler is None
+            else partial(
+                SamplingTrainer,
+                places=lambda: game.places,
+                minibatches=settings.trained // settings.minibatch_size,
+            )
+        )
+        trainer = trainer_class(
             model=model,
             args=arguments,
             train_dataset=_deal(len(posed), settings, seed),
@@ -219,6 +232,7 @@ class _Game:
         self.measured: dict[str, float] = {}
         self.logged: list[dict[str, float]] = []  # of TRL's state, which a snapshot keeps
         self.update = 0
+        self.places = np.array([], dtype=int)  # of the episodes that the sampler drew
 
     def play(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """Play this process's episodes of an update, on the problems at the places `prompts`.
@@ -255,7 +269,10 @@ class _Game:
     def reward(
         self, *, log_metric: Callable[[str, float], None], **_: object
     ) -> list[float | None]:
-        """Sum over tries of the rewards of the episodes just played, or another episode's."""
+        """Sum over tries of the rewards of the episodes just played, or another episode's.
+
+        They decide which episodes train, if there is a sampler.
+        """
         state = PartialState()
         every = gather_object(self.episodes) if state.num_processes > 1 else self.episodes
         measured = outcomes(every, self.settings.tries, self.task.faults)
@@ -268,9 +285,16 @@ class _Game:
         rewarded = every
         if self.settings.permute_rewards:
             rewarded = with_permuted_rewards(every, self.seed, self.update)
+        rewards = [sum(episode.rewards) for episode in rewarded]
+        if self.settings.sampler is not None:
+            relative = np.array(rewards), self.settings.group_size
+            self.places = sampler.draw_episodes(
+                *relative, self.settings.sampler, self.seed, self.update
+            )
+            for name, value in sampler.measures(self.places, *relative).items():
+                log_metric(OWN + name, value)
         first = state.process_index * len(self.episodes)
-        mine = rewarded[first : first + len(self.episodes)]
-        return [sum(episode.rewards) for episode in mine]
+        return list(rewards[first : first + len(self.episodes)])
 
     @torch.no_grad()
     def _measure(self, policy: PreTrainedModel, device: Any) -> dict[str, float]:
@@ -293,8 +317,10 @@ def _arguments(
 ) -> GRPOConfig:
     per_process = settings.minibatch_size // processes
     micro = math.gcd(per_process, settings.micro_batch_size)
+    # TRL cuts what trains into as many parts as it would make of all episodes.
+    of_all = micro * (settings.episodes // settings.trained)
     return GRPOConfig(
-        **common_arguments(work, seed, dtype, micro),
+        **common_arguments(work, seed, dtype, of_all),
         max_steps=settings.updates * settings.steps_per_update,
         generation_batch_size=settings.episodes,
         num_generations=settings.group_size,
