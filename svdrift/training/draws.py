@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 # Every kind of draw has its own stream of numbers.
-PROBLEMS, SAMPLING, MINIBATCHES, REWARDS, EPISODES = range(5)
+PROBLEMS, SAMPLING, MINIBATCHES, REWARDS, EPISODES, PREFIXES = range(6)
 
 
 def generator(*entropy: int) -> np.random.Generator:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,9 @@ from svdrift import plugins
 from svdrift.section import Section
 
 ROOM = "svdrift.training"
+
+Quarters: TypeAlias = tuple[Annotated[int, Field(ge=0, le=3)], ...]
+"""Quarters of a gold reply that RL may be given; all four would leave nothing to learn."""
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def play_episodes(
     *,
     temperature: float,
     uniforms: Sequence[Tensor],
+    begun: Sequence[Sequence[int]] | None = None,
     weigh: Weigh = equal_weights,
     generate: Generate = batched,
 ) -> list[Episode]:
@@ -78,12 +79,15 @@ def play_episodes(
         temperature: of sampling.
         uniforms: sampling noise in [0, 1) of each try, [len(problems), longest reply]; as many
             tries are made as there are tensors.
+        begun: tokens with which each first reply begins; they are verified with it, and are no part
+            of what was sampled.
         weigh: weights of a reply's tokens in the log-probability of its turn.
         generate: generates the replies.
     """
     stop_ids = stop_tokens(model, tokenizer)
     prompts = prompt_tokens(tokenizer, [[task.first_turn(problem)] for problem in problems])
-    episodes = [Episode(prompt) for prompt in prompts]
+    begun = [[] for _ in problems] if begun is None else begun
+    episodes = [Episode([*p, *given]) for p, given in zip(prompts, begun, strict=True)]
     playing = list(range(len(problems)))
     for number, noise in enumerate(uniforms, start=1):
         if not playing:
@@ -98,7 +102,11 @@ def play_episodes(
             uniforms=noise[playing],
         )
         feedback: dict[int, str] = {}
-        for i, reply, text in zip(playing, replies, reply_texts(tokenizer, replies), strict=True):
+        wholes = [
+            [*begun[i], *reply] if number == 1 else reply
+            for i, reply in zip(playing, replies, strict=True)
+        ]
+        for i, reply, text in zip(playing, replies, reply_texts(tokenizer, wholes), strict=True):
             episode, verdict = episodes[i], task.verify(problems[i], text)
             start = len(episode.tokens)
             episode.extend(reply, weigh(tokenizer, reply))

@@ -169,6 +169,7 @@ TAKEN: dict[str, dict[str, str]] = {  # value -> end of the key -> why it is tak
         "gamma": "counts the next reward alone",
         "gae_lambda": "no further than one step",
         "reasoning_weight": "the formula alone counts",
+        "prefix_quarters.0": "no prefix",
         "at_least": "a rate of nothing solved",
         "at_most": "a rate of nothing solved",
         "draws": "no random change",

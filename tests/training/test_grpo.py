@@ -21,6 +21,7 @@ from transformers import TrainerCallback
 from svdrift import tracking
 from svdrift.errors import UserError
 from svdrift.live import FILE, OFF, LiveMetrics
+from svdrift.models.chat import prompt_tokens
 from svdrift.models.loading import load_model, load_tokenizer, save_checkpoint
 from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
@@ -56,6 +57,9 @@ class Echo:
 
     def first_turn(self, problem):
         return f"say {problem}"
+
+    def gold_reply(self, problem):
+        return f"{problem} again say again"
 
     def verify(self, problem, reply):
         if reply.split() == [problem]:
@@ -164,9 +168,13 @@ def plain_loss(policy, reference, episodes, settings, rows=None):
     return total / tokens
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_gradient_is_that_of_the_formula(start, tmp_path, played, monkeypatch, checkpointing):
-    """With several tries: what the verifier says between replies is not learned."""
+@pytest.mark.parametrize(
+    "others", [{}, {"gradient_checkpointing": True}, {"prefix_quarters": [1, 2, 3]}]
+)
+def test_the_gradient_is_that_of_the_formula(start, tmp_path, played, monkeypatch, others):
+    """With several tries: what the verifier says between replies, and what is given, is not
+    learned.
+    """
     gradients = {}
 
     def keep(self, args, state, control, model, **_):
@@ -181,7 +189,7 @@ def test_the_gradient_is_that_of_the_formula(start, tmp_path, played, monkeypatc
         "kl_coefficient": 0.5,
         "max_grad_norm": 1e6,
         "freeze_embeddings": False,
-        "gradient_checkpointing": checkpointing,
+        **others,
     }
     run = train(start, tmp_path, FEW | given, keep=(1, 2))
     settings, reference = Settings(**FEW | given), load_model(start)
@@ -245,6 +253,19 @@ def test_the_gradient_is_that_of_the_episodes_that_the_sampler_drew(
         (loss * count / np.mean(tokens)).backward()
         for name, parameter in policy.named_parameters():
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_a_group_begins_with_the_same_part_of_the_gold_reply(start, tmp_path, played):
+    given = {"prefix_quarters": [0, 1, 2], "updates": 2, "tries": 1}
+    metrics = train(start, tmp_path, FEW | given).metrics
+    plain = len(prompt_tokens(load_tokenizer(start), [["say a"]])[0])
+    for batch in played:
+        lengths = [episode.replies[0][0] - plain for _, episode in batch]
+        groups = [set(lengths[i : i + 4]) for i in (0, 4, 8)]
+        assert sorted(map(min, groups)) == [0, 1, 2]  # words of four
+        assert all(len(group) == 1 for group in groups)
+    solved = metrics[[f"solved_after_{number}_quarters" for number in (0, 1, 2)]]
+    assert solved.mean(axis=1).to_numpy() == pytest.approx(metrics["solved_by_try_1"].to_numpy())
 
 
 def test_a_sampler_of_all_trains_as_none_does_but_for_the_order(start, tmp_path):

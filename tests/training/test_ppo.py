@@ -61,6 +61,9 @@ class Echo:
     def first_turn(self, problem):
         return f"say {problem}"
 
+    def gold_reply(self, problem):
+        return f"{problem} again say again"
+
     def verify(self, problem, reply):
         if reply.split() == [problem]:
             return Verdict(True, 1.0, "none", "", True)
@@ -617,10 +620,33 @@ def assert_same_results(out, alone):
             torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4)
 
 
-def test_results_do_not_depend_on_the_number_of_processes(start, tmp_path, accelerate):
-    done = accelerate("cpus", __file__, start, tmp_path, json.dumps(FEW | {"updates": 2}))
+PREFIXED = FEW | {"prefix_quarters": [0, 1, 2]}
+
+
+def test_a_run_with_prefixes_that_was_stopped_ends_as_if_it_had_not_been(start, tmp_path):
+    undisturbed = train(start, tmp_path / "undisturbed", PREFIXED)
+    work = tmp_path / "work"
+    with pytest.raises(UserError, match="after update 2 of 4"):
+        train(start, work, PREFIXED, stop_in_update(2))
+    resumed = train(start, work, PREFIXED)
+    pd.testing.assert_frame_equal(resumed.metrics, undisturbed.metrics, check_exact=True)
+    ours, theirs = (run.policy.state_dict() for run in (resumed, undisturbed))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    solved = resumed.metrics.filter(regex=r"^solved_after_[012]_quarters$")
+    assert solved.shape == (4, 3)
+    assert solved.notna().all(axis=None)
+    plain = train(start, tmp_path / "plain", FEW | {"updates": 1})
+    assert not plain.metrics.filter(regex="quarters").shape[1]
+
+
+@pytest.mark.parametrize(
+    "settings", [FEW, pytest.param(PREFIXED, marks=pytest.mark.long)], ids=["plain", "prefixed"]
+)
+def test_results_do_not_depend_on_the_number_of_processes(start, tmp_path, accelerate, settings):
+    settings = settings | {"updates": 2}
+    done = accelerate("cpus", __file__, start, tmp_path, json.dumps(settings))
     assert done.returncode == 0, done.stderr
-    assert_same_results(tmp_path, train(start, tmp_path / "alone", FEW | {"updates": 2}))
+    assert_same_results(tmp_path, train(start, tmp_path / "alone", settings))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from svdrift.section import Section
-from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings, Work
+from svdrift.training.method import (
+    Budget,
+    FineTuningSettings,
+    Method,
+    MethodSettings,
+    Quarters,
+    Work,
+)
 
 METHOD = Method(
     label="GRPO",
@@ -97,6 +104,12 @@ class Settings(FineTuningSettings):
         False,
         description="Permute the rewards among the episodes of each update, as a null: RL without "
         "a signal. Metrics tell the true rewards.",
+    )
+    prefix_quarters: Quarters = Field(
+        (0,),
+        min_length=1,
+        description="Quarters of the gold reply with which a reply begins, drawn for each group; "
+        "`[0]` gives none. Given tokens carry no loss, and the whole reply is verified.",
     )
     sampler: SamplerSettings | None = Field(
         None,

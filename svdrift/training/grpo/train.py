@@ -40,6 +40,7 @@ from svdrift.training.likelihood import k3
 from svdrift.training.lora import adapt, merged
 from svdrift.training.parameters import freeze
 from svdrift.training.policy import evaluate_replies
+from svdrift.training.prefixes import begin_replies, draw_quarters, solved_by_quarters
 from svdrift.training.rollout import (
     Episode,
     as_tensors,
@@ -130,9 +131,9 @@ def train_grpo(
 
     `metrics` has for each `update` (from 1)
     - of the policy that played, as in PPO: `reward_mean`, `reward_std`, `solved_by_try_1` ...,
-      `fault_...`, `kl_to_start` and `entropy` (these two as means over processes); and
-      `flat_group_share`, of groups in which all rewards are equal, so that nothing is learned
-      from them;
+      `fault_...`, with prefixes `solved_after_0_quarters` ..., `kl_to_start` and `entropy` (these
+      two as means over processes); and `flat_group_share`, of groups in which all rewards are
+      equal, so that nothing is learned from them;
     - of the training on these episodes, as TRL logs it: `loss` and `clip_share` (of reply tokens
       where the clip stops the gradient) as means over its steps, `grad_norm` (before clipping)
       and `learning_rate` of its last step;
@@ -245,15 +246,20 @@ class _Game:
         place = trainer.accelerator.process_index * len(prompts)
         shape = (self.settings.episodes, self.max_new_tokens)
         noise = draw_noise(self.settings.tries, shape, self.seed, self.update)
+        problems = [self.problems[int(prompt)] for prompt in prompts]
+        quarters = self._quarters()
         policy = trainer.accelerator.unwrap_model(trainer.model)
         with sharding.whole(policy), trainer.accelerator.autocast():
             self.episodes = play_episodes(
                 policy,
                 self.tokenizer,
                 self.task,
-                [self.problems[int(prompt)] for prompt in prompts],
+                problems,
                 temperature=self.settings.temperature,
                 uniforms=[of_try[place : place + len(prompts)] for of_try in noise],
+                begun=begin_replies(
+                    self.tokenizer, self.task, problems, quarters[place : place + len(prompts)]
+                ),
                 generate=self.generate,
             )
             self.measured = self._measure(policy, trainer.accelerator.device)
@@ -276,7 +282,8 @@ class _Game:
         state = PartialState()
         every = gather_object(self.episodes) if state.num_processes > 1 else self.episodes
         measured = outcomes(every, self.settings.tries, self.task.faults)
-        for name, value in (measured | self.measured).items():
+        after = solved_by_quarters(every, self._quarters(), self.settings.prefix_quarters)
+        for name, value in (measured | after | self.measured).items():
             log_metric(OWN + name, value)
         if state.is_main_process:
             earlier = filter(None, map(_own, self.logged))
@@ -295,6 +302,13 @@ class _Game:
                 log_metric(OWN + name, value)
         first = state.process_index * len(self.episodes)
         return list(rewards[first : first + len(self.episodes)])
+
+    def _quarters(self) -> np.ndarray:
+        """Of the gold reply, that each episode of the update begins with; a group shares them."""
+        settings = self.settings
+        groups = settings.episodes // settings.group_size
+        dealt = draw_quarters(settings.prefix_quarters, groups, self.seed, self.update)
+        return np.repeat(dealt, settings.group_size)
 
     @torch.no_grad()
     def _measure(self, policy: PreTrainedModel, device: Any) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings
+from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings, Quarters
 
 METHOD = Method(
     label="PPO",
@@ -109,6 +109,12 @@ class Settings(FineTuningSettings):
         description="Permute the rewards among the episodes of each update, as a null: RL without "
         "a signal. Metrics tell the true rewards.",
     )
+    prefix_quarters: Quarters = Field(
+        (0,),
+        min_length=1,
+        description="Quarters of the gold reply with which a reply begins, drawn for each episode; "
+        "`[0]` gives none. Given tokens carry no loss, and the whole reply is verified.",
+    )
     reward_scale: float = Field(0.2, gt=0, description="Verifier rewards are multiplied by it.")
     value_model: Literal["shared", "separate"] = Field(
         "shared", description="Value head on the policy's trunk, or on a copy of its own."
@@ -162,6 +168,8 @@ class Settings(FineTuningSettings):
         for key, given in weighted.items():
             if given and self.granularity == "token":
                 raise ValueError(f"{key}: weighs the tokens of a turn; granularity is 'token'")
+            if given and any(self.prefix_quarters):
+                raise ValueError(f"{key}: weighs whole replies; prefix_quarters is not [0]")
         return self
 
     @property

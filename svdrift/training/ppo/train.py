@@ -42,6 +42,7 @@ from svdrift.training.ppo.gradients import Behaviour, accumulate_gradients, eval
 from svdrift.training.ppo.network import ActorCritic
 from svdrift.training.ppo.settings import Settings
 from svdrift.training.ppo.snapshot import load_snapshot, save_snapshot
+from svdrift.training.prefixes import begin_replies, draw_quarters, solved_by_quarters
 from svdrift.training.rollout import (
     Rollouts,
     as_tensors,
@@ -124,7 +125,8 @@ def train_ppo(
     `metrics` has for each `update` (from 1)
     - of the policy that played: `reward_mean` and `reward_std` (of an episode's sum over tries,
       unscaled), `solved_by_try_1` ... (shares of episodes), `fault_...` (shares of replies, by
-      kind), `kl_to_start` and `entropy` (nats per reply token; the KL is the k3 estimate),
+      kind), with prefixes `solved_after_0_quarters` ... (`prefixes.solved_by_quarters`),
+      `kl_to_start` and `entropy` (nats per reply token; the KL is the k3 estimate),
       `explained_variance` of its values;
     - of the training on these episodes, as means over minibatches: `policy_loss`, `value_loss`,
       `ratio_mean`, `clip_share` (of actions), `grad_norm` (before clipping); and `ratio_max`,
@@ -184,6 +186,7 @@ def train_ppo(
             drawn = draw_problems(len(posed), settings.episodes, seed, update)
             mine = np.array_split(np.arange(len(drawn)), processes)[accelerator.process_index]
             shape = (settings.episodes, max_new_tokens)
+            quarters = draw_quarters(settings.prefix_quarters, len(drawn), seed, update)
             with sharding.whole(actor.policy), accelerator.autocast():
                 episodes = play_episodes(
                     actor.policy,
@@ -194,6 +197,9 @@ def train_ppo(
                     uniforms=[
                         noise[mine] for noise in draw_noise(settings.tries, shape, seed, update)
                     ],
+                    begun=begin_replies(
+                        tokenizer, task, [posed[i] for i in drawn[mine]], quarters[mine]
+                    ),
                     weigh=weigh,
                     generate=generate,
                 )
@@ -248,6 +254,7 @@ def train_ppo(
                 {
                     "update": update,
                     **outcomes(episodes, settings.tries, task.faults),
+                    **solved_by_quarters(episodes, quarters, settings.prefix_quarters),
                     **_of_behaviour(behaviour, returns, rollouts),
                     **_over_steps(steps),
                     "learning_rate": learning_rate,
