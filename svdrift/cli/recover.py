@@ -78,7 +78,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--weight",
         type=partial(share, "--weight"),
         metavar="SHARE",
-        help="of the anchor, for --kind interpolate",
+        help="of the anchor for --kind interpolate; for other kinds that have one see "
+        "docs/command-line.md",
     )
     parser.add_argument(
         "--layers",
@@ -98,7 +99,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave embedding and head alone (as published they are repaired in every block)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of random_directions (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of kinds that draw (default: 0)")
     parser.add_argument(
         "--choose-on",
         type=Path,

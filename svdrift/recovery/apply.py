@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ def _new_tensors(
     device: torch.device | str,
 ) -> Iterator[tuple[str, Tensor]]:
     kind = kinds.load(intervention.kind)
-    share = 1.0 if intervention.weight is None else intervention.weight
+    blend = _blending(target, kind, intervention)
     for key in plan.keys:
         matrix, weight = target.factors.matrices[key], target.weight(key)
         ranks = chosen_ranks(intervention, matrix)
@@ -86,7 +87,7 @@ def _new_tensors(
         if intervention.full_rank_reset and full:
             new = anchor.weight(key).to(weight.dtype)
         elif not intervention.ranked:
-            new = kind.blend(weight, anchor.weight(key), share)
+            new = blend(weight, anchor.weight(key), key[0], key)
         else:
             some = None if full else ranks
             ours, theirs = (one.factors.read(key, some).to(device) for one in (target, anchor))
@@ -102,7 +103,25 @@ def _new_tensors(
             ).cpu()
         yield matrix.name, new
     for name, other in plan.others.items():
-        yield name, kind.blend(target.weights.read(name), anchor.weights.read(other), share)
+        layer = target.weights.labels.layer_of(name)
+        yield name, blend(target.weights.read(name), anchor.weights.read(other), layer, (name,))
+
+
+def _blending(
+    target: Decomposed, kind: ModuleType, intervention: Intervention
+) -> Callable[[Tensor, Tensor, int | None, tuple[object, ...]], Tensor]:
+    """A kind that takes whole tensors, given its weight: the rest is the tensor's."""
+    share = 1.0 if intervention.weight is None else intervention.weight
+    last = max(target.weights.depth - 1, 1)
+
+    def blend(
+        weight: Tensor, other: Tensor, layer: int | None, label: tuple[object, ...]
+    ) -> Tensor:
+        rng = generator(intervention.seed, target.factors.content_hash, *label)
+        new: Tensor = kind.blend(weight, other, share, (layer or 0) / last, rng)
+        return new
+
+    return blend
 
 
 def _require_values(checkpoint: Decomposed, matrix: Matrix, factors: Factors) -> None:

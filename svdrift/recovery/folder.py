@@ -131,7 +131,7 @@ def write_folder(
                 made,
                 inputs={"target": target.weights.folder, "anchor": anchor.weights.folder},
                 settings={"intervention": intervention.plain() | {"kind": kind_name(intervention)}},
-                seed=intervention.seed if intervention.kind == "random_directions" else None,
+                seed=intervention.seed if kinds.kind(intervention.kind).random else None,
                 started=started,
                 paths=False,
             )
@@ -284,7 +284,8 @@ def _where(target: Decomposed, intervention: Intervention, plan: Plan) -> str:
         for share, end in ((intervention.top, "top"), (intervention.bottom, "bottom")):
             parts += [f"the {end} {100 * share:g} % of ranks"] if share else []
     if intervention.weight is not None:
-        parts.append(f"with a weight of {intervention.weight:g} for the anchor")
+        meaning = kinds.kind(intervention.kind).weight_meaning
+        parts.append(f"with a weight of {intervention.weight:g} {meaning}")
     depth = target.weights.depth
     layers = intervention.chosen_layers(depth)
     if len(layers) == 1:
@@ -300,8 +301,8 @@ def _where(target: Decomposed, intervention: Intervention, plan: Plan) -> str:
 
 
 def _rounding(intervention: Intervention, dtypes: set[str]) -> str:
-    if intervention.kind == "reset":
-        return "Nothing was computed: tensors are copies, in the target's types."
+    if kinds.kind(intervention.kind).copies:
+        return "Nothing was computed: entries are copies, in the target's types."
     floating = [name for name in FLOATING if name in dtypes]
     bounds = [
         f"{name}: at most {100 * _unit_roundoff(name):.2g} % of an entry" for name in floating

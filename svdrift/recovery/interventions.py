@@ -25,10 +25,19 @@ class Intervention:
     - `random_directions`: u_t and v_t of I turned at random, so that the matrix changes by the same
       Frobenius norm as under `directions`: the control for the size of the change;
     - `per_matrix`: `directions` with a share of the ranks for each matrix (`shares`);
-    - `interpolate`: (1 - weight) W_t + weight W_a (WiSE-FT, Wortsman et al. 2022); `reset`: W_a.
+    - `interpolate`: (1 - weight) W_t + weight W_a (WiSE-FT, Wortsman et al. 2022); `reset`: W_a;
+    - `restore_entries`: W_a at a share `weight` of the entries, those that moved most relative to
+      their size in W_a (after arXiv 2509.16596);
+    - `trim`: W_a at a share `weight` of the entries, those that moved least (TIES, arXiv
+      2306.01708);
+    - `drop_and_rescale`: W_a at a share `weight` of the entries, drawn at random, and what the
+      others moved divided by 1 - weight (DARE, arXiv 2311.03099);
+    - `scale_layers`: the update of the first of L layers times 1 - weight, of the last times 1, and
+      linear in between (LiNeS, arXiv 2410.17146).
 
-    `interpolate` and `reset` act on whole matrices and, when no `modules` are chosen, on the norms
-    and biases of the chosen layers too (with `embedding_and_head`, on all tensors outside layers).
+    All but the first four and `per_matrix` act on whole matrices and, when no `modules` are chosen,
+    on the norms and biases of the chosen layers too (with `embedding_and_head`, on all tensors
+    outside layers).
 
     Raises:
         UserError: a value is out of range, or does not belong to the kind.
@@ -40,9 +49,9 @@ class Intervention:
     layers: tuple[float, float] = (0.0, 1.0)  # block of layers as shares of the depth
     modules: tuple[str, ...] | None = None  # inside the layers; None: all
     embedding_and_head: bool = True  # as published, in every block of layers
-    weight: float | None = None  # of the anchor, for interpolate
+    weight: float | None = None  # of the anchor, for interpolate; of other kinds see above
     full_rank_reset: bool = False  # published shortcut: at the full rank take W_a, values included
-    seed: Seed = 0  # of random_directions; each target has draws of its own
+    seed: Seed = 0  # of kinds that draw; each target has draws of its own
     shares: Shares | None = None  # of per_matrix: all that `read_shares` takes
 
     def __post_init__(self) -> None:
@@ -71,7 +80,7 @@ class Intervention:
             needs = "needs one" if record.weighted else "has none"
             raise UserError(f"weight: {self.kind} {needs}")
         if self.weight is not None and not 0 <= self.weight <= 1:
-            raise UserError(f"weight: from 0 (target) to 1 (anchor), not {self.weight}")
+            raise UserError(f"weight: from 0 (target) to 1, not {self.weight}")
         if self.modules is not None and (
             not self.modules or len(set(self.modules)) < len(self.modules)
         ):

@@ -5,7 +5,10 @@ two functions:
 
 - `mix(target, anchor, rng) -> LowRank` for a kind with ranks: the change of a matrix from the
   factors of the chosen ranks, as `svdrift.recovery.mixing` applies it;
-- `blend(weight, anchor, share) -> Tensor` for a kind that takes whole tensors.
+- `blend(weight, anchor, share, depth, rng) -> Tensor` for a kind that takes whole tensors: the new
+  value of a tensor of the target from the anchor's, in the target's type. `share` is the `weight`
+  that is chosen (1 for a kind without one); `depth` is the place of the tensor's layer, from 0, the
+  first layer and all outside the layers, to 1, the last; `rng` is for kinds that draw.
 
 Settings read `KIND` on every start of the workflow, so what is slow is imported inside functions.
 """
@@ -31,7 +34,10 @@ class Kind:
             empty.
         colour, marker: in figures, as matplotlib takes them.
         ranked: whether it acts on chosen ranks; else on whole tensors.
-        weighted: whether it needs a `weight` of the anchor.
+        weighted: whether it needs a `weight`, from 0, the target, to 1.
+        weight_meaning: what that is, for model cards ("a weight of 0.5 for the anchor").
+        copies: whether all entries are copies of the target's or the anchor's, so that nothing is
+            rounded.
         random: whether it draws, and so has a `seed`.
         takes_zeros: whether a matrix of zeros can take part, though it has no directions.
         by_matrix: whether it takes `shares`, one for each matrix, in place of `top` and `bottom`.
@@ -44,6 +50,8 @@ class Kind:
     description: str = ""
     ranked: bool = True
     weighted: bool = False
+    weight_meaning: str = "for the anchor"
+    copies: bool = False
     random: bool = False
     takes_zeros: bool = False
     by_matrix: bool = False

@@ -24,6 +24,7 @@ from svdrift.recovery.interventions import Intervention
         ("values", 4, {"embedding_and_head": False}, 12, "values-top1-inside"),
         ("interpolate", 4, {}, 9, "interpolate-weight0.75-layers0-0.5"),
         ("interpolate", 4, {"weight": 0.1}, 3, "interpolate-weight0.1"),
+        ("trim", 4, {}, 9, "trim-weight0.25"),
         ("reset", 4, {}, 3, "reset-layers0.5-1"),
     ],
 )
@@ -91,13 +92,19 @@ def test_what_plain_interpolation_gives_is_said(difference, low, high, says):
     (plain,) = interpolations([chosen], 0.5)
     words = in_words(chosen, plain, 12, 9, table, table, against, "documents")
     assert words[0] == (
-        "Chosen on one half of the text: directions-top0.2, the best of 12 with a loss of "
-        "1.7500 (the target's is 2.0000)."
+        "Chosen on every other document of the text (the first, the third, …): directions-top0.2, "
+        "the best of 12 with a loss of 1.7500 (the target's is 2.0000)."
     )
-    assert "(n = 9 documents): 1.7500 nats per token, -0.2500 [-0.3000, -0.2000]" in words[1]
+    assert (
+        "On the others, which chose nothing (n = 9 documents): 1.7500 nats per token, "
+        "-0.2500 [-0.3000, -0.2000]"
+    ) in words[1]
     assert "Plain interpolation, interpolate-weight0.5, the best of 9 chosen" in words[2]
     assert "gives 1.8000" in words[2]
     assert says in words[2]
+    first, second, *_ = in_words(chosen, plain, 12, 9, table, table, against, "windows")
+    assert first.startswith("Chosen on the first half of the text's only document: directions-")
+    assert second.startswith("On its second half, which chose nothing (n = 9 windows): 1.7500 ")
     assert len(in_words(plain, plain, 3, 3, table, table, against, "documents")) == 2
 
 

@@ -18,6 +18,10 @@ from svdrift.recovery.interventions import Intervention
         (Intervention("triplets", bottom=0.1), "triplets-bottom0.1"),
         (Intervention("interpolate", weight=0.5), "interpolate-weight0.5"),
         (
+            Intervention("drop_and_rescale", weight=0.9, seed=2),
+            "drop_and_rescale-weight0.9-seed2",
+        ),
+        (
             Intervention("reset", layers=(0.5, 1), embedding_and_head=False),
             "reset-layers0.5-1-inside",
         ),
@@ -70,6 +74,10 @@ def test_ids_differ_with_every_choice() -> None:
         ({"kind": "interpolate"}, "weight"),
         ({"kind": "interpolate", "weight": 2.0}, "weight"),
         ({"kind": "reset", "weight": 0.5}, "weight"),
+        ({"kind": "trim"}, "weight: trim needs one"),
+        ({"kind": "trim", "weight": 0.5, "top": 0.2}, "trim takes whole matrices"),
+        ({"kind": "scale_layers", "weight": 1.5}, "weight: from 0"),
+        ({"kind": "restore_entries", "weight": 0.5, "seed": 1}, "seed: restore_entries draws"),
         ({"kind": "reset", "modules": ()}, "modules"),
         ({"kind": "reset", "modules": ("q", "q")}, "modules"),
         ({"kind": "triplets", "top": 1.0, "full_rank_reset": True}, "full_rank_reset"),

@@ -144,9 +144,10 @@ def test_random_directions_stop_at_a_right_angle() -> None:
 def test_interpolated(share: float, seed: int) -> None:
     p = pair(3, 4, seed)
     expected = (1 - share) * p.weight + share * p.other
-    assert torch.allclose(interpolate.blend(p.weight, p.other, share), expected, atol=1e-6)
-    assert torch.equal(interpolate.blend(p.weight, p.other, 0), p.weight)
-    assert torch.equal(interpolate.blend(p.weight, p.other, 1), p.other)
+    place = (0.0, torch.Generator())  # which it ignores
+    assert torch.allclose(interpolate.blend(p.weight, p.other, share, *place), expected, atol=1e-6)
+    assert torch.equal(interpolate.blend(p.weight, p.other, 0, *place), p.weight)
+    assert torch.equal(interpolate.blend(p.weight, p.other, 1, *place), p.other)
 
 
 def test_half_precision_is_computed_in_float32() -> None:
@@ -175,6 +176,7 @@ def test_every_kind_says_all_about_itself() -> None:
         assert hasattr(module, "mix" if module.KIND.ranked else "blend")
     records = [kinds.kind(name) for name in plugins.names(kinds.ROOM)]
     assert len({record.marker for record in records}) == len(records)
+    assert len({record.colour for record in records}) == len(records)
 
 
 OWN = """
@@ -200,5 +202,5 @@ def test_a_kind_of_one_s_own(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(UserError, match=r"kind: 'turn' is unknown \(allowed: directions, interpo"):
+    with pytest.raises(UserError, match=r"kind: 'turn' is unknown \(allowed: directions, drop_an"):
         Intervention("turn", top=1.0)

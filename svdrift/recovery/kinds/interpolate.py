@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from svdrift.recovery.kind import Kind
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 KIND = Kind(
@@ -19,7 +20,9 @@ KIND = Kind(
 )
 
 
-def blend(weight: Tensor, anchor: Tensor, share: float) -> Tensor:
+def blend(
+    weight: Tensor, anchor: Tensor, share: float, depth: float, rng: torch.Generator
+) -> Tensor:
     """Average two tensors: (1 - share) weight + share anchor, exact at both ends."""
     import torch
 

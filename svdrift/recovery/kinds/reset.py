@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from svdrift.recovery.kind import Kind
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 KIND = Kind(
@@ -14,10 +15,13 @@ KIND = Kind(
     colour="#882255",
     marker="^",
     ranked=False,
+    copies=True,
     description="tensors replaced by the anchor's",
 )
 
 
-def blend(weight: Tensor, anchor: Tensor, share: float) -> Tensor:
+def blend(
+    weight: Tensor, anchor: Tensor, share: float, depth: float, rng: torch.Generator
+) -> Tensor:
     """The anchor's tensor in the target's type."""
     return anchor.to(weight.dtype)
