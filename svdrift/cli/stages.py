@@ -14,7 +14,7 @@ from pathlib import Path
 
 from svdrift.checkpoints import Checkpoint
 from svdrift.cli.text import duration, last_time
-from svdrift.study.data import Filter, Mixture, Replies
+from svdrift.study.data import Expert, Filter, Mixture, Replies
 from svdrift.study.overlays import DEFAULT, read_config, require_name
 from svdrift.study.settings import Settings, read_settings
 from svdrift.study.stages import Stage
@@ -107,6 +107,8 @@ def described(settings: Settings, name: str) -> str:
     if isinstance(data, Filter):
         rates = f"{data.pass_rate.at_least:.0%} to {data.pass_rate.at_most:.0%}"
         return f"those of {again(data.on)} that {settings.asked[name]} solves {rates} of the time"
+    if isinstance(data, Expert):
+        return f"{again(data.on)}, replies by the expert '{data.expert}'"
     changes = ", ".join(f"{key} {value}" for key, value in data.changes.items())
     return f"{again(data.on)} under {changes}"
 

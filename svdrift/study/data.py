@@ -88,7 +88,17 @@ class Variant(Section):
     changes: dict[str, Any] = Field(description="Settings of the task, such as `rule: faces`.")
 
 
-Data: TypeAlias = Replies | Filter | Mixture | Variant
+class Expert(Section):
+    """Demonstrations by another expert than the task's own, who always gives the gold reply."""
+
+    kind: Literal["expert"] = "expert"
+    on: str = Field(description="The split, or named data, whose problems are demonstrated.")
+    expert: Literal["uniform"] = Field(
+        description="`uniform`: one of all right replies that the task can list, each as likely."
+    )
+
+
+Data: TypeAlias = Replies | Filter | Mixture | Variant | Expert
 
 
 def read_data(key: str, given: Mapping[str, Any]) -> Data:
@@ -97,7 +107,12 @@ def read_data(key: str, given: Mapping[str, Any]) -> Data:
     Raises:
         UserError: naming the key, what is wrong and what is allowed.
     """
-    kinds: dict[str, type[Data]] = {"replies_of": Replies, "pass_rate": Filter, "mix": Mixture}
+    kinds: dict[str, type[Data]] = {
+        "replies_of": Replies,
+        "pass_rate": Filter,
+        "mix": Mixture,
+        "expert": Expert,
+    }
     found = [kind for name, kind in kinds.items() if name in given]
     try:
         if len(found) > 1:
@@ -109,7 +124,7 @@ def read_data(key: str, given: Mapping[str, Any]) -> Data:
         if not changes:
             raise UserError(
                 f"{key}: {dict(given)} (allowed: a name, or a mapping with replies_of, pass_rate, "
-                "mix, or a split `on` and what varies)"
+                "mix, expert, or a split `on` and what varies)"
             )
         return Variant.model_validate(
             {name: given[name] for name in ("on",) if name in given} | {"changes": changes}

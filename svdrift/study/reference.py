@@ -12,7 +12,7 @@ from svdrift.probes.probe import ROOM as PROBES
 from svdrift.probes.probe import settings_class
 from svdrift.ranks.settings import RanksSettings
 from svdrift.section import LARGEST, Section
-from svdrift.study.data import Filter, Mixture, PassRate, Replies, Variant
+from svdrift.study.data import Expert, Filter, Mixture, PassRate, Replies, Variant
 from svdrift.study.keys import Every, StageKeys
 from svdrift.study.probes import ProbeKeys
 from svdrift.study.settings import Settings
@@ -29,6 +29,7 @@ FORMS: dict[type[Section], tuple[str, ...]] = {
     PassRate: (),
     Mixture: ("kind",),
     Variant: ("kind", "changes"),
+    Expert: ("kind",),
 }
 
 
@@ -164,10 +165,16 @@ def _is_section(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
+def _of_kind(part: type[Section]) -> str:
+    """What a title adds where a section has several forms."""
+    kind = part.model_fields.get("kind")
+    return "" if kind is None else f"` with `kind: {kind.default}"
+
+
 def _optional_sections_of_methods() -> dict[str, type[Section]]:
     """The sections that settings of methods may have, once for all methods that share one."""
     return {
-        f"stages.NAME.{name}": part
+        f"stages.NAME.{name}" + _of_kind(part): part
         for method in plugins.names(ROOM, "settings")
         for name, field in load_settings(method)[1].model_fields.items()
         for part in get_args(field.annotation)

@@ -29,6 +29,7 @@ from svdrift.story import Story
 from svdrift.study import names
 from svdrift.study.data import Variant, checkpoint_of
 from svdrift.study.early_stopping import check_early_stopping
+from svdrift.study.experts import check_experts
 from svdrift.study.lora import check_lora
 from svdrift.study.overlays import with_on
 from svdrift.study.plays import play_settings
@@ -145,6 +146,7 @@ class Settings(Section):
         del resolved, chosen  # each of them may have refused
         for stage in self.graph:
             self._check_stage(stage)
+        check_experts(self.graph, self.task.name)
         names.check_lengths((*self.checkpoints, *self.pairs, *self.repairs, *self.split_names))
         for name, data in self.graph.data.items():
             if isinstance(data, Variant):

@@ -17,7 +17,7 @@ from svdrift.errors import UserError
 from svdrift.probes.probe import ROOM as PROBES
 from svdrift.probes.probe import settings_class
 from svdrift.recovery.interventions import Intervention
-from svdrift.study.data import Filter, Mixture, PassRate, Replies
+from svdrift.study.data import Expert, Filter, Mixture, PassRate, Replies
 from svdrift.study.keys import StageKeys
 from svdrift.study.overlays import read_config
 from svdrift.study.probes import ProbeKeys
@@ -25,6 +25,7 @@ from svdrift.study.settings import Settings, read_settings
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks.base import TaskSettings
 from svdrift.training.method import ROOM, load_settings
+from svdrift.training.sft.loss_settings import LOSSES, RPSFTSettings
 from tests.study.studies import DEFAULT
 
 Path = tuple[str | int, ...]
@@ -36,6 +37,7 @@ STUDY: dict[str, Any] = {
         "mixed": {"mix": {"practice": 0.5, "demonstrations": 0.5}},
         "own": {"replies_of": "sft@64", "on": "practice"},
         "turned": {"on": "practice", "rule": "faces", "target": 24},
+        "any": {"on": "demonstrations", "expert": "uniform"},
     },
     "comparisons": [["sft@64", "base"]],
     "probes": {
@@ -53,6 +55,16 @@ STUDY["stages"] = {
     **STUDY["stages"],
     "other": {"method": "import_model", "source": "org/name"},
     "grpo": {"method": "grpo", "from": "sft@64", "on": "practice", "keep": {"every": 20}},
+    **{
+        f"by_{kind}": {
+            "method": "sft",
+            "from": "base",
+            "on": "any",
+            # With all of its keys, so that each is tried beside values that are right.
+            "loss": model(**({"rank": 4} if model is RPSFTSettings else {})).model_dump(),
+        }
+        for kind, model in LOSSES.items()
+    },
 }
 """A study with every form of everything."""
 
@@ -94,7 +106,8 @@ def every_field() -> dict[Path, Any]:
         Filter: ("data", "hard"),
         PassRate: ("data", "hard", "pass_rate"),
         Mixture: ("data", "mixed"),
-    }
+        Expert: ("data", "any"),
+    } | {model: ("stages", f"by_{kind}", "loss") for kind, model in LOSSES.items()}
     for model, path in at.items():
         found |= dict(fields_of(model, path))
     for method in plugins.names(ROOM, "settings"):
@@ -127,6 +140,8 @@ def test_the_fields_are_found():
         "stages.ppo.value_clip",
         "stages.grpo.group_size",
         "stages.other.source",
+        "stages.by_pear.loss.ratio_clip.0",
+        "data.any.expert",
         "data.mixed.mix.hard",
         "probes.samples.temperature",
         "probes.function_space.peak",
@@ -157,9 +172,14 @@ VALUES: dict[str, Any] = {
 }
 
 TAKEN: dict[str, dict[str, str]] = {  # value -> end of the key -> why it is taken
-    "negative": {"partial_reward": "a reward may punish"},
+    "negative": {
+        "partial_reward": "a reward may punish",
+        "ratio_clip.0": "a log-ratio",
+        "log_weight_clip.0": "a logarithm",
+    },
     "zero": {
         "partial_reward": "a reward may be nothing",
+        "_clip.0": "a logarithm",
         "seeds.0": "the first seed",
         "pretraining_holdout": "holds nothing out",
         "temperature": "greedy decoding, where replies are not sampled to learn from them",

@@ -133,6 +133,64 @@ NO_RL = {
             "stages.wide.on: 'suits' cannot vary (allowed: rule, target)",
         ),
         (
+            {"stages": {"sft": {"loss": "pear"}}},
+            "key 'stages.sft.loss' must be a mapping with a kind, not 'pear'",
+        ),
+        (
+            {"stages": {"sft": {"loss": {"kind": "peer"}}}},
+            "stages.sft.loss.kind: 'peer' is no loss, did you mean 'pear'? (allowed: nll, pear,",
+        ),
+        (
+            {"stages": {"sft": {"loss": {"kind": "pear", "gama": 1}}}},
+            "stages.sft.loss.gama: is no key of 'pear', did you mean 'gamma'? (allowed: kind,",
+        ),
+        (
+            {"stages": {"sft": {"loss": {"kind": "pear", "level": "block"}}}},
+            "stages.sft.loss.block: is null, and level is 'block' (allowed: a number of tokens",
+        ),
+        (
+            {"stages": {"sft": {"loss": {"kind": "rpsft"}}}},
+            "stages.sft.loss.rank: is null, and subspaces is 'leading' (allowed: null with",
+        ),
+        (
+            {
+                "stages": {
+                    "sft": {
+                        "loss": {"kind": "pear", "weights": "permuted"},
+                        "micro_batch_size": 32,
+                    }
+                }
+            },
+            "micro_batch_size: 32 is a part of batch_size 64, and the loss looks at a whole step",
+        ),
+        (
+            {
+                "stages": {"sft": {"loss": {"kind": "rpsft", "rank": 4}}},
+                "compute": {"processes": 2},
+            },
+            "compute.processes: stages.sft.loss: 'rpsft' as it is set looks at a whole step or at",
+        ),
+        (
+            {"stages": {"sft": {"loss": {"kind": "rpsft", "rank": 4}, "lora": {}}}},
+            "lora: adapters have no weights whose change 'rpsft' could penalise",
+        ),
+        (
+            {
+                "stages": {
+                    "wide": {"matches": None, "loss": {"kind": "pear"}, "on": "mixed"},
+                },
+                "data": {
+                    "own": {"replies_of": "sft@64", "on": "practice"},
+                    "mixed": {"mix": {"own": 0.5, "practice": 0.5}},
+                },
+            },
+            "stages.wide.on: its loss reads how likely the expert was to reply so, which own does",
+        ),
+        (
+            {"data": {"any": {"on": "practice", "expert": "sampled"}}},
+            "key 'data.any.expert' must be 'uniform', not 'sampled'",
+        ),
+        (
             {
                 "data": {
                     "hard": {"on": "turned", "target": 12},

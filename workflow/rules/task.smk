@@ -1,6 +1,7 @@
 """Problems: the task's splits, and what stages learn from that is made of them."""
 
-from svdrift.study.data import Filter, Mixture, Replies, Variant, inputs
+from svdrift.study.data import Expert, Filter, Mixture, Replies, Variant, inputs
+from svdrift.tasks import probing
 
 PROBLEMS = SEED + "/problems"
 
@@ -103,6 +104,10 @@ DERIVE = {
         "python scripts/mix_problems.py --settings {params.settings:q} --seed {wildcards.seed}"
         " --problems {input.problems} --out {output.problems}"
     ),
+    Expert: (
+        "python scripts/draw_demonstrations.py --task {params.task:q} --seed {wildcards.seed}"
+        " --problems {input.problems} --out {output.problems}"
+    ),
     Variant: (
         "python scripts/vary_problems.py --settings {params.settings:q}"
         " --problems {input.problems} --out {output.problems}"
@@ -117,6 +122,12 @@ def deriving(name, data):
         return {**code("scripts/vary_problems.py", *TASK), "settings": settings}
     if isinstance(data, Mixture):
         return {**code("scripts/mix_problems.py"), "settings": data.model_dump_json()}
+    if isinstance(data, Expert):
+        listing = probing.files(STUDY.task.name)
+        return {
+            **code("scripts/draw_demonstrations.py", *TASK, *listing),
+            "task": playing(data.on, rewards=False),
+        }
     script = "sample_replies" if isinstance(data, Replies) else "filter_problems"
     asked = data if isinstance(data, Replies) else data.pass_rate
     exclude = {"replies_of", "on", "of"}

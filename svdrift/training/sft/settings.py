@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from svdrift.section import Section
 from svdrift.training.method import Budget, FineTuningSettings, Method, MethodSettings
+from svdrift.training.sft.loss_settings import Loss, NLLSettings, RPSFTSettings
 
 METHOD = Method(
     label="SFT",
@@ -49,6 +50,7 @@ class Settings(FineTuningSettings):
     )
     warmup_steps: int = Field(20, ge=0, le=10**7, description="Steps of linear warm-up.")
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
+    loss: Loss = Field(NLLSettings(), description="By its `kind`; see below.")
     max_length: int = Field(1024, gt=0, le=2**20, description="Longest prompt and reply in tokens.")
     early_stopping: EarlyStoppingSettings | None = Field(
         None,
@@ -65,6 +67,23 @@ class Settings(FineTuningSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _loss_fits(self) -> Self:
+        if self.loss.whole_batch and self.micro_batch_size != self.batch_size:
+            raise ValueError(
+                f"micro_batch_size: {self.micro_batch_size} is a part of batch_size "
+                f"{self.batch_size}, and the loss looks at a whole step (allowed: "
+                f"{self.batch_size})"
+            )
+        if isinstance(self.loss, RPSFTSettings) and self.lora is not None:
+            raise ValueError("lora: adapters have no weights whose change 'rpsft' could penalise")
+        return self
+
+    @property
+    def reads_expert(self) -> bool:
+        """Whether the loss asks how likely each demonstration was to the expert who wrote it."""
+        return self.loss.READS_EXPERT
+
     @property
     def total(self) -> int:
         """Number of optimizer steps."""
@@ -73,7 +92,11 @@ class Settings(FineTuningSettings):
     @property
     def summary(self) -> str:
         """What a run does, in a few words."""
-        return f"{self.steps} steps of {self.batch_size} at {self.learning_rate:g}{self.by_lora}"
+        by_loss = "" if self.loss == NLLSettings() else f", loss {self.loss.kind}"
+        return (
+            f"{self.steps} steps of {self.batch_size} at {self.learning_rate:g}{by_loss}"
+            f"{self.by_lora}"
+        )
 
     @property
     def reads_selection(self) -> bool:
@@ -98,6 +121,12 @@ class Settings(FineTuningSettings):
         """See the base class."""
         if self.batch_size % processes:
             raise ValueError(f"batch_size: {self.batch_size} is not divisible by {processes}")
+        one = self.loss.whole_batch or isinstance(self.loss, RPSFTSettings)
+        if one and processes > 1:
+            raise ValueError(
+                f"loss: '{self.loss.kind}' as it is set looks at a whole step or at whole weights, "
+                f"in one process, not {processes} (allowed: compute.processes 1)"
+            )
 
     @classmethod
     def matching(cls, other: MethodSettings) -> dict[str, Any]:

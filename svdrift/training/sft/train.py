@@ -16,7 +16,7 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from svdrift.live import OFF, LiveMetrics, Row
 from svdrift.models import loading
@@ -29,7 +29,9 @@ from svdrift.training.lora import adapt
 from svdrift.training.parameters import freeze
 from svdrift.training.run import Run, Trained, folder
 from svdrift.training.sft.early_stopping import StopEarly, first_try_accuracy, held
+from svdrift.training.sft.experts import expert_log_probs
 from svdrift.training.sft.settings import Settings
+from svdrift.training.sft.trainer import MEASURED, make_trainer
 from svdrift.training.trainer import (
     Keep,
     ShowMetrics,
@@ -40,7 +42,7 @@ from svdrift.training.trainer import (
 )
 
 WINDOW = 4  # steps over which a row of losses is the mean
-OTHERS = ("grad_norm", "learning_rate")  # that live metrics show beside the loss
+OTHERS = ("grad_norm", "learning_rate", *MEASURED)  # that live metrics show beside the loss
 
 
 def train(run: Run) -> Trained:
@@ -69,6 +71,9 @@ def train(run: Run) -> Trained:
         dtype=run.dtype,
         live=run.live,
         stop=stop,
+        expert=expert_log_probs(tokenizer, run.problems, pairs)
+        if run.settings.reads_expert
+        else None,
     )
     examples = pd.DataFrame(pairs, columns=["prompt", "reply"])
     tables = {"losses": losses, "examples": examples}
@@ -114,6 +119,7 @@ def train_sft(
     dtype: torch.dtype = torch.float32,
     live: LiveMetrics = OFF,
     stop: StopEarly | None = None,
+    expert: Sequence[Sequence[float]] | None = None,
 ) -> pd.DataFrame:
     """Fine-tune `model` on (prompt, reply) pairs; the loss is on the reply.
 
@@ -128,19 +134,27 @@ def train_sft(
         dtype: in which checkpoints are saved; training keeps the model's own.
         live: takes the loss, gradient norm and learning rate of each step.
         stop: may end training at an earlier step of `keep`.
+        expert: log-probabilities (nats) of the tokens of each reply under who wrote it, where the
+            loss reads them.
 
     Returns:
-        Columns `step` and `train_loss` (nats per reply token, mean over the last 4 steps).
+        Columns `step` and `train_loss` (nats per reply token, mean over the last 4 steps). Of
+        another loss than the negative log-likelihood also `grad_norm` and those of `MEASURED` that
+        it has.
 
     Raises:
-        UserError: SIGTERM came, and a snapshot was kept; or the loss or a weight is not finite.
+        UserError: SIGTERM came, and a snapshot was kept; the loss or a weight is not finite; or
+            the model or the data does not suit the loss.
     """
     quiet()
     freeze(model, embeddings=settings.freeze_embeddings)
     adapt(model, settings.lora, seed)
     arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
     sharding.let_accelerate_shard_on_cpu()
-    trainer = SFTTrainer(
+    trainer = make_trainer(
+        settings.loss,
+        seed,
+        expert,
         model=model,
         args=arguments,
         train_dataset=_dataset(demonstrations),
@@ -198,8 +212,15 @@ def _row(entry: dict[str, float]) -> Row | None:
 
 def _losses(log_history: list[dict[str, float]]) -> pd.DataFrame:
     """Means over windows of steps. The trainer's own forget what was before a snapshot."""
-    logged = [entry["loss"] for entry in log_history if "loss" in entry]  # one a step
+    logged = [entry for entry in log_history if "loss" in entry]  # one a step
+    measured = [name for name in MEASURED if logged and name in logged[0]]
+    columns = {"train_loss": "loss"} | {
+        name: name for name in ["grad_norm"] * bool(measured) + measured
+    }
     whole = len(logged) // WINDOW * WINDOW
-    means = np.array(logged[:whole]).reshape(-1, WINDOW).mean(axis=1)
-    steps = np.arange(1, len(means) + 1) * WINDOW
-    return pd.DataFrame({"step": steps, "train_loss": means})
+    steps = np.arange(1, whole // WINDOW + 1) * WINDOW
+    means = {
+        column: np.array([entry[name] for entry in logged[:whole]]).reshape(-1, WINDOW).mean(axis=1)
+        for column, name in columns.items()
+    }
+    return pd.DataFrame({"step": steps, **means})
