@@ -68,7 +68,7 @@ def reference_page() -> str:
         for inner, model in _sections(load_settings(name)[1], "stages.NAME"):
             lines += _table(f"`{inner}` with `method: {name}`", model)
     for inner, model in _optional_sections_of_methods().items():
-        lines += _table(f"`{inner}`", model)
+        lines += _table(f"`{inner}`", model, hidden=("kind",))
     lines += _table("`ranks.NAME`", RanksSettings, "How methods choose: [ranks.md](ranks.md).")
     lines += _table("`probes.NAME`", ProbeKeys, "What each kind measures: [probes.md](probes.md).")
     for name in plugins.names(PROBES):
@@ -158,6 +158,8 @@ def _table(
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, Section):
+        value = value.model_dump(mode="json")
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -114,7 +114,7 @@ class RPSFTSettings(LossSettings):
         1.0, gt=0, description="Weight of the penalty, a sum over all trained matrices."
     )
     rank: int | None = Field(
-        None, gt=0, le=2**20, description="Dimensions of each subspace; of `whole` none."
+        None, gt=0, le=2**20, description="Dimensions of each subspace; null with `whole`."
     )
     subspaces: Literal["leading", "random", "whole"] = Field(
         "leading",
