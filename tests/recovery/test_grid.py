@@ -31,7 +31,7 @@ def test_a_row_stands_for_every_combination() -> None:
         (
             {"kind": "rotations"},
             "kind: 'rotations' is unknown, did you mean 'directions'\\? "
-            "\\(allowed: directions, interpolate",
+            "\\(allowed: directions, ",
         ),
         (
             {"kind": "directions", "tip": 1},

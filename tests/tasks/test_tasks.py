@@ -87,7 +87,7 @@ def test_nothing_varies_by_default(toy: TaskSettings) -> None:
 
 
 def test_unknown_tasks_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'chess' is unknown \(allowed: general_points"):
+    with pytest.raises(UserError, match=r"'chess' is unknown \(allowed: .*general_points"):
         load_settings("chess")
     with pytest.raises(UserError, match="no such file"):
         task_class(str(tmp_path / "nothing.py"))
