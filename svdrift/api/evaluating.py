@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from svdrift.errors import UserError
 from svdrift.evaluation.accuracy import Floats
@@ -29,6 +29,7 @@ from svdrift.evaluation.texts import (
 )
 from svdrift.models.arguments import DTYPES
 from svdrift.models.chat import prompt_tokens, require_renders
+from svdrift.models.folders import weight_files
 from svdrift.models.loading import load_model, load_tokenizer
 from svdrift.models.opening import opened
 from svdrift.scripting import Progress
@@ -158,6 +159,7 @@ def open_evaluation(
         # All are opened before the first is loaded, so that a mistake in the last is found at once.
         folders = [stack.enter_context(opened(name)) for name in names]
         for one in folders:
+            weight_files(one.folder)
             load_tokenizer(one.folder)
         on: _OnText | _OnTask
         if text is not None:
@@ -192,7 +194,7 @@ class Asked:
 
     def amount(self) -> Amount:
         """How much there is to do."""
-        weights = tuple(_multiplying(model.folder) for model in self.models)
+        weights = tuple(multiplying(model.folder) for model in self.models)
         return Amount(weights, *self.on.amount(load_tokenizer(self.models[0].folder)))
 
     def evaluate(self, batch_size: int, progress: Progress) -> Evaluation:
@@ -202,7 +204,7 @@ class Asked:
         return replace(found, notes=[*found.notes, *self.notes])
 
 
-def _multiplying(folder: Path) -> int:
+def multiplying(folder: Path) -> int:
     """Number of the weights in a model's matrices, without an embedding that only is looked up."""
     weights = Weights(folder, {})
     every = sum(weights.size(name) for name in weights.names if len(weights.shape(name)) == 2)
@@ -249,18 +251,18 @@ def read_documents(path: Path) -> list[str]:
     return found
 
 
-def window_length(asked: int | None, name: str, model: PreTrainedModel) -> int:
+def window_length(asked: int | None, name: str, config: PretrainedConfig) -> int:
     """Tokens of a window that a model can read.
 
     Args:
         asked: by the user, or for the models before it; None for `WINDOW`, or fewer.
         name: of the model.
-        model: itself.
+        config: its configuration.
 
     Raises:
         UserError: the model has fewer positions than are asked for, or fewer than 2 are.
     """
-    most = getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    most = getattr(config.get_text_config(), "max_position_embeddings", None) or math.inf
     if asked is None:
         return int(min(WINDOW, most))
     if asked < 2:
@@ -272,7 +274,7 @@ def window_length(asked: int | None, name: str, model: PreTrainedModel) -> int:
 
 def known_windows(
     name: str,
-    model: PreTrainedModel,
+    config: PretrainedConfig,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     length: int,
@@ -286,7 +288,7 @@ def known_windows(
     pieces = windows(tokenizer, texts, length)
     if not pieces:
         raise UserError("text: too short, no token of it is predicted from others")
-    vocabulary = model.config.get_text_config().vocab_size
+    vocabulary = config.get_text_config().vocab_size
     if (most := max(max(piece.tokens) for piece in pieces)) >= vocabulary:
         raise UserError(
             f"{name}: its tokenizer writes token {most}, but the model knows {vocabulary} only"
@@ -349,8 +351,8 @@ class _Read(NamedTuple):
 
 def _read_text(one: _Model, texts: Sequence[str], window: int | None, batch_size: int) -> _Read:
     model, tokenizer = one.load()
-    length = window_length(window, one.name, model)
-    pieces = known_windows(one.name, model, tokenizer, texts, length)
+    length = window_length(window, one.name, model.config)
+    pieces = known_windows(one.name, model.config, tokenizer, texts, length)
     nats = window_losses(model, pieces, batch_size)
     return _Read(length, pieces, nats, unknown_share(tokenizer, pieces))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ from svdrift.evaluation.texts import (
     unknown_share,
     window_losses,
 )
-from svdrift.models.loading import load_tokenizer
+from svdrift.models.loading import load_config, load_tokenizer
 from svdrift.recovery import choosing
 from svdrift.recovery.apply import recovered
 from svdrift.recovery.choosing import ANCHOR, CHOSEN, INTERPOLATION, TARGET
@@ -172,14 +173,8 @@ def _choose(
     plain = choosing.interpolations(candidates, *choosing.WEIGHTS)
     whole = replace(plain[0], weight=1.0, layers=(0.0, 1.0))
     folder = target.weights.folder
-    tokenizer = load_tokenizer(folder)
-    texts = read_documents(text)
+    first, second, kind, unknown = read_halves(folder, text, window)
     model = load_on(folder, dtype, device)
-    length = window_length(window, str(folder), model)
-    pieces = known_windows(str(folder), model, tokenizer, texts, length)
-    if (unknown := unknown_share(tokenizer, pieces)) > MOST_UNKNOWN:
-        raise UserError(f"{text}: {unknown_words(unknown)} (allowed: {MOST_UNKNOWN:.0%} or fewer)")
-    first, second = ([pieces[i] for i in places] for places in halves(pieces))
 
     def loss(part: Sequence[Window], intervention: Intervention | None) -> Floats:
         if intervention is None:
@@ -204,13 +199,12 @@ def _choose(
     selection, held_out = loss_table(first, before), loss_table(second, after)
     pair = {name: after[name] for name in (INTERPOLATION, CHOSEN)}
     against = loss_table(second, pair).iloc[1]
-    _, kind = clusters(pieces)
     said = selection.replace({"model": {chosen.id: CHOSEN}})
     words = choosing.in_words(
         chosen, simple, len(candidates), len(plain), said, held_out, against, kind
     )
     if unknown > NOTABLE:
-        words.append(f"{unknown_words(unknown)}.")
+        words.append(f"WARNING: {unknown_words(unknown)}.")
     return Choice(
         chosen,
         simple,
@@ -220,6 +214,44 @@ def _choose(
         bool(before[chosen.id].sum() < before[TARGET].sum()),
         words,
     )
+
+
+class Halves(NamedTuple):
+    """A text on which a repair is chosen, as one model reads it.
+
+    Attributes:
+        first: windows that choose.
+        second: windows on which the choice is reported.
+        kind: what is independent in them: `documents` or `windows`.
+        unknown: share of the tokens that stand for what the vocabulary does not hold.
+    """
+
+    first: Sequence[Window]
+    second: Sequence[Window]
+    kind: str
+    unknown: float
+
+
+def read_halves(folder: Path, text: Path, window: int | None = None) -> Halves:
+    """Read a text to choose on; the model itself is not loaded.
+
+    Args:
+        folder: a model folder.
+        text: a file of UTF-8 text; blank lines separate documents.
+        window: see `evaluate`.
+
+    Raises:
+        UserError: the text or the tokenizer cannot be read, or the text is too short or mostly of
+            words that the vocabulary does not hold.
+    """
+    texts = read_documents(text)
+    tokenizer, config = load_tokenizer(folder), load_config(folder, folder)
+    length = window_length(window, str(folder), config)
+    pieces = known_windows(str(folder), config, tokenizer, texts, length)
+    if (unknown := unknown_share(tokenizer, pieces)) > MOST_UNKNOWN:
+        raise UserError(f"{text}: {unknown_words(unknown)} (allowed: {MOST_UNKNOWN:.0%} or fewer)")
+    first, second = ([pieces[i] for i in places] for places in halves(pieces))
+    return Halves(first, second, clusters(pieces)[1], unknown)
 
 
 def modules_of(inside: Collection[str] | None, embedding_and_head: bool) -> tuple[str, ...]:

@@ -61,8 +61,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="SPLIT",
-        help="of the task (default: its tests, ID and OOD); the card game also has demonstrations, "
-        "practice, demonstrated (what SFT was taught), id_selection and ood_selection",
+        help="of the task (default: its tests); general_points has demonstrations, practice, "
+        "demonstrated (hands that SFT was taught), id_selection, id_test, ood_selection, ood_test",
     )
     parser.add_argument(
         "--problems", type=int, metavar="N", help="of each split (default: what the task asks for)"

@@ -47,6 +47,26 @@ def expectation(matrices: Sequence[Matrix], count: int, device: str) -> str:
     return _line(_shapes(matrices), f"{count} decompositions of each", work, 1, device)
 
 
+def choice_expected(
+    matrices: Sequence[Matrix], tried: int, weights: int, tokens: int, device: str
+) -> str:
+    """The same of a repair that is chosen by the loss of a text.
+
+    Args:
+        matrices: those that are repaired, of one model.
+        tried: number of repairs.
+        weights: of the model that multiply each token.
+        tokens: of the text, all readings of it together.
+        device: where.
+    """
+    unit = sum(max(matrix.shape) * matrix.rank**2 for matrix in matrices)
+    reading = TOKEN * weights * tokens * _pace_of_products("float32", device)
+    what = f"2 decompositions of each and {tried} repairs tried, {tokens:,} tokens of text in all"
+    return _line(
+        _shapes(matrices), what, (2 * OVERHEAD + PRODUCTS * tried) * unit, 1, device, reading
+    )
+
+
 def comparison_expected(
     matrices: Sequence[Matrix], draws: int, nulls: int, processes: int, device: str
 ) -> str:
@@ -110,10 +130,18 @@ def _shapes(matrices: Sequence[Matrix]) -> list[Shape]:
     return [matrix.shape for matrix in matrices]
 
 
-def _line(shapes: Sequence[Shape], what: str, work: float, processes: int, device: str) -> str:
+def _line(
+    shapes: Sequence[Shape],
+    what: str,
+    work: float,
+    processes: int,
+    device: str,
+    further: float = 0.0,
+) -> str:
+    """`work` is in units of a decomposition, `further` in seconds."""
     numbers = sum(rows * columns for rows, columns in shapes)
     rows, columns = max(shapes, key=lambda shape: shape[0] * shape[1], default=(0, 0))
-    seconds = work * _pace(device) / processes
+    seconds = work * _pace(device) / processes + further
     return (
         f"{len(shapes)} matrices of up to {rows} × {columns}, {numbers / 1e6:,.1f} million "
         f"weights, {what}: {_about(seconds)} {_with(processes, device)}"

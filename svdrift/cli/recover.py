@@ -7,6 +7,7 @@ the checkpoint that is better at what was lost, such as an earlier one of the sa
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import tempfile
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from svdrift import plugins
+from svdrift.api.evaluating import multiplying
 from svdrift.api.loading import load_factors
-from svdrift.api.recovering import Choice, choose, modules_of, recover
+from svdrift.api.recovering import Choice, choose, modules_of, read_halves, recover
 from svdrift.cli import PROBLEM
-from svdrift.cli.expected import expectation
+from svdrift.cli.expected import choice_expected, expectation
 from svdrift.cli.reading import ReadingProgress
 from svdrift.cli.threads import threads_argument, use_threads
 from svdrift.cli.words import MODEL, as_options, block, patterns_argument, share
@@ -148,6 +150,8 @@ def _main(args: argparse.Namespace) -> int:
     intervention = None if args.choose_on else recipe(args)
     if args.out.exists():  # before both models are read for their hashes
         raise UserError(f"{args.out}: exists already; nothing is overwritten")
+    if os.path.realpath(args.anchor) == os.path.realpath(args.target):
+        raise UserError(f"--anchor: {args.anchor} is --target too (wanted: another checkpoint)")
     reading = ReadingProgress()
     modules = modules_of(args.modules, not args.layers_only)
     with _opened(args, modules, reading) as (target, anchor, opening, left_rows):
@@ -162,24 +166,24 @@ def _main(args: argparse.Namespace) -> int:
                 return PROBLEM
             intervention, notes = choice.intervention, [" ".join(choice.summary)]
         plan = make_plan(target, anchor, intervention)
-        if intervention.ranked and args.choose_on is None:  # else they are decomposed already
-            print(_expected(args, target, plan), file=sys.stderr)
+        if args.choose_on is None:  # else they are decomposed already
+            _begin(args, _expected(args, target, plan) if intervention.ranked else "")
         reading.start(plan.names, "tensors repaired")
         notes = [*notes, *left_rows]
         written = recover(anchor, target, args.out, intervention, notes=notes, device=args.device)
         reading.finish()
-    print(f"{args.out}: {args.target}, repaired with what {args.anchor} holds")
     print(f"{args.out}: {len(plan.names)} of {len(target.weights.names)} tensors repaired")
     print(written.distances.words)
-    print(
-        f"Next: {shlex.join(['svdrift', 'evaluate', args.target, str(args.out), args.anchor])} "
-        "--task NAME (or --text FILE); a lower loss is not yet an ability regained, and a repair "
-        "that nowhere beats the anchor is not worth having."
-    )
     for line in left_rows:
         print(line)
     for line in as_they_were(plan, written.rest):
         print(line)
+    print(
+        "A lower loss is not yet an ability regained, and a repair that nowhere beats the anchor "
+        "is not worth having.\n"
+        f"Next: {shlex.join(['svdrift', 'evaluate', args.target, str(args.out), args.anchor])} "
+        "--task NAME (or --text FILE)"
+    )
     for note in [*listed(f"not taken over from {args.target}", written.left, most=20), *opening]:
         print(note, file=sys.stderr)
     return 0
@@ -194,18 +198,20 @@ def _dry_run(
     """Say what would be done."""
     if intervention is None:
         tried = len(_candidates(args, target))
-        print(
-            f"{args.out}: would be the best of {tried} repairs on {args.choose_on}, of which every "
-            "other document chooses (--dry-run)"
-        )
+        print(f"{args.out}: would be the best of {tried} on {args.choose_on} (--dry-run)")
         return 0
     plan = make_plan(target, anchor, intervention)
-    if intervention.ranked:
-        print(_expected(args, target, plan), file=sys.stderr)
+    _begin(args, _expected(args, target, plan) if intervention.ranked else "")
     done = f"{len(plan.names)} of {len(target.weights.names)} tensors would be repaired"
     size = sum(path.stat().st_size for path in weight_files(target.weights.folder)) / 1e9
     print(f"{args.out}: {done}, {size:,.2f} GB would be written (--dry-run)")
     return 0
+
+
+def _begin(args: argparse.Namespace, expected: str) -> None:
+    """Say which model is changed, and what is to be expected of the work."""
+    what = f"{args.target} will be changed towards {args.anchor}"
+    print(f"{what}: {expected}" if expected else what, file=sys.stderr)
 
 
 def _expected(args: argparse.Namespace, target: Decomposed, plan: Plan) -> str:
@@ -228,12 +234,15 @@ def _opened(
         if not target.described:
             raise UserError(f"--target: {target.notes[0]}; a repaired model needs one")
         notes = [*target.notes, *anchor.notes]
+        how: dict[str, Any] = {"modules": modules, "device": args.device}
+        how["patterns"] = own_patterns(args.patterns)
+        ours = open_on_demand(target.folder, **how, on_first_read=reading.tick)
+        theirs = open_on_demand(anchor.folder, **how)
+        pair = _matched(ours, theirs, notes)
+        if args.choose_on is not None:  # what is wrong is found before anything is decomposed
+            _begin(args, _choice_expected(args, pair))
         if args.choose_on is None or args.dry_run:
-            how: dict[str, Any] = {"modules": modules, "device": args.device}
-            how["patterns"] = own_patterns(args.patterns)
-            ours = open_on_demand(target.folder, **how, on_first_read=reading.tick)
-            theirs = open_on_demand(anchor.folder, **how)
-            yield _matched(ours, theirs, notes)
+            yield pair
             return
         place = next(parent for parent in args.out.absolute().parents if parent.exists())
         with tempfile.TemporaryDirectory(prefix=partial_prefix(args.out), dir=place) as room:
@@ -253,6 +262,22 @@ def _matched(target: Decomposed, anchor: Decomposed, notes: Sequence[str]) -> _P
 def _choose(args: argparse.Namespace, target: Decomposed, anchor: Decomposed) -> Choice:
     candidates = _candidates(args, target)
     return choose(anchor, target, args.choose_on, candidates, device=args.device, progress=progress)
+
+
+def _choice_expected(args: argparse.Namespace, pair: _Pair) -> str:
+    candidates = _candidates(args, pair.target)
+    tried = {*candidates, *choosing.interpolations(candidates, *choosing.WEIGHTS)}
+    keys = {key for one in tried for key in make_plan(pair.target, pair.anchor, one).keys}
+    folder = pair.target.weights.folder
+    text = read_halves(folder, args.choose_on)
+    first, second = (sum(len(piece.tokens) for piece in half) for half in text[:2])
+    return choice_expected(
+        [pair.target.factors.matrices[key] for key in keys],
+        len(tried),
+        multiplying(folder),
+        first * (len(tried) + 1) + second * len(choosing.REPORTED),
+        args.device,
+    )
 
 
 def _candidates(args: argparse.Namespace, target: Decomposed) -> tuple[Intervention, ...]:

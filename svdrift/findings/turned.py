@@ -133,8 +133,8 @@ def _turned(
         lines.append(
             f"Where: their mean stands out, and no single matrix does: {outside or 'none'} of "
             f"{len(changes)} lie {beside} the 95 % interval of {NULL_NAMES[null]}, each by itself, "
-            "and none once their number is allowed for (more draws, such as --draws 20, tell "
-            "single ones apart)."
+            "and none once their number is allowed for (more --draws may tell one apart, but need "
+            "not)."
         )
     mean = here[(here["null"] == null) & ~here["single"]]
     if len(mean):

@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+UNLOADABLE = (
+    OSError,
+    ValueError,
+    NotImplementedError,  # an architecture that GGUF does not know
+    SafetensorError,
+    StrictDataclassError,
+)
 DATE = '{%- set date_string = "26 Jul 2024" %}'  # what Llama 3's template falls back on
 
 
@@ -73,6 +80,27 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> PreTraine
     return load_strictly(folder, folder, dtype=dtype, use_safetensors=True)
 
 
+def load_config(said: Path, folder: Path, **arguments: Any) -> PretrainedConfig:
+    """Read the configuration of a model, and nothing else of it.
+
+    Args:
+        said: what errors name.
+        folder: where transformers looks.
+        arguments: further ones for `from_pretrained`.
+
+    Raises:
+        UserError: there is none, or none that transformers knows.
+    """
+    try:
+        with quiet_transformers():
+            found: PretrainedConfig = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, **arguments
+            )
+    except UNLOADABLE as error:
+        raise UserError(f"{said}: cannot be loaded: {one_line(error)}") from error
+    return found
+
+
 def load_strictly(said: Path, folder: Path, **arguments: Any) -> PreTrainedModel:
     """Load a language model, and refuse it if a tensor did not come from its file.
 
@@ -85,14 +113,11 @@ def load_strictly(said: Path, folder: Path, **arguments: Any) -> PreTrainedModel
         UserError: it cannot be loaded, or a tensor is missing, unexpected, of the wrong shape or
             not finite.
     """
+    config = load_config(
+        said, folder, **{name: arguments[name] for name in ("gguf_file",) if name in arguments}
+    )
     try:
         with quiet_transformers():
-            config = AutoConfig.from_pretrained(
-                folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                **{name: arguments[name] for name in ("gguf_file",) if name in arguments},
-            )
             loaded = auto_class(config).from_pretrained(
                 folder,
                 config=config,
@@ -102,13 +127,7 @@ def load_strictly(said: Path, folder: Path, **arguments: Any) -> PreTrainedModel
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # so that they are reported, and refused below
             )
-    except (
-        OSError,
-        ValueError,
-        NotImplementedError,  # an architecture that GGUF does not know
-        SafetensorError,
-        StrictDataclassError,
-    ) as error:
+    except UNLOADABLE as error:
         raise UserError(f"{said}: cannot be loaded: {one_line(error)}") from error
     # transformers declares one return type, whether or not the loading info was asked for.
     model, info = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)

@@ -25,6 +25,11 @@ AUTO_SHARE = 0.2
 2508.16546). A rule with a share of its own for each matrix replaces it when a study shows one that
 is clearly better (docs/ranks.md)."""
 TARGET, ANCHOR, CHOSEN, INTERPOLATION = "target", "anchor", "chosen", "interpolation"
+REPORTED = TARGET, ANCHOR, CHOSEN, INTERPOLATION  # whose loss on the other half is told
+HALVES = {  # of `svdrift.evaluation.texts.halves`: what chooses, and what reports
+    "documents": ("every other document of the text (the first, the third, …)", "the others"),
+    "windows": ("the first half of the text's only document", "its second half"),
+}
 
 
 def candidates(
@@ -120,10 +125,11 @@ def in_words(
     """
     repaired = held_out[held_out["model"] == CHOSEN].iloc[0]
     before, after = selection.set_index("model"), held_out.set_index("model")
+    chose, reports = HALVES[kind]
     lines = [
-        f"Chosen on one half of the text: {chosen.id}, the best of {tried} with a loss of "
+        f"Chosen on {chose}: {chosen.id}, the best of {tried} with a loss of "
         f"{before['loss'][CHOSEN]:.4f} (the target's is {before['loss'][TARGET]:.4f}).",
-        "On the other half, which chose nothing "
+        f"On {reports}, which chose nothing "
         f"(n = {repaired['n']} {kind}): {_loss(repaired)}; the target's is "
         f"{after['loss'][TARGET]:.4f}, the anchor's {after['loss'][ANCHOR]:.4f}.",
     ]

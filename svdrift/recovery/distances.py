@@ -31,7 +31,7 @@ class Distances(NamedTuple):
     @property
     def words(self) -> str:
         """A line, and a warning where the repair leads away from the anchor."""
-        if not self.before:
+        if not self.before and not self.to_target:
             return (
                 "Anchor and target are the same in the tensors repaired: there was nothing to do."
             )
@@ -43,9 +43,8 @@ class Distances(NamedTuple):
         if self.to_anchor <= self.before:
             return said
         return (
-            f"{said} So it lies further from the anchor than the target did: directions were "
-            "replaced, and what remains does not fit them. Whether an ability came back, only a "
-            "test of it tells."
+            f"{said} So it lies further from the anchor than the target did: evaluate it, since "
+            "only a test of an ability tells whether it came back."
         )
 
 

@@ -289,7 +289,7 @@ def _where(target: Decomposed, intervention: Intervention, plan: Plan) -> str:
     depth = target.weights.depth
     layers = intervention.chosen_layers(depth)
     if len(layers) == 1:
-        parts.append(f"layer {layers.start} of 0 to {depth - 1}")
+        parts.append(f"layer {layers.start} of {depth}, counted from 0")
     else:
         parts.append(f"layers {layers.start} to {layers.stop - 1} of 0 to {depth - 1}")
     inside = {kind_of(module) for layer, module in plan.keys if layer is not None}

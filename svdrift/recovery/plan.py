@@ -43,15 +43,15 @@ def make_plan(target: Decomposed, anchor: Decomposed, intervention: Intervention
             anchor has another number of layers, or another shape of what is chosen.
     """
     chosen = _chosen(target, intervention)
-    depths = target.weights.depth, anchor.weights.depth
+    depths = anchor.weights.depth, target.weights.depth
     if depths[0] != depths[1]:
-        folders = f"{target.weights.folder} and {anchor.weights.folder}"
+        folders = f"{anchor.weights.folder} and {target.weights.folder}"
         raise UserError(f"{folders} have {depths[0]} and {depths[1]} layers")
     lacking = [key for key in chosen if key[0] is not None and key not in anchor.factors.matrices]
     keys = tuple(key for key in chosen if key not in lacking)
     _require_shares(target, keys, intervention)
     for key in [*keys, *_outside(anchor, intervention)]:
-        if problem := mismatch(target, anchor, key):
+        if problem := mismatch(anchor, target, key):
             raise UserError(f"{problem} {LEAVE_ALONE}" if key[0] is None else problem)
     theirs = {bare(name): name for name in anchor.weights.names}
     others = {name: theirs.get(bare(name)) for name in _other_names(target, intervention)}

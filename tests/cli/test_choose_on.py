@@ -68,9 +68,15 @@ def test_the_choice_is_written_and_its_loss_is_that_of_the_folder(
     assert recover(monkeypatch, models, out, "--choose-on", models / "text.txt") == 0
     said, told = capsys.readouterr()
     assert decomposed == ["target", "anchor"]
-    assert "decompositions of each" not in told
+    assert re.search(
+        r"2 decompositions of each and 21 repairs tried, \d+ tokens of text in all: about \d+ s",
+        told,
+    )
+    *_, caution, then = said.splitlines()
+    assert caution.startswith("A lower loss is not yet an ability regained")
+    assert then.startswith("Next: svdrift evaluate ")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]  # no factors are left
-    name = re.search(r"on one half of the text: (\S+), the best of 12", said)[1]
+    name = re.search(r"^Chosen on every .*: (\S+), the best of 12 with a", said, re.M)[1]
     assert f"`{name}`" in (out / "README.md").read_text() or name in (out / "README.md").read_text()
     assert "Plain interpolation, interpolate-weight" in (out / "README.md").read_text()
     assert "was not evaluated" not in (out / "README.md").read_text()
@@ -116,6 +122,26 @@ def test_every_other_document_chooses(models, tmp_path):
     assert told == pytest.approx(table["loss"][0], abs=1e-6)
 
 
+def test_words_that_the_vocabulary_does_not_hold_are_told(models, tmp_path):
+    (tmp_path / "text.txt").write_text("\n\n".join([*LINES, "x y"]))
+    choice = svdrift.choose(models / "anchor", models / "target", tmp_path / "text.txt")
+    words = "WARNING: 5.56 % of the tokens stand for words that the vocabulary does not hold."
+    assert choice.summary[-1] == words
+
+
+def test_the_time_is_said_before_anything_is_decomposed(models, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("svdrift.cli.recover.load_factors", None)
+    asked = ["--choose-on", models / "text.txt", "--layers", "0-50%", "--dry-run"]
+    assert recover(monkeypatch, models, tmp_path / "out", *asked) == 0
+    said = capsys.readouterr()
+    # 4 ranks and 3 weights; half of the documents is read for each and for the target, the other
+    # half for the target, the anchor and both that were chosen.
+    first, second = (sum(len(one.split()) for one in LINES[i::2]) for i in (0, 1))
+    tokens = 8 * first + 4 * second
+    assert f" 7 repairs tried, {tokens} tokens of text in all: about 1 s with 1 thr" in said.err
+    assert "out: would be the best of 4 on " in said.out
+
+
 def test_nothing_is_written_where_nothing_is_gained(models, monkeypatch, capsys, tmp_path):
     """On a text that the target knows best."""
     code = recover(monkeypatch, models, tmp_path / "out", "--choose-on", models / "reverse.txt")
@@ -137,6 +163,8 @@ def test_nothing_is_written_where_nothing_is_gained(models, monkeypatch, capsys,
 def test_refuses_in_one_line(models, monkeypatch, capsys, tmp_path, arguments, says):
     monkeypatch.chdir(models)
     (models / "short.txt").write_text("a b\n\nc d\n\na b")
+    # Found before anything is decomposed.
+    monkeypatch.setattr("svdrift.cli.recover.load_factors", None)
     (models / "foreign.txt").write_text("\n\n".join(["x y z w"] * 4) + " a")
     assert recover(monkeypatch, models, tmp_path / "out", *arguments) == 2
     assert says in capsys.readouterr().err.splitlines()[-1]

@@ -106,6 +106,11 @@ def test_a_common_turn_is_found_where_it_is(tmp_path, monkeypatch, capsys):
     given = shlex.join(["--anchor", str(pair[0]), "--target", str(pair[1])])
     then = "--ranks 20% --layers 50-75% --layers-only --out REPAIRED"
     assert said["next"][1] == f"svdrift recover {given} {then}"
+    assert run(monkeypatch, "compare", *pair, "--ranks", "5%", "--nulls", "isotropic") == 0
+    assert (
+        "Not tested: whether they turned together, or only where the update's energy lies "
+        "(--nulls isotropic signs_randomised).\n"
+    ) in capsys.readouterr().out
 
 
 def test_noise_does_not_turn_more_than_noise(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import re
+import shutil
 import weakref
 
 import pandas as pd
@@ -166,6 +167,25 @@ def test_a_mistake_in_the_last_model_is_found_before_the_first_is_loaded(models,
     monkeypatch.setattr("svdrift.api.evaluating.load_model", None)
     with pytest.raises(UserError, match="none: no such folder"):
         evaluate([models / "a", models / "none"], text=models / "text.txt")
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [("tokenizer_config.json", "has no tokenizer"), ("model.safetensors", "no model.safetensors")],
+)
+def test_so_is_a_file_that_it_lacks(models, monkeypatch, tmp_path, file, says):
+    (shutil.copytree(models / "b", tmp_path / "b") / file).unlink()
+    monkeypatch.setattr("svdrift.api.evaluating.load_model", None)
+    with pytest.raises(UserError, match=says):
+        evaluate([models / "a", tmp_path / "b"], text=models / "text.txt")
+
+
+def test_the_help_names_the_splits_of_the_card_game(monkeypatch, capsys):
+    assert run(monkeypatch, "evaluate", "--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    names = re.search(r"general_points has (.*?ood_test)", said)[1]
+    splits = read_task("general_points", {}).splits
+    assert re.sub(r" \(.*?\)", "", names).split(", ") == [split.name for split in splits]
 
 
 def test_accuracies_of_replies_are_paired(models, monkeypatch):

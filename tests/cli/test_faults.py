@@ -442,7 +442,9 @@ def test_the_line_that_is_said(root, monkeypatch, capsys, tmp_path, command, cod
     assert not (root / "a/config.json/f.png").exists()
     if code == 2:
         assert not said.out
-        first = re.compile(r"\d+ matrices of up to .* if the machine is idle")  # size and time
+        first = re.compile(  # what is changed, size and time
+            r"(\S+ will be changed towards \S+(: |$))?(\d+ matrices of up to .* is idle)?"
+        )
         assert len([one for one in said.err.splitlines() if not first.fullmatch(one)]) == 1
         assert not (tmp_path / "out").exists()
 

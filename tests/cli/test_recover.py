@@ -56,6 +56,17 @@ def test_directions_in_a_block_of_layers(pair, monkeypatch, capsys, tmp_path):
     assert code == 0
     said = capsys.readouterr()
     assert "7 of 39 tensors repaired" in said.out
+    begins = f"{pair[1]} will be changed towards {pair[0]}: 7 matrices of up to "
+    assert said.err.startswith(begins)
+    *_, caution, last = said.out.splitlines()
+    assert caution == (
+        "A lower loss is not yet an ability regained, and a repair that nowhere beats the anchor "
+        "is not worth having."
+    )
+    assert last == (
+        f"Next: svdrift evaluate {pair[1]} {out} {pair[0]} --task NAME (or --text FILE)"
+    )
+    assert "layer 0 of 4, counted from 0; " in (out / "README.md").read_text()
     assert "tensors repaired: 7/7" in said.err
     assert "not taken over from" in said.err
     assert "modeling.py" in said.err
@@ -196,6 +207,15 @@ def test_refuses_recipes(pair, monkeypatch, capsys, tmp_path, arguments, says):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert says in said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_to_repair_a_model_with_itself(pair, monkeypatch, capsys, tmp_path):
+    same = pair[1], f"{pair[1]}/../{pair[1].name}"
+    assert recover(monkeypatch, same, tmp_path / "out", "--kind", "reset") == 2
+    assert capsys.readouterr().err.endswith(
+        f"--anchor: {pair[1]} is --target too (wanted: another checkpoint)\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

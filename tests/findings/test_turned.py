@@ -62,7 +62,8 @@ ROWS = {
         means(0.001, 0.3),
         "further",
         ["than isotropic noise of the update's size, but not clearly further than noise that keeps",
-         "no single matrix does: none of 6 lie above the 95 % interval of isotropic noise"],
+         "no single matrix does: none of 6 lie above the 95 % interval of isotropic noise",
+         "none once their number is allowed for (more --draws may tell one apart, but need not)."],
     ),
     "a matrix alone": (
         ([0.001, *NOTHING[1:]], NOTHING),

@@ -197,6 +197,13 @@ def test_nothing_there(source):
         pass
 
 
+def test_pickled_weights_are_refused(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    says = r"^'[^']*pytorch_model.bin' holds pickled weights, which are never read, since they can"
+    with pytest.raises(UserError, match=says), opened(tmp_path / "pytorch_model.bin"):
+        pass
+
+
 def test_commands_take_each_of_them(llama, base, tmp_path, monkeypatch, capsys):
     """A GGUF file against the folder that it was made from: nothing changed; and the others."""
     llama.save_pretrained(tmp_path / "llama")
@@ -217,7 +224,7 @@ def test_commands_take_each_of_them(llama, base, tmp_path, monkeypatch, capsys):
         "/svdrift-" not in (out / "provenance.json").read_text() + (out / "README.md").read_text()
     )
     assert run(monkeypatch, *recover[:3], "--target", file, "--kind", "reset", "--out", "x") == 2
-    assert f"{file} and {base} have 2 and 4 layers" in capsys.readouterr().err
+    assert f"{base} and {file} have 4 and 2 layers" in capsys.readouterr().err
     single = shutil.copy(tmp_path / "llama/model.safetensors", tmp_path / "one.safetensors")
     assert run(monkeypatch, "check", single, "--no-spectra") == 0
     assert f"note: {single}: no config.json beside it" in capsys.readouterr().out
