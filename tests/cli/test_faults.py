@@ -332,7 +332,9 @@ ROWS = {
     ),
     # 8: only the modules that are named
     "recover of some modules": (
-        RECOVER.format("moe-all --target moe-all-again --modules q k v o --layers-only --ranks 0.2"),
+        RECOVER.format(
+            "moe-all --target moe-all-again --modules q k v o --layers-only --ranks 0.2"
+        ),
         0,
         "OUT: 12 of 63 tensors repaired",
     ),
