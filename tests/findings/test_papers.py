@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from svdrift.evaluation.calibration import calibration_error
+from svdrift.evaluation.pass_at_k import pass_at
 from svdrift.figures import reliability, statements, style
 from svdrift.findings.finding import findings_table, read_findings
 from svdrift.findings.paired import of_problems, weighted
@@ -256,13 +257,13 @@ def test_pass_at_k_is_a_share_of_all_draws(k):
         np.mean([any(place < c for place in draw) for draw in itertools.combinations(range(8), k)])
         for c in correct
     ]
-    found = quagmires.pass_at(k, pd.Series([8] * 5), pd.Series(correct))
+    found = pass_at(k, pd.Series([8] * 5), pd.Series(correct))
     assert found.to_list() == pytest.approx(draws)
 
 
 def test_pass_at_k_needs_k_samples():
     with pytest.raises(ValueError, match="pass@9 needs 9 samples"):
-        quagmires.pass_at(9, pd.Series([8]), pd.Series([1]))
+        pass_at(9, pd.Series([8]), pd.Series([1]))
 
 
 def with_order(**columns):

@@ -192,6 +192,13 @@ NO_RL = {
         ),
         (
             {
+                "task": {"name": "determinant"},
+                "data": {"any": {"on": "practice", "expert": "uniform"}},
+            },
+            "data.any.expert: 'uniform' draws from all right replies, which task 'determinant' ",
+        ),
+        (
+            {
                 "data": {
                     "hard": {"on": "turned", "target": 12},
                     "turned": {"on": "practice", "rule": "faces"},

@@ -141,10 +141,13 @@ def smaller(stage: dict[str, Any]) -> dict[str, Any]:
     """What makes a stage small; one that matches another one copies it."""
     if "matches" in stage:
         return {}
-    if "sampler" not in stage:
-        return SMALLER[stage["method"]]
-    rounds = {"rounds": 2} if "rounds" in stage["sampler"] else {}
-    return SMALLER[stage["method"]] | {"sampler": {"count": 8, **rounds}}
+    found = dict(SMALLER[stage["method"]])
+    if "sampler" in stage:
+        rounds = {"rounds": 2} if "rounds" in stage["sampler"] else {}
+        found["sampler"] = {"count": 8, **rounds}
+    if "rank" in stage.get("loss", {}):
+        found["loss"] = {"rank": 4}
+    return found
 
 
 def shrunk(overlay: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from svdrift.evaluation.advantages import GROUP, advantage_entropy, flat_share
 from svdrift.evaluation.contrasts import ID, OOD
+from svdrift.evaluation.pass_at_k import pass_at
 from svdrift.findings.estimates import at, over_seeds
 from svdrift.findings.finding import Estimate, Finding, Statement, held
 from svdrift.findings.paired import mean, statement
@@ -86,26 +87,6 @@ def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
         on_selection = _solved(accuracy, SELECTION[place], rl.results)
         found += held(_start(known, on_selection, ends, place, rl.label))
     return found
-
-
-def pass_at(k: int, samples: pd.Series[int], correct: pd.Series[int]) -> pd.Series[float]:
-    """Unbiased estimate of pass@k of each problem: 1 - C(n-c, k) / C(n, k) (Chen et al. 2021).
-
-    Args:
-        k: at most n.
-        samples, correct: n and c.
-
-    Raises:
-        ValueError: k is larger than a number of samples.
-    """
-    if (samples < k).any():
-        raise ValueError(f"pass@{k} needs {k} samples of each problem, not {samples.min()}")
-
-    def one(n: int, c: int) -> float:
-        return 1.0 - math.prod((n - c - i) / (n - i) for i in range(k)) if n - c >= k else 1.0
-
-    values = [one(int(n), int(c)) for n, c in zip(samples, correct, strict=True)]
-    return pd.Series(values, index=samples.index, dtype=float)
 
 
 def predictors(
