@@ -30,8 +30,7 @@ def test_a_row_stands_for_every_combination() -> None:
     [
         (
             {"kind": "rotations"},
-            "kind: 'rotations' is unknown, did you mean 'directions'\\? "
-            "\\(allowed: directions, ",
+            "kind: 'rotations' is unknown, did you mean 'directions'\\? \\(allowed: directions, ",
         ),
         (
             {"kind": "directions", "tip": 1},
