@@ -73,10 +73,7 @@ def section(name: str, record: Paper, findings: pd.DataFrame, gallery: Path) -> 
     yield f"## {record.title}"
     yield ""
     page = f"gallery/related/{name}/README.md"
-    yield (
-        f"[arXiv {record.arxiv}](https://arxiv.org/abs/{record.arxiv}); "
-        f"[all statements, figures and numbers]({page})"
-    )
+    yield f"{record.links}; [all statements, figures and numbers]({page})"
     yield ""
     yield f"- *What decides.* {record.control}"
     yield f"- *Scale.* {record.limits}"

@@ -1,6 +1,7 @@
 """Hold what a study has measured against a related paper: statements, a figure, and a page."""
 
 import argparse
+import json
 from pathlib import Path
 
 from svdrift.errors import UserError
@@ -22,6 +23,9 @@ def main() -> None:
         "--story", type=Story.model_validate_json, required=True, help="the study's story (JSON)"
     )
     parser.add_argument("--made-of", required=True, help="the study's seeds and settings")
+    parser.add_argument(
+        "--costs", type=json.loads, required=True, help="of each arm: samples, episodes (JSON)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the page")
     args = parser.parse_args()
 
@@ -38,7 +42,8 @@ def main() -> None:
     told = read_findings(args.out / "findings.csv")
     style.save(statements.draw(told), args.out / "statements.png")
     (args.out / "statements.csv").unlink()  # findings.csv has it all
-    (args.out / "README.md").write_text(page(module.PAPER, told, args.made_of), encoding="utf-8")
+    text = page(module.PAPER, told, args.made_of, args.costs)
+    (args.out / "README.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

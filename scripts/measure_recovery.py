@@ -1,4 +1,4 @@
-"""Tables of recovery: accuracies of every variant, and what each regained or lost.
+"""Tables of recovery: accuracies of every variant, what each regained or lost, and what it solved.
 
 Reads tables of variants (under recovery/) and of the checkpoints that they were made from (under
 evaluation/), which their paths distinguish.
@@ -26,6 +26,7 @@ REPAIR = ["repair", "target", "anchor"]  # the last two are ids, and may differ 
 LABELS = [*REPAIR, "intervention", "kind"]  # of variants
 PLACE = ["checkpoint", "stage", "step", "start"]  # of checkpoints
 SPLIT = ["split", "role", "shift"]
+KEY = ["seed", "repair", "intervention"]
 BOUNDS = (10, 70)  # % of a loss: next to nothing, and what was published for directions
 
 
@@ -35,10 +36,13 @@ def main() -> None:
     parser.add_argument("--episodes", type=Path, nargs="+", required=True, help="episodes")
     parser.add_argument("--recovery", type=Path, required=True, help="out: accuracies (parquet)")
     parser.add_argument("--effect", type=Path, required=True, help="out: differences (parquet)")
+    parser.add_argument("--solved", type=Path, required=True, help="out: each problem (parquet)")
     args = parser.parse_args()
 
     write_table(recovery_table(*split(join_tables(args.accuracy))), args.recovery)
-    write_table(measure_effects(*split(join_tables(args.episodes))), args.effect)
+    played = split(join_tables(args.episodes))
+    write_table(measure_effects(*played), args.effect)
+    write_table(solved_table(*played), args.solved)
 
 
 def split(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -61,6 +65,24 @@ def recovery_table(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.Data
         own = repairs.assign(checkpoint=repairs[name], intervention=name)
         own = own.merge(checkpoints[kept], on=["seed", "checkpoint"])
         tables.append(own.merge(alike, on=[*SPLIT, "measure"]).drop(columns="checkpoint"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def solved_table(variants: pd.DataFrame, checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """Whether each variant solved each problem at the first try, and its target and anchor beside.
+
+    Columns: `seed`, `repair`, `intervention` (its id, or `target`, `anchor`), `kind` (none for
+    those two), `split`, `role`, `shift`, `group`, `problem`, `solved`. Only splits of the variants.
+    """
+    columns = [*KEY, "kind", *SPLIT, "group", "problem", "solved"]
+    tables = [variants[columns]]
+    first = checkpoints[checkpoints["try_number"] == 1]
+    first = first[first["split"].isin(variants["split"])]
+    repairs = variants[["seed", *REPAIR]].drop_duplicates()
+    for name in ("target", "anchor"):
+        own = repairs.assign(checkpoint=repairs[name], intervention=name, kind=None)
+        own = own.merge(first, on=["seed", "checkpoint"], suffixes=("", "_of_none"))
+        tables.append(own[columns])
     return pd.concat(tables, ignore_index=True)
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from svdrift.figures import labels, style
-from svdrift.figures.aggregate import main_repair, order
+from svdrift.figures.aggregate import main_repair, of, order
 from svdrift.recovery import kind as kinds
 
 PUBLISHED_SHARE = (0.7, 0.8)  # arXiv 2508.16546, abstract
@@ -30,11 +30,12 @@ def draw(effect: pd.DataFrame) -> style.Drawing:
             every seed that has one, with its own interval.
     """
     repair = main_repair(effect)
+    places = [labels.OOD, labels.ID, labels.FIT]
     rows = effect[effect["repair"] == repair]
+    rows = pd.concat([of(rows, *place) for place in places])
     interventions = sorted(
         style.pooled(rows)["intervention"].unique(), key=lambda name: _place(rows, name)
     )
-    places = [labels.OOD, labels.ID, labels.FIT]
     lost = rows[(rows["role"] == "test") & (rows["shift"] == "ood")]["recovered"].notna().any()
     share = (
         f"Recovered: 0 is the target, 100 % the anchor{SEEDS if labels.several(rows) else ''}. "

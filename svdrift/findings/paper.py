@@ -22,7 +22,7 @@ class Paper:
 
     Attributes:
         title: of the paper.
-        arxiv: its number there.
+        arxiv: its number there; of several papers theirs, with commas.
         claims: what it says, in the project's words, by the key that statements name.
         reads: the kinds of probes whose tables its statements are about; the study must have one
             probe of each.
@@ -31,6 +31,8 @@ class Paper:
             kinds of probes whose tables each draws.
         arms: the checkpoints that it compares, besides those of the story's other roles: the names
             that the study must give them in `story.arms`, and what each is.
+        chooses_repairs: whether it chooses among repairs, so that the study must evaluate them on
+            problems for selection.
         ranks: tasks of the choices of ranks that it reads; the study must have one of each.
         control: the comparison that decides, and the paper lacks or leaves in doubt.
         limits: what a tiny model on this task can and cannot say about it.
@@ -45,7 +47,15 @@ class Paper:
     tables: tuple[str, ...] = ()
     arms: Mapping[str, str] = field(default_factory=dict)
     ranks: tuple[str, ...] = ()
+    chooses_repairs: bool = False
     figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def links(self) -> str:
+        """The paper on arXiv, in Markdown; several after each other."""
+        return ", ".join(
+            f"[arXiv {one}](https://arxiv.org/abs/{one})" for one in self.arxiv.split(", ")
+        )
 
 
 def load(name: str) -> ModuleType:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from svdrift.findings.page import HOW_TO_READ, VERDICTS, counted, estimate, judged
@@ -10,19 +12,24 @@ from svdrift.findings.paper import Paper
 COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published"]
 
 
-def page(paper: Paper, findings: pd.DataFrame, made_of: str) -> str:
+def page(
+    paper: Paper,
+    findings: pd.DataFrame,
+    made_of: str,
+    costs: Mapping[str, Mapping[str, int]],
+) -> str:
     """Markdown, which stands beside `findings.csv`, `statements.png` and the paper's own figures.
 
     Args:
         paper: its record.
         findings: of `read_findings`.
         made_of: the study's seeds and settings, in words.
+        costs: of each arm, the `samples` that its training read and the `episodes` that it played.
     """
     lines = [
         f"# {paper.title}",
         "",
-        f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}), held against a study: "
-        f"{made_of}",
+        f"{paper.links}, held against a study: {made_of}",
         "",
         f"| Claim | {' | '.join(VERDICTS)} |",
         "| --- |" + " --- |" * len(VERDICTS),
@@ -35,6 +42,14 @@ def page(paper: Paper, findings: pd.DataFrame, made_of: str) -> str:
     lines += ["![Statements with their estimates](statements.png)", ""]
     for figure in paper.figures:
         lines += [f"![{figure.replace('_', ' ').capitalize()}]({figure}.png)", ""]
+    if costs:
+        most = "where a stage ends early, the most that it may take"
+        lines += ["## What the arms cost", "", f"Training since the base, a seed; {most}.", ""]
+        lines += ["| Arm | Samples read | Episodes played |", "| --- | --- | --- |"]
+        for arm, cost in costs.items():
+            told = paper.arms[arm]
+            lines.append(f"| {told} | {cost['samples']:,} | {cost['episodes']:,} |")
+        lines.append("")
     for claim, text in paper.claims.items():
         rows = findings[findings["claim"] == claim]
         lines += [f"## {text}", ""]

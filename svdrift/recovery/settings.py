@@ -77,6 +77,12 @@ class RecoverySettings(Section):
         description="The smaller grid of the other standard repairs.",
     )
 
+    on_selection: bool = Field(
+        False,
+        description="Evaluate repaired models on the problems for selection too, so that an "
+        "intervention can be chosen there.",
+    )
+
     @property
     def grid(self) -> tuple[GridRow, ...]:
         """The interventions and the further ones."""

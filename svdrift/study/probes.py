@@ -101,12 +101,14 @@ def read_paper(
     story: Story,
     probes: Mapping[str, Plan],
     choices_of_ranks: Mapping[str, RanksSettings],
+    *,
+    repairs_on_selection: bool,
 ) -> dict[str, str]:
     """What a related paper reads: the name of the study's probe of each kind.
 
     Raises:
         UserError: there is no such paper, an arm is missing, there is not exactly one probe of a
-            kind, or no choice of ranks of a task.
+            kind, no choice of ranks of a task, or no repair on selection problems.
     """
     try:
         record = paper(name)
@@ -134,6 +136,11 @@ def read_paper(
                 f"papers: {name} reads choices of ranks of task {task!r}, and the study has none "
                 "(allowed: one or more; add it to ranks)"
             )
+    if record.chooses_repairs and not repairs_on_selection:
+        raise UserError(
+            f"papers: {name} chooses among repairs on problems for selection, and the study "
+            "evaluates none there (wanted: recovery.on_selection: true, and repairs)"
+        )
     return found
 
 

@@ -274,7 +274,8 @@ class Settings(Section):
     @property
     def repaired_splits(self) -> tuple[Split, ...]:
         """The splits that repaired models are evaluated on."""
-        return tuple(split for split in self.task.splits if split.role in ("fit", "test"))
+        roles = ("fit", "test", *(["selection"] if self.recovery.on_selection else []))
+        return tuple(split for split in self.task.splits if split.role in roles)
 
     @cached_property
     def asked(self) -> dict[str, str]:
@@ -407,7 +408,8 @@ class Settings(Section):
     def evidence(self) -> dict[str, dict[str, str]]:
         """Of each paper, what it reads: names of this study's probes by their kind."""
         study = self.resolved_story, self.probed, self.rank_choices
-        return {name: read_paper(name, *study) for name in self.papers}
+        chosen = self.recovery.on_selection and bool(self.repairs)
+        return {name: read_paper(name, *study, repairs_on_selection=chosen) for name in self.papers}
 
     @property
     def update_starts(self) -> tuple[str, ...]:

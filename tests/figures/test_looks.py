@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 
 from svdrift import plugins
-from svdrift.figures import compare_difference, faults_by_step, labels
+from svdrift.figures import compare_difference, faults_by_step, labels, recovery_effect
 from svdrift.recovery import kind as kinds
-from tests.figures.figure_tables import STORY, accuracy_table
+from tests.figures.figure_tables import STORY, accuracy_table, recovery_effect_table
 from tests.figures.test_figures import FIGURES, texts
 
 
@@ -49,6 +50,15 @@ def test_no_raw_id_stands_in_a_legend_a_title_or_at_an_axis(name: str) -> None:
 )
 def test_an_intervention_is_told_in_words(id: str, words: str) -> None:
     assert labels.intervention(id).replace("\N{NO-BREAK SPACE}", " ") == words
+
+
+def test_a_note_counts_only_problems_that_are_drawn() -> None:
+    table = recovery_effect_table(2)
+    chosen_on = table[table["shift"] == "ood"].assign(role="selection", n=777)
+    noted, plain = (
+        texts(recovery_effect.draw(one).figure) for one in (pd.concat([table, chosen_on]), table)
+    )
+    assert noted == plain
 
 
 def test_faults_that_hardly_occur_are_named_and_not_drawn() -> None:

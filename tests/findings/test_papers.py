@@ -108,7 +108,27 @@ def tables():
             subset="all", measure="solved_first_try", value=rng.random(len(accuracy))
         ),
         **rank_tables(rng),
+        "recovery_solved": repaired(rng),
     }
+
+
+def repaired(rng):
+    """A repair by three kinds, one of them at two settings."""
+    given = {
+        "target": None,
+        "anchor": None,
+        "trim-weight0.5": "trim",
+        "interpolate-weight0.25": "interpolate",
+        "interpolate-weight0.5": "interpolate",
+        "random_directions-top0.2": "random_directions",
+    }
+    table = rows(given).rename(columns={"extra": "intervention"})
+    table = table[table["checkpoint"] == "sft-64"].drop(columns="checkpoint")
+    return table.assign(
+        repair="last-with-anchor",
+        kind=table["intervention"].map(given),
+        solved=rng.random(len(table)) < 0.5,
+    )
 
 
 def rank_tables(rng):
@@ -152,9 +172,12 @@ def test_every_paper_judges_all_its_claims(name, tmp_path):
     assert len({one.statement for one in found}) == len(found)
     findings_table(found).to_csv(tmp_path / "findings.csv", index=False)
     told = read_findings(tmp_path / "findings.csv")
-    text = page(about, told, "a study.")
+    costs = {arm: {"samples": 16384, "episodes": 0} for arm in about.arms}
+    text = page(about, told, "a study.", costs)
     assert all(one.statement in text for one in found)
     assert about.limits in text
+    assert all(f"| {arm} | 16,384 | 0 |" in text for arm in about.arms.values())
+    assert all(f"(https://arxiv.org/abs/{one})" in text for one in about.arxiv.split(", "))
     style.save(statements.draw(told), tmp_path / "statements.png")
     assert (tmp_path / "statements.png").stat().st_size > 10_000
 

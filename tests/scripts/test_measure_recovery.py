@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts.measure_recovery import measure_effects, recovery_table, split
+from scripts.measure_recovery import measure_effects, recovery_table, solved_table, split
 
 SOLVED = {"sft-8": 30, "sft-16": 10, "values-top1": 10, "directions-top1": 25}  # of 40 problems
 
@@ -66,6 +66,20 @@ def test_several_seeds_are_also_taken_together():
     assert together.loc["directions-top1", ["n", "groups"]].tolist() == [120, 60]
     assert together.loc["directions-top1", "p_at_70"] > 0.05
     assert together.loc["values-top1", "p_at_70"] < 0.05
+
+
+def test_what_each_variant_solved_stands_beside_its_target_and_anchor():
+    variants, checkpoints = study(2)
+    elsewhere = checkpoints.assign(split="id_selection", role="selection", shift="id")
+    table = solved_table(variants, pd.concat([checkpoints, elsewhere]))
+    assert set(table["split"]) == {"ood_test"}  # where no variant was evaluated
+    counts = table.groupby(["seed", "intervention"])["solved"].agg(["sum", "size"])
+    assert counts["size"].unique().tolist() == [40]  # first tries alone
+    for seed in (0, 1):
+        found = counts.loc[seed, "sum"].to_dict()
+        assert found == {"target": 10, "anchor": 30, "values-top1": 10, "directions-top1": 25}
+    assert table["kind"].isna().equals(table["intervention"].isin(["target", "anchor"]))
+    assert set(table["repair"]) == {"last-with-anchor"}
 
 
 def test_accuracies_of_target_and_anchor_stand_beside_the_variants():

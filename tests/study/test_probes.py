@@ -6,6 +6,7 @@ import pytest
 
 from svdrift.errors import UserError
 from svdrift.findings.paper import paper
+from svdrift.study.arm_costs import arm_cost
 from tests.study.studies import study
 
 SCORES: dict[str, Any] = {"kind": "scores"}
@@ -41,6 +42,42 @@ def test_the_story_has_the_arms_too_and_a_paper_needs_its_own():
         study(given | {"story": {"arms": arms}})
     assert "papers: redistillation compares the arm 'rl' (RL)" in str(caught.value)
     assert "story.arms.rl" in str(caught.value)
+
+
+def test_a_paper_that_chooses_repairs_needs_them_on_selection_problems():
+    arms = {arm: "sft@end" for arm in paper("repairs").arms}
+    given = {"probes": {"one": SCORES}, "papers": ["repairs"], "story": {"arms": arms}}
+    with pytest.raises(UserError, match="papers: repairs chooses among repairs on problems for"):
+        study(given)
+    with pytest.raises(UserError, match=r"wanted: recovery.on_selection: true, and repairs"):
+        study(given | {"recovery": {"on_selection": True, "repairs": []}})
+    found = study(given | {"recovery": {"on_selection": True}})
+    assert found.evidence == {"repairs": {"scores": "one"}}
+    roles = {split.role for split in found.repaired_splits}
+    assert roles == {"fit", "selection", "test"}
+    assert {split.role for split in study().repaired_splits} == {"fit", "test"}
+
+
+def test_an_arm_costs_what_was_read_and_played_on_its_way():
+    found = study(
+        {
+            "stages": {
+                "short": {
+                    "method": "sft",
+                    "from": "base",
+                    "on": "demonstrations",
+                    "steps": 10,
+                    "batch_size": 32,
+                    "micro_batch_size": 32,
+                }
+            }
+        }
+    )
+    stages = found.graph.stages
+    assert arm_cost("base", stages) == {"samples": 0, "episodes": 0}
+    assert arm_cost("short-10", stages) == {"samples": 320, "episodes": 0}
+    # 64 steps of 64, then 40 updates of 128 episodes, each read twice.
+    assert arm_cost("sft-64.ppo-40", stages) == {"samples": 4096 + 10240, "episodes": 5120}
 
 
 def test_all_and_a_list():

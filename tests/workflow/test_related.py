@@ -150,6 +150,11 @@ def smaller(stage: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def first_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The first intervention of a row of a grid."""
+    return {key: value[0] if isinstance(value, list) else value for key, value in row.items()}
+
+
 def shrunk(overlay: dict[str, Any]) -> dict[str, Any]:
     """What makes an overlay small: short stages that keep their ends, and data from any reply,
     since a model of this size solves nothing.
@@ -163,9 +168,11 @@ def shrunk(overlay: dict[str, Any]) -> dict[str, Any]:
             data[name] = {"pass_rate": {"at_least": 0.0, "at_most": 1.0, "samples": 2}}
         elif "count" in made:
             data[name] = {"count": 4}
+    grid = overlay["recovery"].get("interventions", [])
     return {
         "study": "pico-arms",
         "seeds": [0, 1],
+        "recovery": {"interventions": [first_of(row) for row in grid]},
         "stages": {name: smaller(stage) for name, stage in own.items()},
         "data": data,
         "story": {

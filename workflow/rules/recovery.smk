@@ -143,6 +143,7 @@ rule measure_recovery:
     output:
         recovery=TABLES + "/recovery.parquet",
         effect=TABLES + "/recovery_effect.parquet",
+        solved=TABLES + "/recovery_solved.parquet",
     log:
         LOGS + "/measure_recovery.log",
     benchmark:
@@ -154,5 +155,5 @@ rule measure_recovery:
     shell:
         logged(
             "python scripts/measure_recovery.py --accuracy {input.accuracy} --episodes {input.episodes}"
-            " --recovery {output.recovery} --effect {output.effect}"
+            " --recovery {output.recovery} --effect {output.effect} --solved {output.solved}"
         )

@@ -5,6 +5,7 @@ from shlex import quote
 from svdrift import plugins
 from svdrift.findings.paper import ROOM as PAPERS
 from svdrift.findings.paper import paper
+from svdrift.study.arm_costs import arm_cost
 from svdrift.study.differences import differences
 from svdrift.study.overlays import read_config
 
@@ -337,10 +338,13 @@ def paper_rule(name, reads):
             tables=arguments(tables),
             story=STORY.model_dump_json(),
             made_of=config["made_of"],
+            costs=json.dumps(
+                {arm: arm_cost(STORY.arms[arm], STUDY.graph.stages) for arm in paper(name).arms}
+            ),
         shell:
             logged(
                 f"python scripts/judge_paper.py {name} {{params.tables}} --story {{params.story:q}}"
-                " --made-of {params.made_of:q} --out {resources.folder}"
+                " --made-of {params.made_of:q} --costs {params.costs:q} --out {resources.folder}"
             )
 
 

@@ -155,6 +155,7 @@ MEASURED = {
     "comparisons": bool(STUDY.compared),
     "recovery": bool(STUDY.repairs),
     "recovery_effect": bool(STUDY.repairs),
+    "recovery_solved": bool(STUDY.repairs),
     "contrasts": True,
     "signals": HEARD,
 }

@@ -1,0 +1,119 @@
+"""Prevent, repair or retrain: what is chosen, and the simplest remedy, by hand."""
+
+import pandas as pd
+import pytest
+
+from svdrift.findings.papers import repairs
+from tests.findings.test_papers import STORY
+
+# Of ten hands each, by (role, shift).
+PLAIN, HALF, TRIM, RANDOM = (
+    "interpolate-weight0.25",
+    "interpolate-weight0.5",
+    "trim-weight0.5",
+    "random_directions-top1",
+)
+KINDS = {PLAIN: "interpolate", HALF: "interpolate", TRIM: "trim", RANDOM: "random_directions"}
+ARMS = {"last": "sft-64", "slow": "a-1", "stopped": "b-1", "rl": "c-1", "control": "d-1"}
+SEEDS, HANDS = range(3), range(10)
+
+
+def table(column, solved):
+    """Each hand is a group; `solved`: name -> {(role, shift): how many of them, the first}."""
+    found = [
+        (seed, name, *place, hand, hand, hand < count)
+        for name, places in solved.items()
+        for place, count in places.items()
+        for seed in SEEDS
+        for hand in HANDS
+    ]
+    return pd.DataFrame(
+        found, columns=["seed", column, "role", "shift", "group", "problem", "solved"]
+    )
+
+
+def places(selection, test):
+    """Solved ID and OOD hands for selection, and for test."""
+    return {
+        ("selection", "id"): selection[0],
+        ("selection", "ood"): selection[1],
+        ("test", "id"): test[0],
+        ("test", "ood"): test[1],
+    }
+
+
+def judged(repaired, arms):
+    solved = table("intervention", repaired)
+    solved = solved.assign(kind=solved["intervention"].map(KINDS), repair="last-with-anchor")
+    scores = table("checkpoint", arms).rename(columns={"solved": "valid"})
+    story = STORY.model_copy(update={"arms": ARMS})
+    found = repairs.findings({"scores": scores, "recovery_solved": solved}, story)
+    return {one.statement: one for one in found}, solved
+
+
+REPAIRED = {
+    "target": places((9, 0), (9, 0)),
+    "anchor": places((4, 6), (4, 6)),
+    PLAIN: places((8, 2), (8, 9)),  # the test hands must not choose
+    HALF: places((6, 5), (7, 5)),
+    TRIM: places((9, 5), (9, 6)),
+    RANDOM: places((1, 1), (1, 0)),
+}
+ARM_SOLVED = {
+    "sft-64": places((9, 0), (9, 0)),
+    "a-1": places((8, 1), (8, 1)),
+    "b-1": places((5, 5), (5, 3)),
+    "c-1": places((9, 1), (9, 2)),
+    "d-1": places((9, 0), (9, 1)),
+}
+
+
+def test_the_setting_is_chosen_on_selection_hands_alone():
+    _, solved = judged(REPAIRED, ARM_SOLVED)
+    chosen = repairs.best_settings(solved)
+    assert chosen == {"interpolate": HALF, "trim": TRIM, "random_directions": RANDOM}
+    assert list(repairs.by_simplicity(chosen)) == ["interpolate", "trim", "random_directions"]
+    assert next(iter(repairs.by_simplicity(dict(reversed(chosen.items()))))) == "interpolate"
+
+
+def test_statements_by_hand():
+    found, _ = judged(REPAIRED, ARM_SOLVED)
+    regained = found[f"{TRIM} solves more than its target, OOD"]
+    assert (regained.estimate, regained.verdict) == (pytest.approx(60), "holds")
+    assert regained.detail == "60.0 against 0.0 %; anchor 60.0 %"
+    kept = found[f"{TRIM} solves at most 2 points less than its target, ID"]
+    assert (kept.estimate, kept.bound, kept.verdict) == (0, -2, "undecided")
+    lost = found[f"{HALF} solves at most 2 points less than its target, ID"]
+    assert lost.estimate == pytest.approx(-20)
+    more = found[f"{TRIM} solves more than {HALF}, OOD"]
+    assert (more.claim, more.estimate) == ("elaborate", pytest.approx(10))
+    assert found[f"RL from the end of SFT solves more than {HALF}, OOD"].estimate == pytest.approx(
+        -30
+    )
+    control = found["RL from the end of SFT solves more than more SFT from its end, OOD"]
+    assert control.estimate == pytest.approx(10)
+    slow = found["SFT at a quarter of its learning rate solves more than SFT to its end, ID"]
+    assert (slow.claim, slow.estimate) == ("prevent", pytest.approx(-10))
+
+
+def simplest(repaired, arms):
+    found, _ = judged(repaired, arms)
+    (one,) = (one for one in found.values() if one.claim == "simplest")
+    return one
+
+
+def test_the_simplest_that_none_beats_is_named():
+    """Trimming solves 15 of 20, interpolation 12: 3 hands more in all seeds, and clearly."""
+    far = REPAIRED | {HALF: places((6, 5), (2, 5)), TRIM: places((9, 5), (10, 10))}
+    one = simplest(far, ARM_SOLVED)
+    assert f"{TRIM} is the simplest" in one.statement
+    assert one.verdict == "described"
+    assert one.estimate < 0
+    assert one.detail.startswith("SFT that ends early 40.0 %, ")
+
+
+def test_a_simpler_one_that_is_as_good_is_named_first():
+    alike = ARM_SOLVED | {"b-1": places((5, 5), (9, 6))}
+    one = simplest(REPAIRED, alike)
+    assert "SFT that ends early is the simplest" in one.statement
+    assert one.estimate == pytest.approx(0)  # the best other one, trimming, solves as many
