@@ -14,17 +14,9 @@ from svdrift.errors import PROBLEMS, UserError, listed, shown
 from svdrift.tasks.base import TaskPart, TaskSettings, Tokens
 from svdrift.tasks.dataset.scorers import Unreadable, check_scorer, is_right, own_file
 from svdrift.tasks.dataset.tables import Row, read_rows
-from svdrift.tasks.splits import ID, OOD, Kind, Split
+from svdrift.tasks.splits import Split
+from svdrift.tasks.usual import ROLES, usual_splits
 
-ROLES: dict[str, tuple[Kind, str, str]] = {
-    "demonstrations": ("training", ID, "Demonstrations"),
-    "practice": ("training", ID, "Practice"),
-    "demonstrated": ("fit", ID, "ID, demonstrated problems"),
-    "id_selection": ("selection", ID, "ID selection"),
-    "id_test": ("test", ID, "ID test"),
-    "ood_selection": ("selection", OOD, "OOD selection"),
-    "ood_test": ("test", OOD, "OOD test"),
-}
 NEEDED = ("demonstrations", "id_selection", "id_test", "ood_selection", "ood_test")
 FITTED = 500
 """Most demonstrations on which the fit of SFT is measured, where `demonstrated` has no table."""
@@ -90,11 +82,8 @@ class Settings(PlaySettings, TaskSettings):
     @property
     def splits(self) -> tuple[Split, ...]:
         """Those that have a table, and `demonstrated`, without one of its own."""
-        return tuple(
-            Split(name=name, role=role, shift=shift, label=label)
-            for name, (role, shift, label) in ROLES.items()
-            if name in (*self.tables, "demonstrated")
-        )
+        there = (*self.tables, "demonstrated")
+        return tuple(split for split in usual_splits("problems") if split.name in there)
 
     def table_of(self, split: str) -> str:
         """The table of a split."""
@@ -180,7 +169,7 @@ def overlaps(rows: dict[str, list[Row]]) -> Iterator[tuple[str, str, list[str]]]
     and OOD splits of one role may not.
     """
     for first, second in combinations(rows, 2):
-        roles = {ROLES[first][0], ROLES[second][0]}
+        roles = {ROLES[first], ROLES[second]}
         if roles <= {"training", "fit"}:
             continue
         seen: set[Any] = {row["prompt"] for row in rows[first]}

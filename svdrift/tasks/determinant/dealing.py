@@ -23,8 +23,9 @@ import pandas as pd
 
 from svdrift.errors import UserError
 from svdrift.tasks.determinant.matrices import RULES, Rows, join, key, parse, products, value
-from svdrift.tasks.determinant.settings import FURTHER, TRAINING
+from svdrift.tasks.determinant.settings import TRAINING
 from svdrift.tasks.splits import OOD
+from svdrift.tasks.usual import FURTHER
 
 if TYPE_CHECKING:
     from svdrift.tasks.determinant.settings import DealSettings, Form, MatricesSettings, Settings

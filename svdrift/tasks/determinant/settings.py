@@ -13,32 +13,12 @@ from svdrift.section import Section
 from svdrift.tasks.base import TaskPart, TaskSettings, Tokens
 from svdrift.tasks.determinant.matrices import RULES
 from svdrift.tasks.determinant.prompts import LARGEST_ENTRY
-from svdrift.tasks.splits import ID, OOD, Kind, Split
+from svdrift.tasks.splits import ID, OOD, Split
+from svdrift.tasks.usual import FURTHER, usual_splits
 
 Rule = Literal["determinant", "permanent"]
 
-FURTHER = "ood_test_"
-"""How the name of a test under a further shift begins; the shift's name follows."""
-
 TRAINING = ("demonstrations", "practice")
-ROLES: dict[str, Kind] = {
-    "demonstrations": "training",
-    "practice": "training",
-    "demonstrated": "fit",
-    "id_selection": "selection",
-    "id_test": "test",
-    "ood_selection": "selection",
-    "ood_test": "test",
-}
-LABELS = {
-    "demonstrations": "Demonstrations",
-    "practice": "Practice",
-    "demonstrated": "ID, demonstrated matrices",
-    "id_selection": "ID selection",
-    "id_test": "ID test",
-    "ood_selection": "OOD selection",
-    "ood_test": "OOD test",
-}
 
 
 class Form(Section):
@@ -141,21 +121,7 @@ class Settings(PlaySettings, TaskSettings):
     @property
     def splits(self) -> tuple[Split, ...]:
         """The splits of the card game, with a test for each further shift."""
-        known = [
-            Split(
-                name=name,
-                role=role,
-                shift=OOD if name.startswith(OOD) else ID,
-                label=LABELS[name],
-                after=() if name != "demonstrated" else ("demonstrations",),
-            )
-            for name, role in ROLES.items()
-        ]
-        further = [
-            Split(name=f"{FURTHER}{name}", role="test", shift=name, label=f"OOD test, {name}")
-            for name in list(self.shifts)[1:]
-        ]
-        return (*known, *further)
+        return usual_splits("matrices", list(self.shifts)[1:])
 
     def form_of(self, split: str) -> Form:
         """The form of a split's matrices."""

@@ -29,7 +29,7 @@ from svdrift.tasks.navigation.routes import (
     from_columns,
     to_columns,
 )
-from svdrift.tasks.navigation.settings import FURTHER, ROLES
+from svdrift.tasks.usual import FURTHER, ROLES
 
 if TYPE_CHECKING:
     from svdrift.tasks.navigation.settings import DealSettings, WorldSettings

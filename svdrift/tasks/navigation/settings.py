@@ -12,29 +12,9 @@ from svdrift.errors import UserError, choices, shown
 from svdrift.section import Section
 from svdrift.tasks.base import TaskPart, TaskSettings, Tokens
 from svdrift.tasks.navigation.routes import LONGEST, RULES, Rule, Words, other
-from svdrift.tasks.splits import ID, OOD, Kind, Split
+from svdrift.tasks.splits import ID, OOD, Split
+from svdrift.tasks.usual import FURTHER, ROLES, usual_splits
 
-FURTHER = "ood_test_"
-"""How the name of a test in a further world begins; the world's name follows."""
-
-ROLES: dict[str, Kind] = {
-    "demonstrations": "training",
-    "practice": "training",
-    "demonstrated": "fit",
-    "id_selection": "selection",
-    "id_test": "test",
-    "ood_selection": "selection",
-    "ood_test": "test",
-}
-LABELS = {
-    "demonstrations": "Demonstrations",
-    "practice": "Practice",
-    "demonstrated": "ID, demonstrated routes",
-    "id_selection": "ID selection",
-    "id_test": "ID test",
-    "ood_selection": "OOD selection",
-    "ood_test": "OOD test",
-}
 SHORTEST_REPLY = {"compact": 10, "paper": 80}
 """Tokens, by `prompt_style`, below which gold replies are cut off."""
 TOKENS = {"compact": Tokens(69, 7, 2), "paper": Tokens(340, 46, 25)}
@@ -190,21 +170,7 @@ class Settings(PlaySettings, TaskSettings):
     @property
     def splits(self) -> tuple[Split, ...]:
         """The splits of the card game, with a test for each further world."""
-        known = [
-            Split(
-                name=name,
-                role=role,
-                shift=OOD if name.startswith(OOD) else ID,
-                label=LABELS[name],
-                after=() if name != "demonstrated" else ("demonstrations",),
-            )
-            for name, role in ROLES.items()
-        ]
-        further = [
-            Split(name=f"{FURTHER}{name}", role="test", shift=name, label=f"OOD test, {name}")
-            for name in self.shifts
-        ]
-        return (*known, *further)
+        return usual_splits("routes", self.shifts)
 
     def play(self, *splits: str) -> PlaySettings:
         """What playing problems of any split takes."""
