@@ -10,7 +10,7 @@ from svdrift.errors import UserError, explain
 from svdrift.section import Section
 from svdrift.tasks.base import Tokens
 from svdrift.tasks.general_points import settings as game
-from svdrift.tasks.general_points.settings import PlaySettings, SkillsSettings
+from svdrift.tasks.general_points.settings import PlaySettings
 
 __all__ = ["DealSettings", "PlaySettings", "Settings", "SkillsSettings"]
 
@@ -30,8 +30,14 @@ class TraceSettings(Section):
 class DealSettings(game.DealSettings):
     """What dealing one split takes, and the trace of a variant's demonstrations."""
 
-    most_dead_ends: int = 5
-    trace: TraceSettings | None = None
+    most_dead_ends: int
+    trace: TraceSettings | None
+
+
+class SkillsSettings(game.SkillsSettings):
+    """What pretraining takes."""
+
+    most_dead_ends: int  # of a trace
 
 
 class Settings(game.Settings):
@@ -87,6 +93,12 @@ class Settings(game.Settings):
                     f"{self.most_dead_ends}"
                 )
         return varied
+
+    @property
+    def skills(self) -> SkillsSettings:
+        """What pretraining takes."""
+        given = super().skills.model_dump()
+        return SkillsSettings(**given, most_dead_ends=self.most_dead_ends)
 
     @property
     def tokens(self) -> Tokens:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from svdrift.tasks.backtracking.pretraining import SEARCH, TracedMixture, traced_reply
-from svdrift.tasks.backtracking.settings import DealSettings
+from svdrift.tasks.backtracking.settings import DealSettings, SkillsSettings
 from svdrift.tasks.backtracking.traces import trace
 from svdrift.tasks.base import Verdict
 from svdrift.tasks.general_points import hands
@@ -18,8 +18,6 @@ from svdrift.tasks.general_points.task import Task as Game
 
 if TYPE_CHECKING:
     from svdrift.tasks.general_points import settings as game
-
-MOST = 5  # dead ends of a trace in pretraining
 
 
 class Task(Game):
@@ -56,8 +54,10 @@ class Task(Game):
         settings: game.SkillsSettings, count: int, seed: int
     ) -> list[list[str]]:
         """See `svdrift.tasks.backtracking.pretraining`."""
+        assert isinstance(settings, SkillsSettings)
         held_out = held_out_multisets(settings.values, settings.holdout, seed)
-        mixture = TracedMixture(settings.values, held_out, settings.target, seed, MOST)
+        given = settings.values, held_out, settings.target, seed
+        mixture = TracedMixture(*given, settings.most_dead_ends)
         return [mixture.example() for _ in range(count)]
 
     def verify(self, problem: Hand, reply: str) -> Verdict:

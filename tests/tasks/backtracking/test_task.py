@@ -81,6 +81,9 @@ def test_pretraining_never_traces_cards(settings):
     assert all(one[0].endswith("search") and "cards" not in one[0] for one in traced)
     assert any("undo" in one[1] for one in traced)
     assert any("undo" not in one[1] for one in traced)
+    few = read_task("backtracking", {"hands": HANDS, "most_dead_ends": 1}).skills
+    replies = [one[-1] for one in task_class("backtracking").pretraining_examples(few, 300, 1)]
+    assert max(reply.count("undo") for reply in replies) == 1
 
 
 @pytest.mark.parametrize(
