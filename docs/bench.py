@@ -98,8 +98,8 @@ def spent(path: Path) -> str:
     cost = json.loads(path.read_text(encoding="utf-8"))
     return (
         f"{cost['seeds']} seeds; {cost['jobs'] - cost['reused']} jobs took "
-        f"{clock(cost['seconds'])} of one core or two, and {cost['reused']} were served by what "
-        "other studies had computed."
+        f"{clock(cost['seconds'])} by the clock, added up, and {cost['reused']} were served by "
+        "what other studies had computed."
     )
 
 
