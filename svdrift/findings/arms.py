@@ -8,6 +8,7 @@ from functools import partial
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID, OOD, Place
+from svdrift.evaluation.pass_at_k import pass_at
 from svdrift.findings.finding import Estimate, Statement
 from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
@@ -19,6 +20,7 @@ UNKNOWN = "not measured"
 Pairs = Iterator[tuple[Statement, Estimate | None]]
 
 of_solved = partial(statement, "scores", "points")
+of_passes = partial(statement, "samples", "points")
 
 
 def solved(scores: pd.DataFrame, story: Story, arm: str, place: Place) -> pd.Series[float]:
@@ -64,6 +66,50 @@ def ends_above(
             )
             yield (
                 of_solved(
+                    claim,
+                    f"{paper.arms[ours]} {said} {paper.arms[theirs]}, {name}",
+                    published,
+                    bound=-margin,
+                ),
+                weighted(
+                    [(1, a), (-1, b)],
+                    scale=100,
+                    bound=-margin,
+                    detail=f"{mean(a)} against {mean(b)} %",
+                ),
+            )
+
+
+def passes_above(
+    paper: Paper,
+    samples: pd.DataFrame,
+    story: Story,
+    claim: str,
+    contests: Iterable[tuple[str, str, str]],
+    *,
+    k: int,
+    margin: float = 0.0,
+) -> Pairs:
+    """For each contest: the first arm has a higher pass@k at RL's temperature, ID and OOD.
+
+    Args:
+        paper, story, claim, contests, margin: see `ends_above`.
+        samples: table of a probe of kind `samples`; arms that it does not have say nothing.
+        k: at most the samples of a problem.
+    """
+    for ours, theirs, published in contests:
+        for name, place in PLACES.items():
+            both = [of_problems(samples, story.arms[arm], place) for arm in (ours, theirs)]
+            if any(one.empty for one in both):
+                continue
+            a, b = (pass_at(k, one["samples"], one["correct"]) for one in both)
+            said = (
+                f"has a higher pass@{k} than"
+                if not margin
+                else f"has a pass@{k} at most {margin:g} points below that of"
+            )
+            yield (
+                of_passes(
                     claim,
                     f"{paper.arms[ours]} {said} {paper.arms[theirs]}, {name}",
                     published,

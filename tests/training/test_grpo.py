@@ -27,7 +27,7 @@ from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.tasks.base import Verdict
 from svdrift.training import draws
-from svdrift.training.grpo import sampler
+from svdrift.training.grpo import game, sampler
 from svdrift.training.grpo import train as grpo
 from svdrift.training.grpo.settings import Settings
 from svdrift.training.processes import leave
@@ -128,14 +128,14 @@ def run(start, tmp_path_factory):
 @pytest.fixture
 def played(monkeypatch):
     """Collects the episodes of each update while training runs."""
-    batches, play = [], grpo.play_episodes
+    batches, play = [], game.play_episodes
 
     def record(model, tokenizer, task, problems, *rest, **options):
         episodes = play(model, tokenizer, task, problems, *rest, **options)
         batches.append(list(zip(problems, episodes, strict=True)))
         return episodes
 
-    monkeypatch.setattr(grpo, "play_episodes", record)
+    monkeypatch.setattr(game, "play_episodes", record)
     return batches
 
 
@@ -266,6 +266,56 @@ def test_a_group_begins_with_the_same_part_of_the_gold_reply(start, tmp_path, pl
         assert all(len(group) == 1 for group in groups)
     solved = metrics[[f"solved_after_{number}_quarters" for number in (0, 1, 2)]]
     assert solved.mean(axis=1).to_numpy() == pytest.approx(metrics["solved_by_try_1"].to_numpy())
+
+
+GUIDANCE = {"rollouts": [2, 1, 1], "shares": [0, 0.5, 1], "below": [0, 1, 1]}
+
+
+@pytest.mark.parametrize("loss", ["none", "nll", "trsft"])
+def test_the_gradient_with_guidance_adds_what_was_given(start, tmp_path, played, monkeypatch, loss):
+    """Sampled tokens learn from rewards; what was given, from a loss of its own, over as many."""
+    gradients = {}
+
+    def keep(self, args, state, control, model, **_):
+        gradients[state.global_step] = {n: p.grad.clone() for n, p in model.named_parameters()}
+
+    monkeypatch.setattr(TrainerCallback, "on_pre_optimizer_step", keep)
+    changes = {
+        "updates": 1,
+        "epochs": 1,
+        "minibatch_size": 12,
+        "max_grad_norm": 1e6,
+        "freeze_embeddings": False,
+        "guidance": GUIDANCE | {"loss": loss},
+    }
+    metrics = train(start, tmp_path, FEW | changes, keep=(1,)).metrics.iloc[0]
+    free, half, whole = ([episode for _, episode in batch] for batch in played)  # micro-groups
+    plain = len(prompt_tokens(load_tokenizer(start), [["say a"]])[0])
+    begins = [[episode.replies[0][0] - plain for episode in batch] for batch in (free, half, whole)]
+    assert begins[0] == [0] * 6
+    assert set(begins[1]) <= {0, 2}
+    assert set(begins[2]) <= {0, 4}
+    assert metrics["guided_share"] == np.mean(np.concatenate(begins) > 0) > 0
+    assert metrics["given_tokens"] == sum(begins[1]) + sum(begins[2])
+    groups = [[*free[2 * i : 2 * i + 2], half[i], whole[i]] for i in range(3)]
+    for i, group in enumerate(groups):  # half and whole where one of those before failed
+        assert (begins[1][i] == 2) == (not all(episode.solved for episode in group[:2]))
+        assert (begins[2][i] == 4) == (not all(episode.solved for episode in group[:3]))
+    policy = load_model(start)
+    episodes = [episode for group in groups for episode in group]
+    settings = Settings(**FEW | changes)
+    total = plain_loss(policy, load_model(start), episodes, settings)
+    sampled = sum(end - begin for episode in episodes for begin, end in episode.replies)
+    for episode in [*half, *whole] if loss != "none" else []:
+        ids = torch.tensor([episode.tokens[: episode.replies[0][0]]])
+        given = slice(plain - 1, ids.shape[1] - 1)
+        log_probs = policy(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[given, 0]
+        if loss == "trsft":  # its gradient: min(1, p / 0.1) times that of -log p
+            log_probs = (log_probs.detach().exp() / 0.1).clamp(max=1) * log_probs
+        total = total - log_probs.sum() / sampled
+    total.backward()
+    for name, parameter in policy.named_parameters():
+        torch.testing.assert_close(gradients[0][name], parameter.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_a_sampler_of_all_trains_as_none_does_but_for_the_order(start, tmp_path):
@@ -444,8 +494,9 @@ def test_a_cut_off_run_goes_on_and_ends_the_same(start, tmp_path, run, monkeypat
     assert same_weights(load_model(resumed.checkpoints[2]), load_model(run.checkpoints[2]))
 
 
-def test_a_cut_off_run_with_a_sampler_ends_the_same(start, tmp_path, monkeypatch):
-    settings = FEW | {"sampler": SAMPLERS[-1]}
+@pytest.mark.parametrize("given", [{"sampler": SAMPLERS[-1]}, {"guidance": GUIDANCE}])
+def test_a_cut_off_run_with_more_than_the_plain_ends_the_same(start, tmp_path, monkeypatch, given):
+    settings = FEW | given
     whole = train(start, tmp_path / "whole", settings)
     monkeypatch.setattr(TrainerCallback, "on_step_begin", die_in_update_3)
     with pytest.raises(Killed):
@@ -493,12 +544,15 @@ WHOLE = FEW | {"minibatch_size": 12, "kl_coefficient": 0.5, "freeze_embeddings":
 DRAWN = WHOLE | {"minibatch_size": 6, "sampler": {"select": "pairs", "count": 12, "rounds": 2}}
 
 
+GUIDED = WHOLE | {"group_size": 6, "guidance": GUIDANCE | {"rollouts": [3, 2, 1]}}
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("given", [WHOLE, DRAWN], ids=["all", "sampler"])
+@pytest.mark.parametrize("given", [WHOLE, DRAWN, GUIDED], ids=["all", "sampler", "guidance"])
 def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(
     start, tmp_path, accelerate, given
 ):
-    """With a sampler, too, whose pairs were played by either process."""
+    """With a sampler, whose pairs were played by either process, and with guidance, too."""
     done = accelerate("cpus-fsdp2", __file__, start, tmp_path, json.dumps(given), "die")
     assert "Killed" in done.stderr
     done = accelerate("cpus-fsdp2", __file__, start, tmp_path, json.dumps(given))

@@ -16,8 +16,9 @@ from svdrift.training.sft.loss_settings import (
     RPSFTSettings,
     TrSFTSettings,
 )
-from svdrift.training.sft.losses import effective_share, summary, token_losses, trsft
+from svdrift.training.sft.losses import effective_share, summary, token_losses
 from svdrift.training.sft.penalties import hold, moved
+from svdrift.training.trsft import trsft
 
 # A prompt of two tokens, a reply of four, and padding; then a reply of one token.
 MASK = torch.tensor([[0, 0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 0, 0, 0]]).bool()

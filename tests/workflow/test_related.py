@@ -145,6 +145,8 @@ def smaller(stage: dict[str, Any]) -> dict[str, Any]:
     if "sampler" in stage:
         rounds = {"rounds": 2} if "rounds" in stage["sampler"] else {}
         found["sampler"] = {"count": 8, **rounds}
+    if "guidance" in stage:
+        found["guidance"] = {"rollouts": [1, 1, 1, 1]}
     if "rank" in stage.get("loss", {}):
         found["loss"] = {"rank": 4}
     return found

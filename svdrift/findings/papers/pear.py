@@ -11,10 +11,17 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from svdrift.evaluation.pass_at_k import pass_at
-from svdrift.findings.arms import PLACES, UNKNOWN, Pairs, ends_above, of_solved, solved
+from svdrift.findings.arms import (
+    PLACES,
+    UNKNOWN,
+    Pairs,
+    ends_above,
+    of_solved,
+    passes_above,
+    solved,
+)
 from svdrift.findings.finding import Finding, held
-from svdrift.findings.paired import mean, of_problems, weighted
+from svdrift.findings.paired import weighted
 from svdrift.findings.paper import Paper
 from svdrift.story import Story
 
@@ -69,7 +76,14 @@ def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
         [
             *_order(scores, story),
             *ends_above(PAPER, scores, story, "better", better),
-            *_passes(tables["samples"], story),
+            *passes_above(
+                PAPER,
+                tables["samples"],
+                story,
+                "better",
+                [(arm, "plain", PUBLISHED) for arm in VARIANTS],
+                k=K,
+            ),
             *ends_above(PAPER, scores, story, "weights", controls),
         ]
     )
@@ -100,22 +114,4 @@ def _order(scores: pd.DataFrame, story: Story) -> Pairs:
                     else f"before RL {before.estimate:.1f} [{before.low:.1f}, {before.high:.1f}]"
                     + ("" if behind else ", which is not clearly behind"),
                 ),
-            )
-
-
-def _passes(samples: pd.DataFrame, story: Story) -> Pairs:
-    """pass@8 at RL's temperature after RL."""
-    for arm in VARIANTS:
-        for name, place in PLACES.items():
-            ours, plain = (of_problems(samples, story.arms[one], place) for one in (arm, "plain"))
-            if ours.empty or plain.empty:  # not probed
-                continue
-            a, b = (pass_at(K, one["samples"], one["correct"]) for one in (ours, plain))
-            yield (
-                of_solved(
-                    "better",
-                    f"{PAPER.arms[arm]} has a higher pass@{K} than {PAPER.arms['plain']}, {name}",
-                    PUBLISHED,
-                ),
-                weighted([(1, a), (-1, b)], scale=100, detail=f"{mean(a)} against {mean(b)} %"),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,8 @@ from svdrift.training.method import (
     Quarters,
     Work,
 )
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 METHOD = Method(
     label="GRPO",
@@ -68,6 +70,50 @@ class SamplerSettings(Section):
         return self
 
 
+class GuidanceSettings(Section):
+    """Beginnings of the gold reply for groups that fail (TRAPO, arXiv 2512.17636)."""
+
+    rollouts: tuple[Annotated[int, Field(gt=0)], ...] = Field(
+        (4, 2, 1, 1),
+        min_length=2,
+        description="Episodes of each micro-group; together `group_size`. They play in turn.",
+    )
+    shares: tuple[Share, ...] = Field(
+        (0.0, 0.2, 0.5, 1.0),
+        description="Of the gold reply, what each micro-group begins with where it is needed; the "
+        "first is given nothing.",
+    )
+    below: tuple[Share, ...] = Field(
+        (0.0, 0.5, 0.7, 0.9),
+        description="It is needed where a smaller share of the problem's episodes was solved so "
+        "far; 0 is never, as it must be first.",
+    )
+    after: str | None = Field(
+        None,
+        min_length=1,
+        description="Shares count what follows this text in the gold reply, and the text before "
+        "goes with them (':' keeps to the formula in the compact game); null counts all of it.",
+    )
+    loss: Literal["none", "nll", "scaled_nll", "trsft"] = Field(
+        "trsft",
+        description="Of the tokens that are given, added to GRPO's, as a sum over tokens like it. "
+        "`scaled_nll` is a control: plain, times the mean weight that TrSFT would give them.",
+    )
+    alpha: float = Field(0.1, gt=0, le=1, description="TrSFT's probability; see the loss of SFT.")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        for key in ("shares", "below"):
+            values = getattr(self, key)
+            if len(values) != len(self.rollouts):
+                raise ValueError(
+                    f"{key}: has {len(values)} values for {len(self.rollouts)} rollouts"
+                )
+            if values[0] != 0:
+                raise ValueError(f"{key}: begins with {values[0]:g} (allowed: 0, nothing given)")
+        return self
+
+
 class Settings(FineTuningSettings):
     """Group relative policy optimisation (Shao et al. 2024), the comparison method to PPO."""
 
@@ -116,6 +162,10 @@ class Settings(FineTuningSettings):
         description="Which of an update's episodes train, as a mapping; none to train all. "
         "Advantages compare with all of a group.",
     )
+    guidance: GuidanceSettings | None = Field(
+        None,
+        description="Beginnings of gold replies for groups that fail, as a mapping; none for none.",
+    )
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
 
     @model_validator(mode="after")
@@ -144,6 +194,23 @@ class Settings(FineTuningSettings):
             raise ValueError(
                 f"sampler.count: {count} does not give {groups} groups equally many pairs"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _guidance_fits(self) -> Self:
+        if self.guidance is None:
+            return self
+        if (total := sum(self.guidance.rollouts)) != self.group_size:
+            raise ValueError(
+                f"guidance.rollouts: add up to {total}, and group_size is {self.group_size}"
+            )
+        for key, excluded in (
+            ("sampler", self.sampler is not None),
+            ("prefix_quarters", any(self.prefix_quarters)),
+            ("permute_rewards", self.permute_rewards),
+        ):
+            if excluded:
+                raise ValueError(f"{key}: does not go with guidance")
         return self
 
     @property
@@ -191,6 +258,11 @@ class Settings(FineTuningSettings):
         if self.minibatch_size % processes:
             raise ValueError(
                 f"minibatch_size: {self.minibatch_size} is not divisible by {processes}"
+            )
+        if self.guidance is not None and self.episodes // self.group_size % processes:
+            raise ValueError(
+                f"guidance: {self.episodes // self.group_size} groups are not divisible by "
+                f"{processes} processes"
             )
 
     @classmethod

@@ -13,15 +13,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers import PreTrainedModel, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from svdrift.live import OFF, LiveMetrics, Row
@@ -29,27 +28,15 @@ from svdrift.models import loading
 from svdrift.models.backend import Generate
 from svdrift.models.generation import generate as batched
 from svdrift.scripting import Progress
-from svdrift.tasks.base import Problem, Task
+from svdrift.tasks.base import Task
 from svdrift.training import sharding, snapshots
 from svdrift.training.device import in_bfloat16, on_gpu
-from svdrift.training.draws import draw_noise, draw_problems
-from svdrift.training.grpo import sampler
+from svdrift.training.draws import draw_problems
+from svdrift.training.grpo.game import Game, own
 from svdrift.training.grpo.settings import Settings
-from svdrift.training.grpo.trainer import SamplingTrainer
-from svdrift.training.likelihood import k3
+from svdrift.training.grpo.trainer import GuidedTrainer, SamplingTrainer
 from svdrift.training.lora import adapt, merged
 from svdrift.training.parameters import freeze
-from svdrift.training.policy import evaluate_replies
-from svdrift.training.prefixes import begin_replies, draw_quarters, solved_by_quarters
-from svdrift.training.rollout import (
-    Episode,
-    as_tensors,
-    outcomes,
-    paid_faults,
-    play_episodes,
-    warnings_of,
-    with_permuted_rewards,
-)
 from svdrift.training.run import Run, Trained, folder
 from svdrift.training.trainer import (
     Keep,
@@ -59,8 +46,6 @@ from svdrift.training.trainer import (
     common_arguments,
     quiet,
 )
-
-OWN = "own/"  # before the names of what we measure, since TRL has a `reward_std` too
 
 # TRL's name of what it logs for each update -> ours.
 LOGGED = {
@@ -137,7 +122,7 @@ def train_grpo(
     - of the training on these episodes, as TRL logs it: `loss` and `clip_share` (of reply tokens
       where the clip stops the gradient) as means over its steps, `grad_norm` (before clipping)
       and `learning_rate` of its last step;
-    - of the sampler, if there is one: see `sampler.measures`.
+    - of the sampler, if there is one: see `sampler.measures`; of guidance `guidance.measures`.
 
     Args:
         start: model folder. A frozen copy stays in memory for the KL.
@@ -172,22 +157,13 @@ def train_grpo(
         sharding.place(reference.requires_grad_(False))
     posed = task.read(problems)
     each = settings.steps_per_update
-    game = _Game(reference, tokenizer, task, posed, settings, seed, max_new_tokens, generate)
+    game = Game(reference, tokenizer, task, posed, settings, seed, max_new_tokens, generate)
     kept = Keep(model, tokenizer, keep, work, dtype, steps_each=each)
     arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
     sharding.let_accelerate_shard_on_cpu()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
-        trainer_class = (
-            GRPOTrainer
-            if settings.sampler is None
-            else partial(
-                SamplingTrainer,
-                places=lambda: game.places,
-                minibatches=settings.trained // settings.minibatch_size,
-            )
-        )
-        trainer = trainer_class(
+        trainer = _trainer_class(settings, game)(
             model=model,
             args=arguments,
             train_dataset=_deal(len(posed), settings, seed),
@@ -211,119 +187,16 @@ def train_grpo(
     )
 
 
-class _Game:
-    """What TRL asks of us: to play episodes, and to say what they earn."""
-
-    def __init__(
-        self,
-        reference: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        task: Task,
-        problems: Sequence[Problem],
-        settings: Settings,
-        seed: int,
-        max_new_tokens: int,
-        generate: Generate,
-    ) -> None:
-        self.reference = reference
-        self.tokenizer, self.task, self.problems = tokenizer, task, problems
-        self.settings, self.seed, self.max_new_tokens = settings, seed, max_new_tokens
-        self.generate = generate
-        self.episodes: list[Episode] = []
-        self.measured: dict[str, float] = {}
-        self.logged: list[dict[str, float]] = []  # of TRL's state, which a snapshot keeps
-        self.update = 0
-        self.places = np.array([], dtype=int)  # of the episodes that the sampler drew
-
-    def play(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
-        """Play this process's episodes of an update, on the problems at the places `prompts`.
-
-        Returns:
-            Tokens of prompts and of all that follows; `env_mask` is 1 for what the policy sampled.
-        """
-        self.logged = trainer.state.log_history
-        self.update = trainer.state.global_step // self.settings.steps_per_update + 1
-        place = trainer.accelerator.process_index * len(prompts)
-        shape = (self.settings.episodes, self.max_new_tokens)
-        noise = draw_noise(self.settings.tries, shape, self.seed, self.update)
-        problems = [self.problems[int(prompt)] for prompt in prompts]
-        quarters = self._quarters()
-        policy = trainer.accelerator.unwrap_model(trainer.model)
-        with sharding.whole(policy), trainer.accelerator.autocast():
-            self.episodes = play_episodes(
-                policy,
-                self.tokenizer,
-                self.task,
-                problems,
-                temperature=self.settings.temperature,
-                uniforms=[of_try[place : place + len(prompts)] for of_try in noise],
-                begun=begin_replies(
-                    self.tokenizer, self.task, problems, quarters[place : place + len(prompts)]
-                ),
-                generate=self.generate,
-            )
-            self.measured = self._measure(policy, trainer.accelerator.device)
-        begins = [episode.replies[0][0] for episode in self.episodes]
-        played = list(zip(self.episodes, begins, strict=True))
-        return {
-            "prompt_ids": [episode.tokens[:begin] for episode, begin in played],
-            "completion_ids": [episode.tokens[begin:] for episode, begin in played],
-            "env_mask": [list(map(int, episode.weights[begin:])) for episode, begin in played],
-            "logprobs": None,  # TRL computes them anew, by the forward that trains
-        }
-
-    def reward(
-        self, *, log_metric: Callable[[str, float], None], **_: object
-    ) -> list[float | None]:
-        """Sum over tries of the rewards of the episodes just played, or another episode's.
-
-        They decide which episodes train, if there is a sampler.
-        """
-        state = PartialState()
-        every = gather_object(self.episodes) if state.num_processes > 1 else self.episodes
-        measured = outcomes(every, self.settings.tries, self.task.faults)
-        after = solved_by_quarters(every, self._quarters(), self.settings.prefix_quarters)
-        for name, value in (measured | after | self.measured).items():
-            log_metric(OWN + name, value)
-        if state.is_main_process:
-            earlier = filter(None, map(_own, self.logged))
-            for line in warnings_of([*earlier, measured], paid_faults(every)):
-                print(line, flush=True)
-        rewarded = every
-        if self.settings.permute_rewards:
-            rewarded = with_permuted_rewards(every, self.seed, self.update)
-        rewards = [sum(episode.rewards) for episode in rewarded]
-        if self.settings.sampler is not None:
-            relative = np.array(rewards), self.settings.group_size
-            self.places = sampler.draw_episodes(
-                *relative, self.settings.sampler, self.seed, self.update
-            )
-            for name, value in sampler.measures(self.places, *relative).items():
-                log_metric(OWN + name, value)
-        first = state.process_index * len(self.episodes)
-        return list(rewards[first : first + len(self.episodes)])
-
-    def _quarters(self) -> np.ndarray:
-        """Of the gold reply, that each episode of the update begins with; a group shares them."""
-        settings = self.settings
-        groups = settings.episodes // settings.group_size
-        dealt = draw_quarters(settings.prefix_quarters, groups, self.seed, self.update)
-        return np.repeat(dealt, settings.group_size)
-
-    @torch.no_grad()
-    def _measure(self, policy: PreTrainedModel, device: Any) -> dict[str, float]:
-        """KL to the start and entropy on the replies, as PPO measures them."""
-        rollouts = as_tensors(self.episodes).to(device)
-        kl, entropy, tokens = 0.0, 0.0, 0
-        for rows in torch.arange(len(self.episodes)).split(self.settings.micro_batch_size):
-            batch = rollouts.select(rows.to(device))
-            replied = batch.actions >= 0
-            now, entropies, _ = evaluate_replies(policy, batch, self.settings.temperature)
-            then, _, _ = evaluate_replies(self.reference, batch, self.settings.temperature)
-            kl += k3(now, then)[replied].sum().item()
-            entropy += entropies[replied].sum().item()
-            tokens += int(replied.sum())
-        return {"kl_to_start": kl / tokens, "entropy": entropy / tokens}
+def _trainer_class(settings: Settings, game: Game) -> Callable[..., GRPOTrainer]:
+    if settings.sampler is not None:
+        return partial(
+            SamplingTrainer,
+            places=lambda: game.places,
+            minibatches=settings.trained // settings.minibatch_size,
+        )
+    if settings.guidance is not None and settings.guidance.loss != "none":
+        return partial(GuidedTrainer, lengths=lambda: game.learned, guidance=settings.guidance)
+    return GRPOTrainer
 
 
 def _arguments(
@@ -374,17 +247,11 @@ def _metrics(log_history: list[dict[str, float]], settings: Settings) -> pd.Data
 
 def _row(entry: Mapping[str, float], settings: Settings) -> Row | None:
     """The row of `metrics` of an entry of TRL's log; None for the one at the end."""
-    if not (own := _own(entry)):
+    if not (ours := own(entry)):
         return None
     return {
         "update": int(entry["step"]) // settings.steps_per_update,
-        "reward_mean": own["reward_mean"],  # first, as in PPO; TRL sorts by name
-        **own,
-        **{ours: entry[name] for name, ours in LOGGED.items()},
+        "reward_mean": ours["reward_mean"],  # first, as in PPO; TRL sorts by name
+        **ours,
+        **{name: entry[theirs] for theirs, name in LOGGED.items()},
     }
-
-
-def _own(entry: Mapping[str, float]) -> dict[str, float]:
-    """What we measured of an update; nothing in the entry that TRL adds at the end."""
-    own = {name: value for name, value in entry.items() if name.startswith(OWN)}
-    return {name.removeprefix(OWN): value for name, value in own.items()}

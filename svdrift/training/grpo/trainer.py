@@ -1,4 +1,4 @@
-"""TRL's GRPO, on those of the episodes that a sampler drew."""
+"""TRL's GRPO, on episodes that a sampler drew, or with a loss of what was given."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
+
+from svdrift.training.grpo.guidance import beginning_losses, mask_of
+from svdrift.training.grpo.settings import GuidanceSettings
 
 
 class SamplingTrainer(GRPOTrainer):
@@ -59,3 +62,40 @@ class SamplingTrainer(GRPOTrainer):
             rows = self.accelerator.pad_across_processes(rows, dim=1, pad_first=prompts)
         gathered: Tensor = self.accelerator.gather(rows)
         return gathered
+
+
+class GuidedTrainer(GRPOTrainer):
+    """Learns also from the beginnings of gold replies that episodes were given."""
+
+    args: GRPOConfig
+
+    def __init__(
+        self,
+        *args: Any,
+        lengths: Callable[[], np.ndarray],
+        guidance: GuidanceSettings,
+        **options: Any,
+    ) -> None:
+        """`lengths` are asked for, once all is played: tokens learned from, of this process."""
+        super().__init__(*args, **options)
+        self.lengths, self.guidance = lengths, guidance
+        self.log_probs = torch.empty(0)
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Tensor]:
+        played: dict[str, Tensor] = super()._generate_and_score_completions(inputs)
+        return {**played, "given_mask": mask_of(self.lengths(), played["completion_ids"])}
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **options: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **options)
+        self.log_probs = found[0]
+        return found
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+        """A sum over tokens, divided by the count of sampled ones, as TRL's own is."""
+        loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
+        losses = beginning_losses(self.log_probs, inputs["given_mask"], self.guidance)
+        assert self.args.steps_per_generation is not None
+        parts = self.current_gradient_accumulation_steps / self.args.steps_per_generation
+        sampled = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes
+        added: Tensor = losses.sum() / (sampled * parts)
+        return loss + added

@@ -20,6 +20,7 @@ from svdrift.training.sft.loss_settings import (
     PEARSettings,
     TrSFTSettings,
 )
+from svdrift.training.trsft import trsft, trsft_weights
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -70,7 +71,7 @@ def token_losses(
         return TokenLosses(weights * nll, weights, {})
     assert isinstance(loss, TrSFTSettings)
     return TokenLosses(
-        trsft(log_probs, loss.alpha) * mask, (known.exp() / loss.alpha).clamp(max=1) * mask, {}
+        trsft(log_probs, loss.alpha) * mask, trsft_weights(known, loss.alpha) * mask, {}
     )
 
 
@@ -100,16 +101,6 @@ def log_weights(ratios: Tensor, mask: Tensor, loss: PEARSettings) -> Tensor:
     following = after.gather(1, places.clamp(min=0))
     logs: Tensor = (following + (lengths - ends) * math.log(loss.gamma)) * mask
     return logs
-
-
-def trsft(log_probs: Tensor, alpha: float) -> Tensor:
-    """TrSFT (arXiv 2512.17636): -log p from p = alpha on, else 1 - log alpha - p / alpha.
-
-    Value and gradient are continuous; the latter is -min(1, p / alpha) of that of log p.
-    """
-    probabilities = log_probs.exp()
-    below = 1 - math.log(alpha) - probabilities / alpha
-    return torch.where(probabilities >= alpha, -log_probs, below)
 
 
 def permuted(weights: Tensor, mask: Tensor, *entropy: int) -> Tensor:
