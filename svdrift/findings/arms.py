@@ -95,13 +95,14 @@ def passes_above(
     Args:
         paper, story, claim, contests, margin: see `ends_above`.
         samples: table of a probe of kind `samples`; arms that it does not have say nothing.
-        k: at most the samples of a problem.
+        k: where a problem has fewer samples, as many as it has.
     """
     for ours, theirs, published in contests:
         for name, place in PLACES.items():
             both = [of_problems(samples, story.arms[arm], place) for arm in (ours, theirs)]
             if any(one.empty for one in both):
                 continue
+            k = min(k, *(int(one["samples"].min()) for one in both))
             a, b = (pass_at(k, one["samples"], one["correct"]) for one in both)
             said = (
                 f"has a higher pass@{k} than"

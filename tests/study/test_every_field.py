@@ -207,10 +207,16 @@ TAKEN: dict[str, dict[str, str]] = {  # value -> end of the key -> why it is tak
         "keep.of": "every start",
         "papers": "none",
     },
-    "text": {"label": "any text", "formula_marker": "any text", "patterns.q": "any expression"},
+    "text": {
+        "label": "any text",
+        "formula_marker": "any text",
+        "guidance.after": "any text",
+        "patterns.q": "any expression",
+    },
     "digits": {
         "label": "any text",
         "formula_marker": "any text",
+        "guidance.after": "any text",
         "patterns.q": "any expression",
         "study": "a folder's name",
     },
