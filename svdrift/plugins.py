@@ -1,13 +1,15 @@
 """Finding a method, a task or an intervention kind by its name.
 
-A name is that of a module or folder in its room of the library, or the path of a Python file of
-your own (`path/to/my_method.py`). There is no registry: a script that imported every method would
-run again whenever any of them changed.
+A name is that of a module or folder in its room of the library, the path of a Python file of your
+own (`path/to/my_method.py`), or that of a module which an installed package offers as an entry
+point of the room's name (`[project.entry-points."svdrift.tasks"]`). There is no registry: a script
+that imported every method would run again whenever any of them changed.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os.path
 import pkgutil
@@ -26,26 +28,31 @@ def load(room: str, name: str, part: str = "", holds: tuple[str, ...] = ()) -> M
 
     Args:
         room: dotted package, such as `svdrift.training`.
-        name: of a module (or, with a `part`, a folder) in the room, or the path of a file.
-        part: module within the folder, such as `settings`; a file of your own holds all parts.
+        name: of a module (or, with a `part`, a folder) in the room, the path of a file, or the name
+            of an entry point.
+        part: module within the folder, such as `settings`; a module of your own holds all parts.
         holds: what it must define.
 
     Raises:
         UserError: there is no such module or file, naming the ones that there are; or a file of
-            your own is not Python, or lacks what it must define.
+            your own, or of an installed package, is not Python, or lacks what it must define.
     """
+    if name in names(room, part):
+        return importlib.import_module(f"{room}.{name}.{part}" if part else f"{room}.{name}")
     if name.endswith(".py"):
         module = _load_file(Path(name))
-        for wanted in holds:
-            if not hasattr(module, wanted):
-                raise UserError(f"{name}: defines no {wanted} (docs/extending.md has examples)")
-        return module
-    if name not in names(room, part):
+    elif name in offered(room):
+        module = _load_offered(room, name)
+    else:
+        known = tuple(dict.fromkeys([*names(room, part), *offered(room)]))
         raise UserError(
-            f"{name!r} is unknown{meant(name, names(room, part))} (allowed: "
-            f"{', '.join(names(room, part))}, or the path of a .py file)"
+            f"{name!r} is unknown{meant(name, known)} (allowed: {', '.join(known)}, or the path "
+            "of a .py file)"
         )
-    return importlib.import_module(f"{room}.{name}.{part}" if part else f"{room}.{name}")
+    for wanted in holds:
+        if not hasattr(module, wanted):
+            raise UserError(f"{name}: defines no {wanted} (docs/extending.md has examples)")
+    return module
 
 
 @cache
@@ -58,12 +65,31 @@ def names(room: str, part: str = "") -> tuple[str, ...]:
     return tuple(sorted(modules))
 
 
+@cache
+def offered(room: str) -> dict[str, str]:
+    """What installed packages offer a room: name to dotted module, in alphabetical order."""
+    found = importlib.metadata.entry_points(group=room)
+    return {point.name: point.module for point in sorted(found, key=lambda point: point.name)}
+
+
 def files(room: str, name: str, part: str = "") -> tuple[str, ...]:
     """The file behind a name, below the repository where it lies there, for `tracking`."""
     if name.endswith(".py"):
         return (name,)
+    if name not in names(room, part) and name in offered(room):
+        spec = importlib.util.find_spec(offered(room)[name])
+        assert spec is not None  # `load` has imported it
+        assert spec.origin is not None
+        return (spec.origin,)
     path = "/".join([*room.split("."), *([name, part] if part else [name])]) + ".py"
     return (path,)
+
+
+def _load_offered(room: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(offered(room)[name])
+    except (ImportError, SyntaxError) as error:
+        raise UserError(f"{name}: {offered(room)[name]} cannot be imported: {error}") from None
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -1,7 +1,10 @@
 """A file of one's own that is no method, task or kind is refused in one line."""
 
+import sys
+
 import pytest
 
+from svdrift import plugins, tasks, tracking
 from svdrift.errors import UserError
 from svdrift.recovery import kind
 from svdrift.tasks import load_settings as load_task
@@ -33,3 +36,50 @@ def test_a_name_that_no_file_has_is_refused(name):
 def test_a_known_name_is_guessed():
     with pytest.raises(UserError, match="'pppo' is unknown, did you mean 'ppo'"):
         load_settings("pppo")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package that offers a task and two modules that are none, installed as pip lays it out."""
+    (tmp_path / "spellers.py").write_text(
+        "class Settings: pass\nclass PlaySettings: pass\nclass Task: pass\n"
+    )
+    (tmp_path / "broken.py").write_text("import no_such_library\n")
+    folder = tmp_path / "spellers-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: spellers\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        f"[{tasks.ROOM}]\nspelling = spellers\nbroken = broken\ngeneral_points = broken\n"
+        f"[{kind.ROOM}]\nspelling = spellers\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "spellers", raising=False)
+    plugins.offered.cache_clear()
+    yield tmp_path
+    plugins.offered.cache_clear()
+
+
+def test_an_installed_package_offers_a_task(package):
+    assert load_task("spelling").Settings.__module__ == "spellers"
+    assert tasks.task_class("spelling").__module__ == "spellers"
+    assert plugins.files(tasks.ROOM, "spelling", "task") == (str(package / "spellers.py"),)
+    assert tracking.code_digest(*plugins.files(tasks.ROOM, "spelling", "task"))
+    # The library's own comes first.
+    assert load_task("general_points").__name__ == "svdrift.tasks.general_points.settings"
+    assert plugins.files(tasks.ROOM, "general_points", "task") == (
+        "svdrift/tasks/general_points/task.py",
+    )
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "message"),
+    [
+        (load_task, "speling", r"'speling' is unknown, did you mean 'spelling'.* broken, general_"),
+        (load_task, "broken", "broken: broken cannot be imported: No module named 'no_such_libr"),
+        (kind.load, "spelling", r"spelling: defines no KIND \(docs/extending.md"),
+        (load_settings, "spelling", "'spelling' is unknown"),
+    ],
+)
+def test_what_a_package_offers_is_checked(package, load, name, message):
+    with pytest.raises(UserError, match=message):
+        load(name)
