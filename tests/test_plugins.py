@@ -74,7 +74,7 @@ def test_an_installed_package_offers_a_task(package):
 @pytest.mark.parametrize(
     ("load", "name", "message"),
     [
-        (load_task, "speling", r"'speling' is unknown, did you mean 'spelling'.* broken, general_"),
+        (load_task, "speling", r"'speling' is unknown, did you mean 'spelling'.* broken, spelling, or the path"),
         (load_task, "broken", "broken: broken cannot be imported: No module named 'no_such_libr"),
         (kind.load, "spelling", r"spelling: defines no KIND \(docs/extending.md"),
         (load_settings, "spelling", "'spelling' is unknown"),
