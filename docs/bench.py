@@ -14,9 +14,11 @@ from svdrift.findings.finding import read_findings
 from svdrift.findings.making import clock
 from svdrift.findings.page import estimate, judged
 from svdrift.findings.paper import Paper, paper
+from svdrift.study.overlays import read_yaml
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "bench.md"
+OVERLAYS = DOCS.parent / "experiments" / "related"
 BEGIN, END = "<!-- bench: written by `make docs` -->\n", "<!-- end of bench -->\n"
 WORDS = {"holds": "✔ holds", "fails": "✘ fails", "undecided": "? undecided"}
 
@@ -60,7 +62,7 @@ def tables(gallery: Path = GALLERY) -> str:
     lines.append("")
     for name, (record, findings) in papers.items():
         lines += section(name, record, findings, gallery)
-    return "\n".join(lines)
+    return "\n".join([*lines, *waiting(set(papers))])
 
 
 def anchor(record: Paper) -> str:
@@ -101,6 +103,30 @@ def spent(path: Path) -> str:
         f"{clock(cost['seconds'])} by the clock, added up, and {cost['reused']} were served by "
         "what other studies had computed."
     )
+
+
+def waiting(shown: set[str]) -> Iterator[str]:
+    """The papers whose overlay was not run in full yet.
+
+    Args:
+        shown: names of papers that have a page.
+    """
+    overlays = {
+        name.replace("_", "-"): overlay.name
+        for overlay in sorted(OVERLAYS.glob("*.yaml"))
+        for name in read_yaml(overlay)["papers"]
+    }
+    left = {name: overlay for name, overlay in overlays.items() if name not in shown}
+    if not left:
+        return
+    yield "## Not run yet"
+    yield ""
+    yield "With statements and an overlay in `experiments/related/`, and not run with all seeds:"
+    yield ""
+    for name, overlay in left.items():
+        record = paper(name.replace("-", "_"))
+        yield f"- {record.title} ({record.links}): `{overlay}`"
+    yield ""
 
 
 def with_tables(page: str, tables: str) -> str:
