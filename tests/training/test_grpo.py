@@ -206,6 +206,7 @@ def test_the_gradient_is_that_of_the_formula(start, tmp_path, played, monkeypatc
 SAMPLERS = [
     {"select": "random", "count": 6},
     {"select": "mixed_groups", "count": 12},
+    {"select": "top", "count": 6},
     {"select": "pairs", "count": 6},
     {"select": "pairs", "count": 12, "rounds": 3},
 ]

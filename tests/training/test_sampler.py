@@ -85,6 +85,19 @@ def test_groups_whose_rewards_are_equal_are_left_out() -> None:
     assert sorted(everywhere) == list(range(8))  # none differs: any
 
 
+def test_the_largest_advantages_need_no_pair() -> None:
+    # Rewards in standard deviations of their group: 0.55, 1.1, 1.1, 0.55 and 0.5, 0.5, 1.5, 0.5.
+    assert sorted(drawn(select="top", count=1)) == [6]
+    assert sorted(drawn(select="top", count=3)) == [1, 2, 6]
+    assert sorted(drawn(select="top", count=5)) == [0, 1, 2, 3, 6]
+    # Of equal ones the first: three have 0.5 and one is wanted.
+    assert sorted(drawn(select="top", count=6)) == [0, 1, 2, 3, 4, 6]
+    # A group that pairs would share equally gets nothing where its rewards hardly differ.
+    flat = np.concatenate([FLAT, REWARDS[:4]])
+    assert sorted(drawn(flat, select="top", count=4)) == [4, 5, 6, 7]
+    assert sorted(drawn(flat, select="pairs", count=4)) == [0, 3, 5, 6]
+
+
 def test_pairs_stay_together() -> None:
     once = drawn(select="pairs", count=4).reshape(-1, 2).tolist()
     assert sorted(once) == [[1, 2], [4, 6]]
@@ -106,6 +119,7 @@ def test_flat_rewards_do_not_stop_any_sampler() -> None:
         {"select": "pairs", "count": 8, "rounds": 2},
         {"select": "pairs", "count": 4},
         {"select": "mixed_groups", "count": 4},
+        {"select": "top", "count": 4},
     ):
         assert len(drawn(rewards, **given)) == given["count"]
     assert measures(np.arange(8), rewards, 4)["small_advantage_share"] == 1
@@ -115,6 +129,7 @@ def test_seed_and_update_decide() -> None:
     for given in (
         {"select": "random", "count": 8},
         {"select": "mixed_groups", "count": 8},
+        {"select": "top", "count": 8},
         {"select": "pairs", "count": 8, "rounds": 4},
     ):
         first = drawn(**given).tolist()
@@ -144,7 +159,8 @@ def test_measures() -> None:
             {"count": 6, "select": "random", "rounds": 1},
             "rounds: draws pairs, and select is 'random'",
         ),
-        ({"select": "best"}, "'random', 'mixed_groups' or 'pairs'"),
+        ({"count": 6, "select": "top", "rounds": 1}, "and select is 'top'"),
+        ({"select": "best"}, "'random', 'mixed_groups', 'top' or 'pairs'"),
     ],
 )
 def test_what_does_not_divide_is_refused(sampler, said) -> None:

@@ -1,8 +1,8 @@
 """Shuffle-R1 (arXiv 2508.05612): does it matter which of GRPO's episodes train?
 
 Pairs of a group's best and worst episodes, drawn by their advantages, against all episodes, and
-against what else leaves out episodes that teach nothing: as many at random, and as many from groups
-whose rewards differ.
+against what else leaves out episodes that teach nothing: as many at random, as many from groups
+whose rewards differ, and those with the largest advantages, unpaired.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ PAPER = Paper(
         "pairs": "Training on pairs of a group's best and worst is better than on all episodes",
         "shuffle": "Drawing the pairs in proportion to their advantages adds to that",
         "contrast": "It is the contrast within pairs that helps, not what any choice leaves out",
+        "steps": "It helps by which episodes train, not by taking fewer steps",
         "faster": "It ends as high as GRPO in half the updates",
     },
     reads=("scores",),
     arms={
         "all": "GRPO on all episodes",
+        "as_many_steps": "GRPO on all episodes, stopped after as many steps",
         "random": "GRPO on a random half",
         "mixed": "GRPO on as many of groups whose rewards differ",
+        "top": "GRPO on the half with the largest advantages",
         "pairs": "GRPO on the first half of the pairs",
         "shuffled": "GRPO on pairs drawn by advantage",
         "half_as_long": "GRPO on pairs drawn by advantage, half as long",
     },
-    control="As many episodes at random, and as many of groups whose rewards differ: if these do "
-    "as well, the pairs are not the cause.",
+    control="As many episodes at random, as many of groups whose rewards differ, and those with "
+    "the largest advantages: if these do as well, the pairs are not the cause.",
     limits="All arms play as many episodes in minibatches of one size, so GRPO on all of them "
-    "takes twice as many steps. Eight problems an update, not 512, and partial credit, so that "
-    "fewer groups are flat than under a reward of right or wrong. What drawing by advantage does "
-    "to the variety of replies is not judged.",
+    "takes twice as many steps; stopped after as many, it has played half as many. Eight problems "
+    "an update, not 512, and partial credit, so that fewer groups are flat than under a reward of "
+    "right or wrong. What drawing by advantage does to the variety of replies is not judged.",
 )
 NEGLIGIBLE = 2.0  # points, set beforehand
 ALL, PAIRS, SHUFFLED = "42.6", "46.2", "47.9"  # Geometry3K, 3B
@@ -57,7 +60,13 @@ def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
         "contrast": [
             ("pairs", "random", UNKNOWN),
             ("pairs", "mixed", UNKNOWN),
+            ("pairs", "top", UNKNOWN),
             ("shuffled", "mixed", UNKNOWN),
+            ("shuffled", "top", UNKNOWN),
+        ],
+        "steps": [
+            ("pairs", "as_many_steps", UNKNOWN),
+            ("shuffled", "as_many_steps", UNKNOWN),
         ],
         "faster": [("half_as_long", "all", "as accurate in half the steps")],
     }

@@ -3,7 +3,7 @@
 Shuffle-R1 (arXiv 2508.05612) pairs the best episode of a group with its worst, the second best with
 the second worst and so on, trains on the first pairs of each group, and draws these in proportion
 to their advantages. Its controls draw as many episodes at random, or from groups whose rewards
-differ.
+differ, or take those with the largest advantages, paired or not.
 
 N counts the episodes of an update over all processes; those of a group are neighbours. What is
 drawn depends on rewards, seed and update alone, so every process draws the same.
@@ -96,6 +96,10 @@ def draw_episodes(
         places = np.flatnonzero(mixed if mixed.any() else ~mixed)
         passes = -(-settings.count // len(places))  # all of them before any comes again
         return np.concatenate([random.permutation(places) for _ in range(passes)])[: settings.count]
+    if settings.select == "top":
+        sizes = np.abs(advantages(rewards, group_size))
+        largest = np.argsort(-sizes, kind="stable")[: settings.count]  # of equal ones the first
+        return random.permutation(largest)
     groups = len(rewards) // group_size
     pairs = best_with_worst(rewards, group_size, settings.count // (2 * groups))
     if settings.rounds is None:

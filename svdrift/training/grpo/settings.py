@@ -43,11 +43,12 @@ MATCHED = (
 class SamplerSettings(Section):
     """Which of an update's episodes train (Shuffle-R1, arXiv 2508.05612, and its controls)."""
 
-    select: Literal["random", "mixed_groups", "pairs"] = Field(
+    select: Literal["random", "mixed_groups", "top", "pairs"] = Field(
         "pairs",
         description="`random`, any; `mixed_groups`, from groups whose rewards differ, each as "
-        "often as the others but for one time; `pairs`, the best of each group with its worst, the "
-        "second best with the second worst, and so on until there are enough.",
+        "often as the others but for one time; `top`, those of any group with the largest absolute "
+        "advantages; `pairs`, the best of each group with its worst, the second best with the "
+        "second worst, and so on until there are enough.",
     )
     count: int = Field(
         64, gt=0, le=2**20, description="Episodes of an update that train, over all processes."
