@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from svdrift import plugins
 from svdrift.probes.probe import ROOM as PROBES
@@ -185,7 +185,7 @@ def _optional_sections_of_methods() -> dict[str, type[Section]]:
 
 
 def _sections(model: type[Section], path: str) -> Iterator[tuple[str, type[Section]]]:
-    """A section and those within it."""
+    """A section and those within it, by name, too."""
     if model is TaskSettings:
         model = load_task(TASK).Settings
     yield path, model
@@ -193,6 +193,8 @@ def _sections(model: type[Section], path: str) -> Iterator[tuple[str, type[Secti
         if _is_section(field.annotation):
             inner = f"{path}.{name}".lstrip(".")
             yield from _sections(field.annotation, inner)  # type: ignore[arg-type]
+        elif get_origin(field.annotation) is dict and _is_section(get_args(field.annotation)[1]):
+            yield from _sections(get_args(field.annotation)[1], f"{path}.{name}.NAME")
 
 
 def main() -> None:

@@ -25,7 +25,27 @@ ABLATIONS = {
         ["sft-64.middling-2"],
     ),
     "two-rules": ({"both": SMALL_SFT | {"keep": [2]}}, ["both-2", "both-4"]),
-    "third-rule": ({}, ["sft-64.ppo-2"]),
+    **{
+        name: ({}, ["sft-64.ppo-2"])
+        for name in (
+            "third-rule",
+            "all-faces-twelve",
+            "other-targets",
+            "five-cards",
+            "large-cards",
+            "fake-rule",
+            "three-cards",
+        )
+    },
+}
+# Shifts that a study has beside OOD.
+FURTHER = {
+    "third-rule": {"odd"},
+    "all-faces-twelve": {"twelves"},
+    "other-targets": {"twenty", "thirty"},
+    "five-cards": {"five_cards"},
+    "large-cards": {"large"},
+    "fake-rule": {"fake", "fake_turned"},
 }
 # What at this size is not there: SFT on RL's problems, and step 64 of a run of 4.
 EXTRA = {
@@ -54,8 +74,8 @@ def test_an_ablation_runs(snakemake, clone, name):
     assert done.returncode == 0, (done.stderr + done.stdout)[-5000:]
     accuracy = pd.read_parquet(clone / tables / "accuracy.parquet")
     assert {"base", "sft-16", "sft-64", *expected} <= set(accuracy["checkpoint"])
-    shifts = {"id", "ood", "odd"} if name == "third-rule" else {"id", "ood"}
-    assert set(accuracy.loc[accuracy["role"] == "test", "shift"]) == shifts
+    shifts = set(accuracy.loc[accuracy["role"] == "test", "shift"])
+    assert shifts == {"id", "ood"} | FURTHER.get(name, set())
     compared = pd.read_parquet(clone / tables / "comparisons.parquet")
     assert compared["difference"].between(-1, 1).all()
     plan = snakemake("-n", "--configfile", *files, "--", *targets, figure)

@@ -8,11 +8,15 @@ Cards never come with a trace.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from svdrift.tasks.backtracking.traces import trace
 from svdrift.tasks.general_points import prompts
 from svdrift.tasks.general_points.game import Multiset
 from svdrift.tasks.general_points.pretraining import Mixture
+
+if TYPE_CHECKING:
+    from svdrift.tasks.backtracking.settings import SkillsSettings
 
 SEARCH = "search"
 """Compact marker of pretraining: asks for the given numbers, a trace and a formula."""
@@ -24,20 +28,12 @@ class TracedMixture(Mixture):
     """A seeded source of examples.
 
     Args:
-        values, held_out, target, seed: as of the card game's mixture.
-        most: dead ends that a trace may have.
+        settings, held_out, seed: as of the card game's mixture.
     """
 
-    def __init__(
-        self,
-        values: Sequence[int],
-        held_out: Collection[Multiset],
-        target: int,
-        seed: int,
-        most: int,
-    ) -> None:
-        super().__init__(values, held_out, target, seed)
-        self._most = most
+    def __init__(self, settings: SkillsSettings, held_out: Collection[Multiset], seed: int) -> None:
+        super().__init__(settings, held_out, seed)
+        self._most = settings.most_dead_ends
 
     def example(self) -> list[str]:
         """Turns [user, reply], or as of the card game."""

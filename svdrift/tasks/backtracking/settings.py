@@ -60,6 +60,8 @@ class Settings(game.Settings):
     def _compact(self) -> Self:
         if self.prompt_style != "compact":
             raise ValueError("prompt_style: traces are written in the style 'compact' alone")
+        if self._hand_sizes != (4,):
+            raise ValueError("hand_size: traces are of four cards alone, in shifts, too")
         return self
 
     def deal(self, split: str) -> DealSettings:

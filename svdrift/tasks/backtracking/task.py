@@ -12,9 +12,9 @@ from svdrift.tasks.backtracking.settings import DealSettings, SkillsSettings
 from svdrift.tasks.backtracking.traces import trace
 from svdrift.tasks.base import Verdict
 from svdrift.tasks.general_points import hands
-from svdrift.tasks.general_points.decks import held_out_multisets
 from svdrift.tasks.general_points.game import Hand
 from svdrift.tasks.general_points.task import Task as Game
+from svdrift.tasks.general_points.task import held_out_of
 
 if TYPE_CHECKING:
     from svdrift.tasks.general_points import settings as game
@@ -55,9 +55,7 @@ class Task(Game):
     ) -> list[list[str]]:
         """See `svdrift.tasks.backtracking.pretraining`."""
         assert isinstance(settings, SkillsSettings)
-        held_out = held_out_multisets(settings.values, settings.holdout, seed)
-        given = settings.values, held_out, settings.target, seed
-        mixture = TracedMixture(*given, settings.most_dead_ends)
+        mixture = TracedMixture(settings, held_out_of(settings, seed), seed)
         return [mixture.example() for _ in range(count)]
 
     def verify(self, problem: Hand, reply: str) -> Verdict:

@@ -16,7 +16,7 @@ from random import Random
 from typing import Literal
 
 from svdrift.tasks.general_points.formula import evaluate_as
-from svdrift.tasks.general_points.prompts import LARGEST_NUMBER
+from svdrift.tasks.general_points.game import LARGEST_NUMBER
 
 Kind = Literal["direct", "right", "filler", "corrupt", "shuffled"]
 KINDS: dict[str, str] = {

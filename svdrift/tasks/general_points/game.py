@@ -1,4 +1,4 @@
-"""The game: ranks, their values under a rule, and hands of four cards."""
+"""The game: ranks, their values under a rule, and hands of a few cards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,22 +7,36 @@ from itertools import combinations_with_replacement
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
 FACES = ("J", "Q", "K")
-HAND_SIZE = 4
+LARGEST_NUMBER = 60
+"""The largest value of a card, and the largest target."""
 
 Rule = tuple[int, int, int]
 """Values of J, Q and K. An ace is 1, and each other rank its number."""
 
 Multiset = tuple[int, ...]
-"""The four values of a hand in ascending order."""
+"""The values of a hand in ascending order."""
 
 
 @dataclass(frozen=True)
 class Hand:
-    """One problem: four dealt cards, the rule that gives their values, the number to reach."""
+    """One problem.
+
+    Attributes:
+        cards: as dealt.
+        rule: gives their values.
+        target: the number to reach.
+        stated: the rule that the prompt states, where that is not the one that counts.
+    """
 
     cards: tuple[str, ...]
     rule: Rule
     target: int
+    stated: Rule | None = None
+
+    @property
+    def stated_rule(self) -> Rule:
+        """The rule that the prompt states."""
+        return self.rule if self.stated is None else self.stated
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -31,9 +45,9 @@ class Hand:
 
 
 def values(cards: Sequence[str], rule: Rule) -> tuple[int, ...]:
-    """The value of each card under `rule`."""
+    """The value of each card under `rule`; an added card is its number."""
     worth = _worth(rule)
-    return tuple(worth[card] for card in cards)
+    return tuple(worth[card] if card in worth else int(card) for card in cards)
 
 
 @cache
@@ -52,26 +66,40 @@ def join(items: Iterable[object]) -> str:
 
 
 def rank_multiset(cards: Iterable[str]) -> str:
-    """The cards in the order of RANKS, as text: the hand without the order of the deal."""
-    return join(sorted(cards, key=RANKS.index))
+    """The cards in the order of a deck, as text: the hand without the order of the deal."""
+    ordered = sorted(cards, key=_PLACES.__getitem__)
+    return join(ordered)
 
 
-def parse_cards(text: str) -> tuple[str, ...]:
-    """Read "3 J 5 10" or "3, j, 5, 10"; raises ValueError saying what is wrong."""
+def places(cards: Iterable[str]) -> tuple[int, ...]:
+    """Where each card stands in a deck."""
+    return tuple(_PLACES[card] for card in cards)
+
+
+def deck(added: Iterable[int]) -> tuple[str, ...]:
+    """The ranks, and added number cards above 13."""
+    return (*RANKS, *map(str, sorted(added)))
+
+
+_PLACES = {card: place for place, card in enumerate(deck(range(14, LARGEST_NUMBER + 1)))}
+
+
+def parse_cards(text: str, size: int) -> tuple[str, ...]:
+    """Read `size` cards, "3 J 5 10" or "3, j, 5, 10"; raises ValueError saying what is wrong."""
     cards = tuple(text.replace(",", " ").upper().split())
     for card in cards:
         if card not in RANKS:
             raise ValueError(f"unknown rank {card!r} (known: {join(RANKS)})")
-    if len(cards) != HAND_SIZE:
-        raise ValueError(f"{len(cards)} cards instead of {HAND_SIZE}")
+    if len(cards) != size:
+        raise ValueError(f"{len(cards)} cards instead of {size}")
     return cards
 
 
-def possible_values(rules: Mapping[str, Rule]) -> tuple[int, ...]:
-    """Every value a card can have under one of the rules; 1 to 13 are always among them."""
-    return tuple(sorted({*range(1, 14)}.union(*rules.values())))
+def possible_values(rules: Mapping[str, Rule], added: Iterable[int] = ()) -> tuple[int, ...]:
+    """Every value that a card, or an added one, can have under one of the rules; 1 to 13 always."""
+    return tuple(sorted({*range(1, 14), *added}.union(*rules.values())))
 
 
-def value_multisets(values: Sequence[int]) -> list[Multiset]:
-    """Every multiset of four of these ascending values: 1,820 of them when these are 1 to 13."""
-    return list(combinations_with_replacement(values, HAND_SIZE))
+def value_multisets(values: Sequence[int], size: int) -> list[Multiset]:
+    """Every multiset of so many of these ascending values: 1,820 of 4 when these are 1 to 13."""
+    return list(combinations_with_replacement(values, size))

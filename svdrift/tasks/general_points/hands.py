@@ -1,7 +1,7 @@
 """Deals the hands of a study, split so that no evaluation hand was ever trained on.
 
-A hand's *value multiset* is its four values under a rule, sorted; its *rank multiset* the four
-cards, sorted. The splits:
+A hand's *value multiset* is its values under a rule, sorted; its *rank multiset* its cards,
+sorted. The splits:
 
 - `demonstrations` (SFT), `practice` (RL): ID rule. Practice is dealt from all training value
   multisets, demonstrations from some of them.
@@ -11,10 +11,13 @@ cards, sorted. The splits:
 - `ood_selection`, `ood_test`: first OOD rule, at least one face card, from reserved rank multisets,
   which are never dealt for training; each from value multisets of its own.
 - `ood_test_{rule}`: a further OOD rule, from the rank multisets that `ood_test` is dealt from.
+- `ood_test_{shift}`: a shift of the settings, from the same rank multisets; with another number of
+  cards or with added cards, from all hands that it alone can have. Where it has another rule than
+  training or states another than counts, each hand reads otherwise under the other one.
 
-A share of all value multisets is *held out* of every stage of training, pretraining included.
-Selection and test multisets are drawn without regard to it, so they contain held-out and seen
-multisets in their natural proportion.
+A share of all value multisets of each size is *held out* of every stage of training, pretraining
+included. Selection and test multisets are drawn without regard to it, so they contain held-out and
+seen multisets in their natural proportion.
 
 Each hand belongs to two *subsets*: `seen` or `heldout`, by whether its value multiset is held out;
 and `demonstrated`, `practised` or `neither`, by the training split that has its value multiset.
@@ -26,8 +29,7 @@ others.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
-from itertools import product
+from itertools import chain, permutations
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -61,7 +63,7 @@ def make_split(
 
     Columns: `problem` (id), `cards` and their `numbers` (in dealt order), `rule` (name), `target`,
     `group` (the value multiset, as text), `subsets` (see the top of this module), `gold`
-    (canonical formula).
+    (canonical formula); and `stated` (name of the rule in the prompt) where another one counts.
 
     All hands of a training split differ; it has all that exist if more are asked for. Evaluation
     splits are as large as asked for, or the user's own file.
@@ -78,10 +80,8 @@ def make_split(
             file of hands is wrong.
     """
     if split in settings.decks.files:
-        hands = _spread(
-            read_hands_file(settings.decks.files[split], settings.faces, settings.target),
-            settings.faces,
-        )
+        given = settings.decks.files[split], settings.faces, settings.target, settings.hand_size
+        hands = _spread(read_hands_file(*given), settings.faces)
     elif split == "demonstrated":
         shown = training["demonstrations"]
         deck = _within(_deck("practice", settings, seed, 0), shown["group"])
@@ -92,7 +92,7 @@ def make_split(
     held_out = {
         game.join(numbers)
         for numbers in decks.held_out_multisets(
-            settings.values, settings.decks.pretraining_holdout, seed
+            settings.values, settings.hand_size, settings.decks.pretraining_holdout, seed
         )
     }
     dealt = {**training, split: hands}
@@ -101,7 +101,7 @@ def make_split(
         if name in dealt:
             exposure |= dict.fromkeys(dealt[name]["group"], label)
     groups = hands["group"]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "problem": [f"{split}-{row:05d}" for row in range(len(hands))],
             "cards": hands["cards"],
@@ -116,6 +116,7 @@ def make_split(
             "gold": [_gold(group, settings.target) for group in groups],
         }
     )
+    return table if settings.stated is None else table.assign(stated=settings.stated)
 
 
 def vary_table(table: pd.DataFrame, settings: DealSettings) -> pd.DataFrame:
@@ -129,6 +130,7 @@ def vary_table(table: pd.DataFrame, settings: DealSettings) -> pd.DataFrame:
         settings: of the varied split.
     """
     hands = _spread([tuple(cards.split()) for cards in table["cards"]], settings.faces)
+    table = table.drop(columns="stated", errors="ignore")
     gold = pd.Series([_gold(group, settings.target) for group in hands["group"]], dtype=object)
     varied = table.assign(
         rule=settings.rule,
@@ -136,6 +138,7 @@ def vary_table(table: pd.DataFrame, settings: DealSettings) -> pd.DataFrame:
         numbers=hands["numbers"].to_numpy(),
         group=hands["group"].to_numpy(),
         gold=gold.to_numpy(),
+        **({} if settings.stated is None else {"stated": settings.stated}),
     )
     return varied[varied["gold"].notna()].reset_index(drop=True)
 
@@ -180,7 +183,8 @@ def check_splits(hands: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         forbid(shared, f"{rule}_selection", f"share their values with {rule}_test")
     for split in ood:
         faceless = ~hands[split]["cards"].str.contains("[JQK]")
-        forbid(faceless, split, "have no face card, so that both rules read them alike")
+        turned = hands[split]["rule"] != hands["practice"]["rule"].iloc[0]
+        forbid(faceless & turned, split, "have no face card, so that both rules read them alike")
         if split.startswith(FURTHER):
             shared = ranks[split].isin(ranks["ood_selection"])
             forbid(shared, split, "share their ranks with ood_selection")
@@ -201,10 +205,13 @@ def check_splits(hands: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def solution_table(values: Sequence[int], target: int) -> pd.DataFrame:
-    """One row a value multiset: `multiset`, `solvable`, `n_formulas`, `canonical` (or None)."""
+def solution_table(values: Sequence[int], sizes: Iterable[int], target: int) -> pd.DataFrame:
+    """One row a value multiset of one of the sizes.
+
+    Columns: `multiset`, `solvable`, `n_formulas`, `canonical` (or None).
+    """
     rows = []
-    for numbers in game.value_multisets(values):
+    for numbers in chain.from_iterable(game.value_multisets(values, size) for size in sizes):
         canonical = canonical_solution(numbers, target)
         n_formulas = len(solutions(numbers, target))
         rows.append((game.join(numbers), canonical is not None, n_formulas, canonical))
@@ -212,7 +219,7 @@ def solution_table(values: Sequence[int], target: int) -> pd.DataFrame:
 
 
 def _spread(hands: Iterable[tuple[str, ...]], rule: game.Rule) -> pd.DataFrame:
-    """One row a hand, all as text: `cards`, `numbers`, `group`, `ranks` (sorted cards)."""
+    """One row a hand, all as text: `cards`, `numbers`, `group`."""
     rows = []
     for cards in hands:
         numbers = game.values(cards, rule)
@@ -221,22 +228,16 @@ def _spread(hands: Iterable[tuple[str, ...]], rule: game.Rule) -> pd.DataFrame:
                 "cards": game.join(cards),
                 "numbers": game.join(numbers),
                 "group": game.join(game.multiset(numbers)),
-                "ranks": game.rank_multiset(cards),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["cards", "numbers", "group"])
 
 
 def _deck(split: str, settings: DealSettings, seed: int, count: int) -> pd.DataFrame:
     """All hands that a split may be dealt from; see `decks.kinds_of`."""
-    deck = _all_hands(settings.faces)
     kinds = decks.kinds_of(split, settings, seed, count)
-    return deck[deck["ranks"].isin({kind.ranks for kind in kinds})]
-
-
-@cache  # for callers that deal several splits
-def _all_hands(rule: game.Rule) -> pd.DataFrame:
-    return _spread(product(game.RANKS, repeat=game.HAND_SIZE), rule)
+    hands = {hand for kind in kinds for hand in permutations(kind.ranks.split())}
+    return _spread(sorted(hands, key=game.places), settings.faces)
 
 
 def _within(deck: pd.DataFrame, multisets: Collection[str]) -> pd.DataFrame:

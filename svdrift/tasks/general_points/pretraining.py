@@ -11,16 +11,29 @@ Kinds of examples, in the compact style; each begins with a rule and a target, a
 The marker of the game itself never appears, and neither do held-out value multisets.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Sequence
-from itertools import combinations_with_replacement
 from random import Random
+from typing import TYPE_CHECKING
 
 from svdrift.tasks.general_points import prompts
 from svdrift.tasks.general_points.formula import numbers_in
-from svdrift.tasks.general_points.game import HAND_SIZE, RANKS, Multiset, Rule, join, multiset
+from svdrift.tasks.general_points.game import (
+    LARGEST_NUMBER,
+    Multiset,
+    Rule,
+    deck,
+    join,
+    multiset,
+    value_multisets,
+)
 from svdrift.tasks.general_points.game import values as values_of
 from svdrift.tasks.general_points.solver import canonical_solution
 from svdrift.tasks.general_points.verifier import Fault, find_faults, number_faults
+
+if TYPE_CHECKING:
+    from svdrift.tasks.general_points.settings import SkillsSettings
 
 TRANSLATE_SHARE, TRANSLATE_AGAIN_SHARE, SOLVE_AGAIN_SHARE = 0.15, 0.04, 0.06
 """Shares of the kinds of examples; the rest, 0.75, are solved at the first try. Second tries are
@@ -36,7 +49,7 @@ FREQUENT_RULES: dict[Rule, float] = {(10, 10, 10): 0.1, (11, 12, 13): 0.6}
 """How often an example has each of these rules; otherwise it has a random one."""
 
 TARGET_SHARE = 0.97
-"""How often the target is the game's; otherwise uniform from 1 to prompts.LARGEST_NUMBER. With 0.9,
+"""How often the target is the game's; otherwise uniform from 1 to LARGEST_NUMBER. With 0.9,
 twice as many second tries and 1,500 steps instead of 2,000, the peak of OOD accuracy on selection
 hands was 0.33 instead of 0.46 (one seed)."""
 
@@ -45,21 +58,22 @@ class Mixture:
     """A seeded source of examples.
 
     Args:
-        values: that cards may have, in ascending order.
+        settings: numbers of cards, cards, values and target of the game.
         held_out: value multisets that must not appear.
-        target: of the game.
         seed: of everything that is drawn.
     """
 
-    def __init__(
-        self, values: Sequence[int], held_out: Collection[Multiset], target: int, seed: int
-    ) -> None:
+    def __init__(self, settings: SkillsSettings, held_out: Collection[Multiset], seed: int) -> None:
         self._random = Random(seed)
-        self._values = values
-        self._target_of_game = target
+        self._settings = settings
+        self._values = settings.values
+        self._deck = deck(settings.added_cards)
         self._held_out = held_out
-        every_multiset = combinations_with_replacement(values, HAND_SIZE)
-        self._pool = [numbers for numbers in every_multiset if numbers not in held_out]
+        self._pools = {
+            size: [m for m in value_multisets(settings.values, size) if m not in held_out]
+            for size in settings.hand_sizes
+        }
+        self._reached: dict[tuple[int, int], bool] = {}
 
     def example(self) -> list[str]:
         """Turns [user, reply] or [user, spoilt reply, feedback, reply]."""
@@ -75,7 +89,8 @@ class Mixture:
         return self._solve()
 
     def _translate(self) -> list[str]:
-        rule, cards = self._rule(), self._random.choices(RANKS, k=HAND_SIZE)
+        size = self._size()
+        rule, cards = self._rule(), self._random.choices(self._deck, k=size)
         numbers = values_of(cards, rule)
         if multiset(numbers) in self._held_out:
             return self._translate()
@@ -88,7 +103,7 @@ class Mixture:
         spoilt = wanted.copy()
         while spoilt == wanted or multiset(spoilt) in self._held_out:
             spoilt = wanted.copy()
-            spoilt[self._random.randrange(HAND_SIZE)] = self._random.choice(self._values)
+            spoilt[self._random.randrange(len(wanted))] = self._random.choice(self._values)
         fault = number_faults(spoilt, wanted)[0]
         feedback = prompts.compact_feedback(fault.kind, fault.offender, prompts.TRANSLATE)
         return [prompt, join(spoilt), feedback, right]
@@ -114,17 +129,32 @@ class Mixture:
 
     def _solvable(self) -> tuple[list[int], int, str]:
         """Numbers in random order, a target that they can make, and the formula."""
-        target = self._target()
+        size, target = self._size(), self._target()
+        while not self._reaches(size, target):  # two cards never make 59
+            target = self._target()
         formula = None
         while formula is None:
-            numbers = self._random.choice(self._pool)
+            numbers = self._random.choice(self._pools[size])
             formula = canonical_solution(numbers, target)
-        return self._random.sample(numbers, HAND_SIZE), target, formula
+        return self._random.sample(numbers, size), target, formula
+
+    def _size(self) -> int:
+        """One of the numbers of cards, each as likely."""
+        sizes = self._settings.hand_sizes
+        return sizes[0] if len(sizes) == 1 else self._random.choice(sizes)
+
+    def _reaches(self, size: int, target: int) -> bool:
+        """Whether some numbers can make the target."""
+        if (size, target) not in self._reached:
+            pool = self._pools[size]
+            found = any(canonical_solution(numbers, target) for numbers in pool)
+            self._reached[size, target] = found
+        return self._reached[size, target]
 
     def _target(self) -> int:
         if self._random.random() < TARGET_SHARE:
-            return self._target_of_game
-        return self._random.randint(1, prompts.LARGEST_NUMBER)
+            return self._settings.target
+        return self._random.randint(1, LARGEST_NUMBER)
 
     def _rule(self) -> Rule:
         draw = self._random.random()

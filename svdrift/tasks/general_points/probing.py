@@ -24,6 +24,9 @@ _NUMBER = re.compile(r"[0-9]+")
 FORMULA = {"compact": ":", "paper": '"formula": "'}  # what stands before the formula of a reply
 
 
+OPERATIONS = ("one_operation", "two_operations", "three_operations")
+
+
 class Probing:
     """See `svdrift.tasks.probing.Probing`."""
 
@@ -43,7 +46,8 @@ class Probing:
 
     def helped(self, problem: Hand) -> Mapping[str, Help]:
         """With `nothing` given; the `values` of the cards in the prompt; and, as a begun reply,
-        the `translation`, then the gold formula up to its first and its second operation.
+        the `translation`, then the gold formula up to each of its operations but the last: of four
+        cards, up to its first and its second.
 
         An operation ends with its second number, so that the next sign is the model's own.
         """  # noqa: D205
@@ -54,12 +58,12 @@ class Probing:
         reply = prompts.reply(problem, gold, self._style)
         start = self._formula_start(reply)
         ends = [match.end() for match in _NUMBER.finditer(reply, start)]
+        begun = zip(OPERATIONS, ends[1 : len(problem.cards) - 1], strict=False)
         return {
             "nothing": Help(turn, ""),
             "values": Help(self._turn_with_values(problem), ""),
             "translation": Help(turn, reply[:start]),
-            "one_operation": Help(turn, reply[: ends[1]]),
-            "two_operations": Help(turn, reply[: ends[2]]),
+            **{name: Help(turn, reply[:end]) for name, end in begun},
         }
 
     def scores(self, problem: Hand, reply: str) -> Mapping[str, bool]:
@@ -93,7 +97,7 @@ class Probing:
         """The prompt of pretraining that gives values; in the other style, values for cards."""
         if self._style == "compact":
             return prompts.compact_prompt(
-                hand.rule, hand.target, "numbers", hand.numbers, prompts.SOLVE
+                hand.stated_rule, hand.target, "numbers", hand.numbers, prompts.SOLVE
             )
         return prompts.first_turn(replace(hand, cards=tuple(map(str, hand.numbers))), self._style)
 

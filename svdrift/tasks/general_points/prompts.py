@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
-from svdrift.tasks.general_points.game import FACES, Hand, Rule, join
+from svdrift.tasks.general_points.game import FACES, LARGEST_NUMBER, Hand, Rule, join
 
 Style = Literal["compact", "paper"]
-
-LARGEST_NUMBER = 60
-"""The largest number that the compact style has a word for."""
 
 ANSWER = "answer"
 """Compact marker: asks for numbers and a formula. Never seen in pretraining."""
@@ -23,6 +20,8 @@ TRANSLATE = "translate"
 """Compact marker of pretraining: asks for the values of the cards."""
 SOLVE = "solve"
 """Compact marker of pretraining: asks for the given numbers and a formula."""
+
+IN_WORDS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 FAULTS = (
     "wrong_number",
@@ -49,11 +48,12 @@ COMPACT_WORDS: tuple[str, ...] = (
 def first_turn(hand: Hand, style: Style) -> str:
     """The user turn that deals the hand."""
     if style == "compact":
-        return compact_prompt(hand.rule, hand.target, "cards", hand.cards, ANSWER)
+        return compact_prompt(hand.stated_rule, hand.target, "cards", hand.cards, ANSWER)
+    count = IN_WORDS[len(hand.cards)]
     return f"""\
-You are an expert player of a card game in which four cards must make a target number.
-You see four cards. Write a formula that uses their values and equals {hand.target}.
-{_rule_sentence(hand.rule)} An ace counts as 1, every other card as its number.
+You are an expert player of a card game in which {count} cards must make a target number.
+You see {count} cards. Write a formula that uses their values and equals {hand.target}.
+{_rule_sentence(hand.stated_rule)} An ace counts as 1, every other card as its number.
 The formula may hold numbers, the operators '+', '-', '*', '/', and parentheses; each card must be \
 used once.
 
@@ -61,7 +61,7 @@ Cards: [{", ".join(f"'{card}'" for card in hand.cards)}]
 
 Reply with nothing but an object of this form:
 {{
-  "cards": [the four cards, as shown],
+  "cards": [the {count} cards, as shown],
   "number": [the value of each card, in the same order],
   "formula": "an equation that equals {hand.target}",
 }}"""

@@ -12,7 +12,14 @@ from svdrift.errors import UserError, choices, shown
 from svdrift.section import Section
 from svdrift.tasks.base import TaskPart, TaskSettings, Tokens
 from svdrift.tasks.general_points import files
-from svdrift.tasks.general_points.game import possible_values
+from svdrift.tasks.general_points.game import LARGEST_NUMBER, possible_values
+from svdrift.tasks.general_points.shifts import (
+    HandSize,
+    ShiftSettings,
+    Terms,
+    check_shifts,
+    shifted,
+)
 from svdrift.tasks.general_points.splits import (
     DEALT_AFTER,
     FURTHER,
@@ -37,7 +44,9 @@ LABELS = {
 }
 
 TOKENS = {"compact": Tokens(16, 17, 4), "paper": Tokens(202, 56, 55)}
-"""By `prompt_style`; `paper` is an average with the tokenizer of SmolLM2."""
+"""Of four cards, by `prompt_style`; `paper` is an average with the tokenizer of SmolLM2."""
+TOKENS_PER_CARD = {"compact": Tokens(1, 5, 0), "paper": Tokens(4, 12, 0)}
+"""How many more each further card takes; for `paper` an estimate."""
 
 
 class DecksSettings(Section):
@@ -121,8 +130,10 @@ class PlaySettings(TaskPart):
     @model_validator(mode="after")
     def _values_of_cards(self) -> Self:
         for name, values in self.rules.items():
-            if not all(1 <= value <= 60 for value in values):
-                raise ValueError(f"rules.{name}: values of J, Q, K must lie in 1..60: {values}")
+            if not all(1 <= value <= LARGEST_NUMBER for value in values):
+                raise ValueError(
+                    f"rules.{name}: values of J, Q, K must lie in 1..{LARGEST_NUMBER}: {values}"
+                )
         return self
 
 
@@ -130,8 +141,17 @@ class SkillsSettings(TaskPart):
     """What pretraining takes from the task: values and target, but no rule and no hands."""
 
     target: int
+    hand_sizes: tuple[int, ...]  # of some split, that of training first
+    added_cards: tuple[int, ...]  # of some split, in ascending order
     values: tuple[int, ...]  # that a card can have under some rule, in ascending order
     holdout: float  # share of their multisets that must not appear
+
+
+class FirstTestSettings(Section):
+    """What `ood_test` is dealt by."""
+
+    target: int
+    faces: tuple[Face, Face, Face]
 
 
 class DealSettings(TaskPart):
@@ -140,25 +160,39 @@ class DealSettings(TaskPart):
     target: int
     rule: str
     faces: tuple[Face, Face, Face]  # values of J, Q and K under the rule
+    hand_size: int
+    added_cards: tuple[int, ...]  # in ascending order
     values: tuple[int, ...]  # that a card can have under some rule, in ascending order
     decks: DecksSettings
-    first_faces: tuple[Face, Face, Face] | None = None
-    """For the test of a further OOD rule: values of J, Q and K under the first OOD rule."""
+    stated: str | None  # the rule in the prompt, where another one counts
+    unlike: tuple[Face, Face, Face] | None  # J, Q and K under a rule that must read hands otherwise
+    first_test: FirstTestSettings | None  # for a further test dealt from the hands of `ood_test`
 
 
 class Settings(PlaySettings, TaskSettings):
     """The verifiable task: its rules, its prompts and its hands."""
 
     max_reply_tokens: int = Field(
-        18, gt=0, le=2**20, description="Longest reply in tokens; the compact solution has 17."
+        18,
+        gt=0,
+        le=2**20,
+        description="Longest reply in tokens; the compact solution has 17, and 22 of five cards.",
     )
-    target: int = Field(24, gt=0, le=60, description="The number that a formula must reach.")
+    target: int = Field(
+        24, gt=0, le=LARGEST_NUMBER, description="The number that a formula must reach."
+    )
+    hand_size: HandSize = Field(4, description="Number of cards in a hand, 2 to 5.")
     id_rule: str = Field("tens", description="Rule of SFT, RL and in-distribution evaluation.")
     ood_rules: tuple[str, ...] = Field(
         ("faces",),
         min_length=1,
         description="Rules of out-of-distribution evaluation. Selection and the story of the study "
         "use the first; each further rule `r` has a test of its own, `ood_test_r`.",
+    )
+    shifts: dict[str, ShiftSettings] = Field(
+        default_factory=dict,
+        description="Further tests by name, each with what is other than in training. Pretraining "
+        "shows their numbers of cards and added cards, too.",
     )
     hands: HandsSettings = HandsSettings()
 
@@ -183,17 +217,29 @@ class Settings(PlaySettings, TaskSettings):
         return self
 
     @model_validator(mode="after")
+    def _real_shifts(self) -> Self:
+        check_shifts(self.shifts, self.rules, self._trained, self.ood_rules[1:])
+        return self
+
+    @model_validator(mode="after")
     def _room_for_replies(self) -> Self:
         if self.prompt_style == "paper" and self.max_reply_tokens < 100:
             raise ValueError(
                 f"max_reply_tokens: {self.max_reply_tokens} cuts off every reply of prompt_style "
                 "'paper' (allowed: 100 or more)"
             )
+        most = max(self._hand_sizes)
+        needed = tokens_of("compact", most).reply
+        if self.prompt_style == "compact" and self.max_reply_tokens < needed:
+            raise ValueError(
+                f"max_reply_tokens: {self.max_reply_tokens} cuts off every reply to {most} cards "
+                f"(allowed: {needed} or more)"
+            )
         return self
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """See `svdrift.tasks.general_points.hands`; and a test for each further OOD rule."""
+        """See `svdrift.tasks.general_points.hands`."""
         known = [
             Split(
                 name=name,
@@ -204,29 +250,57 @@ class Settings(PlaySettings, TaskSettings):
             )
             for name in SPLITS
         ]
+        labels = {rule: f"OOD test, rule {rule}" for rule in self.ood_rules[1:]}
+        labels |= {shift: f"OOD test, {shift.replace('_', ' ')}" for shift in self.shifts}
         further = [
             Split(
-                name=f"{FURTHER}{rule}",
+                name=f"{FURTHER}{shift}",
                 role=ROLES["ood_test"],
-                shift=rule,
-                label=f"OOD test, rule {rule}",
+                shift=shift,
+                label=label,
                 after=DEALT_AFTER["ood_test"],
             )
-            for rule in self.ood_rules[1:]
+            for shift, label in labels.items()
         ]
         return (*known, *further)
 
-    def rule_of(self, split: str) -> str:
-        """Name of the rule of a split."""
-        if self._varied_rule is not None:
-            return self._varied_rule
+    @property
+    def _trained(self) -> Terms:
+        return Terms(self.id_rule, self.target, self.hand_size)
+
+    @property
+    def _hand_sizes(self) -> tuple[int, ...]:
+        """Numbers of cards in hands of some split, that of training first."""
+        sizes = [shift.hand_size or self.hand_size for shift in self.shifts.values()]
+        return tuple(dict.fromkeys([self.hand_size, *sorted(sizes)]))
+
+    @property
+    def _added_cards(self) -> tuple[int, ...]:
+        """Cards that some shift adds, in ascending order."""
+        shifts = self.shifts.values()
+        return tuple(sorted({card for shift in shifts for card in shift.added_cards}))
+
+    def _terms(self, split: str) -> Terms:
+        """By what a split is dealt."""
+        terms = self._trained
+        if split in OOD_SPLITS:
+            terms = terms._replace(rule=self.ood_rules[0])
         if split.startswith(FURTHER):
-            return split.removeprefix(FURTHER)
-        return self.ood_rules[0] if split in OOD_SPLITS else self.id_rule
+            name = split.removeprefix(FURTHER)
+            terms = shifted(terms, self.shifts.get(name, ShiftSettings(rule=name)))
+        if self._varied_rule is not None:
+            terms = terms._replace(rule=self._varied_rule, stated=None)
+        return terms
+
+    def rule_of(self, split: str) -> str:
+        """Name of the rule that counts in a split."""
+        return self._terms(split).rule
 
     def play(self, *splits: str) -> PlaySettings:
         """What playing hands of these splits takes."""
-        rules = dict.fromkeys(self.rule_of(split) for split in splits)
+        every = [self._terms(split) for split in splits]
+        named = [rule for terms in every for rule in (terms.rule, terms.stated)]
+        rules = dict.fromkeys(rule for rule in named if rule is not None)
         return PlaySettings(
             name=self.name,
             prompt_style=self.prompt_style,
@@ -236,17 +310,30 @@ class Settings(PlaySettings, TaskSettings):
 
     def deal(self, split: str) -> DealSettings:
         """What dealing a split takes."""
-        rule = self.rule_of(split)
+        terms = self._terms(split)
+        first_test = unlike = None
+        if split.startswith(FURTHER):
+            if terms.hand_size == self.hand_size and not terms.added_cards:
+                first_faces = self.rules[self.ood_rules[0]]
+                first_test = FirstTestSettings(target=self.target, faces=first_faces)
+            if split.removeprefix(FURTHER) in self.shifts and terms.rule != self.id_rule:
+                unlike = self.rules[self.id_rule]
+            if terms.stated is not None:
+                unlike = self.rules[terms.stated]
         return DealSettings(
             name=self.name,
-            target=self.target,
-            rule=rule,
-            faces=self.rules[rule],
-            values=possible_values(self.rules),
+            target=terms.target,
+            rule=terms.rule,
+            faces=self.rules[terms.rule],
+            hand_size=terms.hand_size,
+            added_cards=tuple(sorted(terms.added_cards)),
+            stated=terms.stated,
+            unlike=unlike,
+            values=possible_values(self.rules, self._added_cards),
             decks=DecksSettings(
                 **{key: getattr(self.hands, key) for key in DecksSettings.model_fields}
             ),
-            first_faces=self.rules[self.ood_rules[0]] if split.startswith(FURTHER) else None,
+            first_test=first_test,
         )
 
     def count(self, split: str) -> int:
@@ -263,7 +350,8 @@ class Settings(PlaySettings, TaskSettings):
         for split, path in self.hands.files.items():
             rule = self.rules[self.rule_of(split)]
             try:
-                files.read_own_hands(path, rule, self.target, with_face=split in OOD_SPLITS)
+                given = path, rule, self.target, self.hand_size
+                files.read_own_hands(*given, with_face=split in OOD_SPLITS)
             except UserError as error:
                 raise UserError(f"task.hands.files.{split}: {error}") from None
 
@@ -286,11 +374,20 @@ class Settings(PlaySettings, TaskSettings):
         for key, value in changes.items():
             if key == "rule" and not (isinstance(value, str) and value in self.rules):
                 raise UserError(f"rule: {shown(value)} is not a rule{choices(value, self.rules)}")
-            if key == "target" and not (type(value) is int and 1 <= value <= 60):
-                raise UserError(f"target: {shown(value)} is not a whole number from 1 to 60")
+            if key == "target" and not (type(value) is int and 1 <= value <= LARGEST_NUMBER):
+                raise UserError(
+                    f"target: {shown(value)} is not a whole number from 1 to {LARGEST_NUMBER}"
+                )
             if key not in ("rule", "target"):
                 raise UserError(f"{key!r} cannot vary (allowed: rule, target)")
-        varied = self.model_copy(update={"target": changes.get("target", self.target)})
+        varied = self
+        if "target" in changes:  # of every split, the shifts included
+            shifts = {
+                name: shift.model_copy(update={"target": None})
+                for name, shift in self.shifts.items()
+            }
+            varied = varied.model_copy(update={"target": changes["target"], "shifts": shifts})
+        varied = varied.model_copy()
         varied._varied_rule = changes.get("rule", self._varied_rule)
         return varied
 
@@ -300,7 +397,9 @@ class Settings(PlaySettings, TaskSettings):
         return SkillsSettings(
             name=self.name,
             target=self.target,
-            values=possible_values(self.rules),
+            hand_sizes=self._hand_sizes,
+            added_cards=self._added_cards,
+            values=possible_values(self.rules, self._added_cards),
             holdout=self.hands.pretraining_holdout,
         )
 
@@ -312,13 +411,21 @@ class Settings(PlaySettings, TaskSettings):
     @property
     def tokens(self) -> Tokens:
         """Typical lengths of turns in the prompt style."""
-        return TOKENS[self.prompt_style]
+        return tokens_of(self.prompt_style, self.hand_size)
 
     @property
     def summary(self) -> str:
         """Size of the tests, and the rules."""
         several = "s" * (len(self.ood_rules) > 1)
+        shifts = f"; shifts {', '.join(self.shifts)}" if self.shifts else ""
         return (
             f"{self.hands.test:,} test hands per rule and seed; ID rule {self.id_rule}, "
-            f"OOD rule{several} {', '.join(self.ood_rules)}"
+            f"OOD rule{several} {', '.join(self.ood_rules)}{shifts}"
         )
+
+
+def tokens_of(style: str, hand_size: int) -> Tokens:
+    """Typical lengths of turns in a prompt style."""
+    further = hand_size - 4
+    both = zip(TOKENS[style], TOKENS_PER_CARD[style], strict=True)
+    return Tokens(*(tokens + further * more for tokens, more in both))

@@ -10,7 +10,7 @@ import pandas as pd
 from svdrift.tasks.base import Verdict
 from svdrift.tasks.general_points import prompts, verifier
 from svdrift.tasks.general_points.decks import held_out_multisets
-from svdrift.tasks.general_points.game import Hand, join
+from svdrift.tasks.general_points.game import Hand, Multiset, join
 from svdrift.tasks.general_points.hands import (
     check_splits,
     make_split,
@@ -53,13 +53,12 @@ class Task:
     @staticmethod
     def reference_table(settings: SkillsSettings) -> pd.DataFrame:
         """Every value multiset and its solutions."""
-        return solution_table(settings.values, settings.target)
+        return solution_table(settings.values, settings.hand_sizes, settings.target)
 
     @staticmethod
     def pretraining_examples(settings: SkillsSettings, count: int, seed: int) -> list[list[str]]:
         """See `svdrift.tasks.general_points.pretraining`."""
-        held_out = held_out_multisets(settings.values, settings.holdout, seed)
-        mixture = Mixture(settings.values, held_out, settings.target, seed)
+        mixture = Mixture(settings, held_out_of(settings, seed), seed)
         return [mixture.example() for _ in range(count)]
 
     def validate(self, problems: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -92,11 +91,16 @@ class Task:
 
     def read(self, table: pd.DataFrame) -> list[Hand]:
         """The hands in the rows of a table, in order."""
+        rules = self._settings.rules
+        columns = table.reindex(columns=["cards", "rule", "target", "stated"])
         return [
-            Hand(tuple(cards.split()), self._settings.rules[rule], int(target))
-            for cards, rule, target in zip(
-                table["cards"], table["rule"], table["target"], strict=True
+            Hand(
+                tuple(cards.split()),
+                rules[rule],
+                int(target),
+                rules[stated] if isinstance(stated, str) else None,  # null in a mixture
             )
+            for cards, rule, target, stated in columns.itertuples(index=False)
         ]
 
     def first_turn(self, problem: Hand) -> str:
@@ -117,6 +121,13 @@ class Task:
     def verify(self, problem: Hand, reply: str) -> Verdict:
         """Judge any text; see `svdrift.tasks.general_points.verifier`."""
         return verifier.verify(problem, reply, self._style, self._settings.partial_reward)
+
+
+def held_out_of(settings: SkillsSettings, seed: int) -> set[Multiset]:
+    """The value multisets of every number of cards that pretraining must not show."""
+    values, share = settings.values, settings.holdout
+    sets = [held_out_multisets(values, size, share, seed) for size in settings.hand_sizes]
+    return set[Multiset]().union(*sets)
 
 
 def spoilt_formulas(hand: Hand, formula: str) -> list[str]:

@@ -16,10 +16,18 @@ ODD = {"rules": {"tens": [10, 10, 10], "odd": [7, 9, 59]}, "ood_rules": ["odd"]}
     ("rules", "target"), [({"faces": (11, 12, 13)}, 24), ({"far": (48, 59, 60)}, 7)]
 )
 def test_solvable_multisets_are_those_with_a_solution(rules, target):
-    multisets = value_multisets(possible_values(rules))[::3]
+    multisets = value_multisets(possible_values(rules), 4)[::3]
     assert solvable(multisets, target) == [
         canonical_solution(numbers, target) is not None for numbers in multisets
     ]
+
+
+@pytest.mark.parametrize(("size", "every"), [(2, 1), (3, 1), (5, 40)])
+def test_multisets_of_other_sizes_are_solvable_as_the_solver_says(size, every):
+    multisets = value_multisets((*range(1, 14), 19), size)[::every]
+    found = solvable(multisets, 24)
+    assert found == [canonical_solution(numbers, 24) is not None for numbers in multisets]
+    assert {True, False} == set(found)
 
 
 TOO_MUCH = [  # settings of the task -> the line

@@ -18,7 +18,12 @@ def write(folder: Path, text: str) -> Path:
 
 def test_hands_are_read(tmp_path: Path) -> None:
     path = write(tmp_path, 'name,cards\na,3 J 5 A\nb,"8,10,8,8"\n')
-    assert read_hands_file(path, TENS, 24) == [("3", "J", "5", "A"), ("8", "10", "8", "8")]
+    assert read_hands_file(path, TENS, 24, 4) == [("3", "J", "5", "A"), ("8", "10", "8", "8")]
+
+
+def test_hands_have_the_number_of_cards_that_is_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, "cards\n3 J 5 A 2\n")
+    assert read_hands_file(path, TENS, 24, 5) == [("3", "J", "5", "A", "2")]
 
 
 @pytest.mark.parametrize(
@@ -29,12 +34,13 @@ def test_hands_are_read(tmp_path: Path) -> None:
         ("cards\n", ["no hands"]),
         ("cards\n3 J 5 A\n3 Z 5 A\n", ["line 3, '3 Z 5 A'", "unknown rank 'Z'"]),
         ("cards\n3 J 5\n", ["line 2, '3 J 5'", "3 cards instead of 4"]),
+        ("cards\n3 J 5 A 2\n", ["line 2, '3 J 5 A 2'", "5 cards instead of 4"]),
         ("cards\nA A A A\n3 J\n", ["line 2", "(1, 1, 1, 1) cannot make 24", "line 3, '3 J'"]),
     ],
 )
 def test_every_bad_row_is_named_in_one_line(tmp_path: Path, text: str, messages: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        read_hands_file(write(tmp_path, text), TENS, 24)
+        read_hands_file(write(tmp_path, text), TENS, 24, 4)
     assert "\n" not in str(caught.value)
     for message in ["hands.csv", *messages]:
         assert message in str(caught.value)
@@ -42,17 +48,17 @@ def test_every_bad_row_is_named_in_one_line(tmp_path: Path, text: str, messages:
 
 def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        read_hands_file(tmp_path / "nothing.csv", TENS, 24)
+        read_hands_file(tmp_path / "nothing.csv", TENS, 24, 4)
     (tmp_path / "binary.csv").write_bytes(b"cards\n\xff\xfe\n")
     with pytest.raises(UserError, match="cannot be read"):
-        read_hands_file(tmp_path / "binary.csv", TENS, 24)
+        read_hands_file(tmp_path / "binary.csv", TENS, 24, 4)
 
 
 def test_ood_hands_need_a_face_card(tmp_path: Path) -> None:
     path = write(tmp_path, "cards\n3 J 5 A\n8 10 8 8\n")
-    assert len(read_own_hands(path, TENS, 24, with_face=False)) == 2
+    assert len(read_own_hands(path, TENS, 24, 4, with_face=False)) == 2
     with pytest.raises(UserError, match="need a J, Q or K: 8 10 8 8"):
-        read_own_hands(path, TENS, 24, with_face=True)
+        read_own_hands(path, TENS, 24, 4, with_face=True)
 
 
 def test_checking_files_loads_no_heavy_library() -> None:

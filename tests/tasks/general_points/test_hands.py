@@ -1,3 +1,4 @@
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def test_rows_are_right(name: str) -> None:
     assert list(tables) == [split.name for split in settings.splits]
     assert list(tables)[: len(SPLITS)] == list(SPLITS)
     values, share = game.possible_values(settings.rules), settings.hands.pretraining_holdout
-    held_out = {game.join(m) for m in held_out_multisets(values, share, 0)}
+    held_out = {game.join(m) for m in held_out_multisets(values, 4, share, 0)}
     ids: list[str] = []
     for table in tables.values():
         ids += list(table["problem"])
@@ -264,8 +265,25 @@ def test_varied_to_the_same_is_the_same() -> None:
 
 
 def test_solution_table() -> None:
-    table = solution_table(range(1, 14), 24).set_index("multiset")
+    table = solution_table(range(1, 14), (4,), 24).set_index("multiset")
     assert (len(table), table["solvable"].sum()) == (1820, 1362)
     assert table.loc["3 3 8 8", "n_formulas"] == 1
     assert table.loc["3 3 8 8", "canonical"] == "8 / ( 3 - ( 8 / 3 ) )"
     assert not table.loc["1 1 1 1", "solvable"]
+    several = solution_table(range(1, 14), (2, 3), 24).set_index("multiset")
+    assert len(several) == 91 + 455
+    # By hand: two values make 24 as 2 * 12, 3 * 8, 4 * 6 and 11 + 13, 12 + 12, of 1 to 13.
+    pairs = several.index[several["solvable"] & (several.index.str.count(" ") == 1)]
+    assert set(pairs) == {"2 12", "3 8", "4 6", "11 13", "12 12"}
+
+
+DIGESTS = {0: "8c12da07599b0190", 1: "8f371e2c2d57433c", 2: "6e1009c485b48a64"}
+
+
+@pytest.mark.parametrize("seed", DIGESTS)
+def test_the_default_hands_never_change(seed: int) -> None:
+    """Studies are compared problem by problem, so a new option must not move the old hands."""
+    digest = hashlib.sha256()
+    for split, table in make_hands(Settings(), seed).items():
+        digest.update(f"{split}{table.to_csv(index=False)}".encode())
+    assert digest.hexdigest()[:16] == DIGESTS[seed]

@@ -5,16 +5,18 @@ import pytest
 from svdrift.tasks.general_points import prompts
 from svdrift.tasks.general_points.game import Hand, multiset, value_multisets, values
 from svdrift.tasks.general_points.pretraining import Mixture
+from svdrift.tasks.general_points.settings import Settings
 from svdrift.tasks.general_points.solver import canonical_solution
 from svdrift.tasks.general_points.verifier import number_faults, verify
 
-HELD_OUT = frozenset(value_multisets(range(1, 14))[::5])
+HELD_OUT = frozenset(value_multisets(range(1, 14), 4)[::5])
+SKILLS = Settings().skills
 COUNT = 4000
 
 
 @pytest.fixture(scope="module")
 def examples() -> list[list[str]]:
-    mixture = Mixture(range(1, 14), HELD_OUT, target=24, seed=0)
+    mixture = Mixture(SKILLS, HELD_OUT, seed=0)
     return [mixture.example() for _ in range(COUNT)]
 
 
@@ -84,6 +86,26 @@ def test_held_out_multisets_never_appear(examples: list[list[str]]) -> None:
 
 
 def test_seed_decides(examples: list[list[str]]) -> None:
-    same, other = (Mixture(range(1, 14), HELD_OUT, 24, seed) for seed in (0, 1))
+    same, other = (Mixture(SKILLS, HELD_OUT, seed) for seed in (0, 1))
     assert [same.example() for _ in range(50)] == examples[:50]
     assert [other.example() for _ in range(50)] != examples[:50]
+
+
+def test_every_size_and_card_of_some_test_is_shown() -> None:
+    shifts = {"two": {"hand_size": 2}, "large": {"added_cards": (14, 19)}}
+    mixture = Mixture(Settings.model_validate({"shifts": shifts}).skills, frozenset(), seed=0)
+    found = [mixture.example() for _ in range(1500)]
+    sizes = Counter(len(example[-1].split(" : ")[0].split()) for example in found)
+    assert set(sizes) == {2, 4}
+    assert sizes[2] / 1500 == pytest.approx(0.5, abs=0.05)
+    for prompt, *_, last in found:
+        words = prompt.split()
+        if words[-1] == prompts.TRANSLATE:
+            rule = (int(words[1]), int(words[3]), int(words[5]))
+            assert numbers_of(last) == values(words[9:-1], rule)
+        else:
+            stated = numbers_of(last.split(" : ")[0])
+            assert last.split(" : ")[1] == canonical_solution(stated, int(words[7]))
+    translated = [prompt.split() for prompt, *_ in found if prompt.endswith(prompts.TRANSLATE)]
+    assert {"14", "19"} <= {word for words in translated for word in words[9:-1]}
+    assert not {"15", "18"} & {word for words in translated for word in words[9:-1]}

@@ -70,7 +70,7 @@ def test_validation_finds_a_verifier_that_ignores_numbers(
 
 def test_pretraining_shares_the_hold_out_with_the_hands() -> None:
     skills = Settings(hands=SMALL).skills
-    held_out = held_out_multisets(skills.values, 0.2, 3)
+    held_out = held_out_multisets(skills.values, 4, 0.2, 3)
     shown = {
         tuple(sorted(int(word) for word in reply.partition(" : ")[0].split()))
         for example in task.Task.pretraining_examples(skills, 3000, 3)
