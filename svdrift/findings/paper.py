@@ -27,8 +27,8 @@ class Paper:
         reads: the kinds of probes whose tables its statements are about; the study must have one
             probe of each.
         tables: names of the study's own tables that it reads besides.
-        figures: modules of `svdrift/figures/` that its page shows besides its statements, and the
-            kinds of probes whose tables each draws.
+        figures: modules of `svdrift/figures/` that its page shows besides its statements, and what
+            each draws of `reads` and `tables`.
         arms: the checkpoints that it compares, besides those of the story's other roles: the names
             that the study must give them in `story.arms`, and what each is.
         chooses_repairs: whether it chooses among repairs, so that the study must evaluate them on

@@ -170,6 +170,50 @@ def samples_table(seeds: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+ARMS = {
+    "last": sft(STEPS[-1]),
+    "slow": "slow-64",
+    "stopped": "stopped-16",
+    "rl": end("ppo", 64),
+    "control": end("continued", 64),
+}
+REMEDY_STORY = STORY.model_copy(update={"arms": ARMS})
+
+
+def remedy_tables(seeds: int) -> dict[str, pd.DataFrame]:
+    """Of the probe `scores`, and the problems that repaired models solve."""
+    rng = np.random.default_rng(1)
+    repaired = {"target": None, "anchor": None, "interpolate-weight0.5": "interpolate"}
+    repaired |= {"trim-weight0.5": "trim", "directions-top1": "directions"}
+
+    def table(column: str, names: list[str], solved: str) -> pd.DataFrame:
+        tables = [
+            pd.DataFrame(
+                {
+                    "seed": seed,
+                    column: name,
+                    "role": role,
+                    "shift": shift,
+                    "group": np.repeat(np.arange(25), 4),
+                    "problem": np.arange(100),
+                    solved: rng.random(100) < 0.3 + 0.05 * i,
+                }
+            )
+            for seed in range(seeds)
+            for i, name in enumerate(names)
+            for role in ("selection", "test")
+            for shift in ("id", "ood")
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    solved = table("intervention", [*repaired], "solved")
+    kinds = solved["intervention"].map(repaired)
+    return {
+        "scores": table("checkpoint", [*ARMS.values()], "valid"),
+        "recovery_solved": solved.assign(kind=kinds, repair="last-with-anchor"),
+    }
+
+
 def cycles_table(seeds: int) -> pd.DataFrame:
     """Two roots, and SFT and RL in turn to a depth of four."""
     way = "sft-64.ppo-60.again-32.grpo-60"

@@ -37,6 +37,7 @@ from svdrift.figures import (
     recovery_frontier,
     recovery_window,
     reliability,
+    remedies,
     rl_effect,
     rl_progress,
     rl_update,
@@ -64,6 +65,7 @@ from svdrift.spectra.moved import moved
 from svdrift.story import Story
 from tests.figures.figure_tables import (
     GRPO_STORY,
+    REMEDY_STORY,
     SPECTRAL_STORY,
     STORY,
     accuracy_table,
@@ -75,6 +77,7 @@ from tests.figures.figure_tables import (
     rank_search_table,
     recovery_effect_table,
     recovery_table,
+    remedy_tables,
     samples_table,
     spectral_tables,
     study_accuracies,
@@ -114,6 +117,7 @@ FIGURES: dict[str, Callable[[int], Drawing]] = {
     "recovery_frontier": lambda s: recovery_frontier.draw(recovery_table(s), STORY),
     "recovery_effect": lambda s: recovery_effect.draw(recovery_effect_table(s)),
     "rank_searches": lambda s: rank_searches.draw(rank_search_table(s)),
+    "remedies": lambda s: remedies.draw(**remedy_tables(s), story=REMEDY_STORY),
     "reliability": lambda s: reliability.draw(samples_table(s), STORY),
     "sweep": lambda s: sweep.draw(sweep_table(s), STORY),
     "compare_accuracy": lambda s: compare_accuracy.draw(

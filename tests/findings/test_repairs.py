@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from svdrift.figures import remedies
 from svdrift.findings.papers import repairs
 from tests.findings.test_papers import STORY
 
@@ -42,13 +43,17 @@ def places(selection, test):
     }
 
 
-def judged(repaired, arms):
+def tables(repaired, arms):
     solved = table("intervention", repaired)
     solved = solved.assign(kind=solved["intervention"].map(KINDS), repair="last-with-anchor")
     scores = table("checkpoint", arms).rename(columns={"solved": "valid"})
-    story = STORY.model_copy(update={"arms": ARMS})
-    found = repairs.findings({"scores": scores, "recovery_solved": solved}, story)
-    return {one.statement: one for one in found}, solved
+    return {"scores": scores, "recovery_solved": solved}
+
+
+def judged(repaired, arms):
+    read = tables(repaired, arms)
+    found = repairs.findings(read, STORY.model_copy(update={"arms": ARMS}))
+    return {one.statement: one for one in found}, read["recovery_solved"]
 
 
 REPAIRED = {
@@ -117,3 +122,28 @@ def test_a_simpler_one_that_is_as_good_is_named_first():
     one = simplest(REPAIRED, alike)
     assert "SFT that ends early is the simplest" in one.statement
     assert one.estimate == pytest.approx(0)  # the best other one, trimming, solves as many
+
+
+def test_the_figure_has_each_remedy_at_its_chosen_setting():
+    assert repairs.PAPER.figures == {"remedies": ("scores", "recovery_solved")}
+    drawing = remedies.draw(
+        **tables(REPAIRED, ARM_SOLVED), story=STORY.model_copy(update={"arms": ARMS})
+    )
+    drawn = drawing.data.set_index("id")[["value_x", "value_y"]]
+    assert drawn.to_dict("index") == {
+        name: {"value_x": pytest.approx(x), "value_y": pytest.approx(y)}
+        for name, x, y in [
+            ("target", 0.9, 0),
+            ("anchor", 0.4, 0.6),
+            (HALF, 0.7, 0.5),
+            (TRIM, 0.9, 0.6),
+            (RANDOM, 0.1, 0),
+            ("a-1", 0.8, 0.1),
+            ("b-1", 0.5, 0.3),
+            ("c-1", 0.9, 0.2),
+            ("d-1", 0.9, 0.1),
+        ]
+    }
+    names = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
+    assert names[0] == "SFT to its end"
+    assert "interpolate, weight 0.5" in [name.replace("\N{NO-BREAK SPACE}", " ") for name in names]

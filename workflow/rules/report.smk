@@ -312,10 +312,14 @@ rule gallery:
         rules.write_gallery.output,
 
 
-def paper_rule(name, reads):
-    """A function, so that the rule's shell command keeps its own paper."""
+def paper_tables(name, reads):
+    """What a paper reads: tables of probes by their kind, and the study's own by their name."""
     tables = {kind: f"{TABLES}/probe_{probe}.parquet" for kind, probe in reads.items()}
-    tables |= of(*paper(name).tables)
+    return tables | of(*paper(name).tables)
+
+
+def paper_rule(name, tables):
+    """A function, so that the rule's shell command keeps its own paper."""
 
     rule:
         name:
@@ -378,11 +382,11 @@ def paper_figure_rule(name, figure, tables):
 
 PAPER_PAGES = []
 for name, reads in STUDY.evidence.items():
-    paper_rule(name, reads)
+    tables = paper_tables(name, reads)
+    paper_rule(name, tables)
     PAPER_PAGES.append(f"{RESULTS}/papers/{name}/README.md")
-    for figure, kinds in paper(name).figures.items():
-        tables = {kind: f"{TABLES}/probe_{reads[kind]}.parquet" for kind in kinds}
-        paper_figure_rule(name, figure, tables)
+    for figure, drawn in paper(name).figures.items():
+        paper_figure_rule(name, figure, {one: tables[one] for one in drawn})
         PAPER_PAGES.append(f"{RESULTS}/papers/{name}/{figure}.png")
 
 

@@ -35,6 +35,7 @@ PAPER = Paper(
     reads=("scores",),
     tables=("recovery_solved",),
     chooses_repairs=True,
+    figures={"remedies": ("scores", "recovery_solved")},
     arms={
         "last": "SFT to its end",
         "slow": "SFT at a quarter of its learning rate",
