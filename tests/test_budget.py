@@ -1,5 +1,6 @@
 """The budget counts what is there: parameters, bytes, operations, tokens."""
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from svdrift.spectra.on_demand import open_on_demand
 from svdrift.study.settings import Settings, read_settings
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks import make_task
-from svdrift.tasks.general_points.settings import TOKENS
+from svdrift.tasks.general_points.prompts import TOKENS
 from svdrift.training.method import Work
 from tests.published import LLAMA, QWEN, ROOT, pico_model
 from tests.recovery.test_architectures import LAID_OUT, make
@@ -104,14 +105,15 @@ def tensor_bytes(file: Path) -> int:
 
 def test_lengths_are_those_of_the_task():
     general_points = load_task("general_points").Settings
-    table = pd.DataFrame({"cards": ["J 2 3 9"], "rule": ["tens"], "target": [24]})
-    for style, lengths in TOKENS.items():
-        settings = general_points(prompt_style=style, max_reply_tokens=200)
-        assert settings.tokens == lengths
+    for style, cards in itertools.product(TOKENS, ("J 2 3 9", "J 2 3 9 9", "J 2 2")):
+        table = pd.DataFrame({"cards": [cards], "rule": ["tens"], "target": [24]})
+        size = len(cards.split())
+        settings = general_points(prompt_style=style, max_reply_tokens=200, hand_size=size)
+        lengths = settings.tokens
         task = make_task(settings.play("practice"))
         [problem] = task.read(table)
         turns = [task.first_turn(problem), task.gold_reply(problem)]
-        if style == "compact":
+        if style != "paper":
             tokenizer = make_tokenizer(task.words)
             [prompt] = prompt_tokens(tokenizer, [turns[:1]])
             [whole] = conversation_tokens(tokenizer, [turns])

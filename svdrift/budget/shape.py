@@ -18,7 +18,7 @@ from svdrift.spectra.layouts import patterns_of
 from svdrift.spectra.matrices import Labels
 from svdrift.spectra.parts import parts_of
 from svdrift.study.settings import Settings
-from svdrift.tasks import task_class
+from svdrift.tasks import make_task
 from svdrift.training.parameters import freeze
 
 
@@ -95,7 +95,8 @@ def without_weights(settings: Settings, models: Path) -> PreTrainedModel:
     source = getattr(root.settings, "source", None)
     with torch.device("meta"), quiet_transformers():
         if source is None:
-            words = make_tokenizer(task_class(settings.task.name).words)
+            task = make_task(settings.task.play(*(split.name for split in settings.task.splits)))
+            words = make_tokenizer(task.words)
             return make_model(len(words), root.settings.architecture)  # type: ignore[attr-defined]
         try:
             config = AutoConfig.from_pretrained(**_place(source, models))

@@ -35,6 +35,7 @@ ABLATIONS = {
             "large-cards",
             "fake-rule",
             "three-cards",
+            "raster",
         )
     },
 }
@@ -46,6 +47,7 @@ FURTHER = {
     "five-cards": {"five_cards"},
     "large-cards": {"large"},
     "fake-rule": {"fake", "fake_turned"},
+    "raster": {"red", "mirrored"},
 }
 # What at this size is not there: SFT on RL's problems, and step 64 of a run of 4.
 EXTRA = {

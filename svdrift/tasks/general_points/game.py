@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations_with_replacement
+from typing import Literal
 
 RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
 FACES = ("J", "Q", "K")
 LARGEST_NUMBER = 60
 """The largest value of a card, and the largest target."""
+
+Look = Literal["black", "red", "mirrored"]
+"""How cards are drawn: in black, as in training; in red; or in black, from right to left."""
 
 Rule = tuple[int, int, int]
 """Values of J, Q and K. An ace is 1, and each other rank its number."""
@@ -26,12 +30,14 @@ class Hand:
         rule: gives their values.
         target: the number to reach.
         stated: the rule that the prompt states, where that is not the one that counts.
+        look: of the cards, where they are drawn; see `raster`.
     """
 
     cards: tuple[str, ...]
     rule: Rule
     target: int
     stated: Rule | None = None
+    look: Look = "black"
 
     @property
     def stated_rule(self) -> Rule:

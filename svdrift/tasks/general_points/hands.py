@@ -63,7 +63,8 @@ def make_split(
 
     Columns: `problem` (id), `cards` and their `numbers` (in dealt order), `rule` (name), `target`,
     `group` (the value multiset, as text), `subsets` (see the top of this module), `gold`
-    (canonical formula); and `stated` (name of the rule in the prompt) where another one counts.
+    (canonical formula); and, where they are not those of training, `stated` (name of the
+    rule in the prompt, where another one counts) and `look` (how cards are drawn).
 
     All hands of a training split differ; it has all that exist if more are asked for. Evaluation
     splits are as large as asked for, or the user's own file.
@@ -116,7 +117,7 @@ def make_split(
             "gold": [_gold(group, settings.target) for group in groups],
         }
     )
-    return table if settings.stated is None else table.assign(stated=settings.stated)
+    return table.assign(**_other_prompt(settings))
 
 
 def vary_table(table: pd.DataFrame, settings: DealSettings) -> pd.DataFrame:
@@ -130,7 +131,7 @@ def vary_table(table: pd.DataFrame, settings: DealSettings) -> pd.DataFrame:
         settings: of the varied split.
     """
     hands = _spread([tuple(cards.split()) for cards in table["cards"]], settings.faces)
-    table = table.drop(columns="stated", errors="ignore")
+    table = table.drop(columns=["stated", "look"], errors="ignore")
     gold = pd.Series([_gold(group, settings.target) for group in hands["group"]], dtype=object)
     varied = table.assign(
         rule=settings.rule,
@@ -138,9 +139,15 @@ def vary_table(table: pd.DataFrame, settings: DealSettings) -> pd.DataFrame:
         numbers=hands["numbers"].to_numpy(),
         group=hands["group"].to_numpy(),
         gold=gold.to_numpy(),
-        **({} if settings.stated is None else {"stated": settings.stated}),
+        **_other_prompt(settings),
     )
     return varied[varied["gold"].notna()].reset_index(drop=True)
+
+
+def _other_prompt(settings: DealSettings) -> dict[str, str]:
+    """Columns of what the prompt has otherwise than in training."""
+    given = {"stated": settings.stated, "look": settings.look}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def check_splits(hands: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ Kinds of examples, in the compact style; each begins with a rule and a target, a
 - solve: `... numbers 3 10 5 1 solve` -> `3 10 5 1 : ( 3 * 5 ) + ( 10 - 1 )`; the numbers are
   repeated first, since otherwise a later stage hardly learns to combine the two skills
 - invent: `... numbers solve`, where the reply chooses the numbers itself
+- recognise, in the style `raster` alone: `... cards white black ... recognise` -> `3 J 5 9`
 - a second try at the first two: a spoilt reply, its feedback, then the right reply.
 
 The marker of the game itself never appears, and neither do held-out value multisets.
@@ -17,7 +18,7 @@ from collections.abc import Collection, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from svdrift.tasks.general_points import prompts
+from svdrift.tasks.general_points import prompts, raster
 from svdrift.tasks.general_points.formula import numbers_in
 from svdrift.tasks.general_points.game import (
     LARGEST_NUMBER,
@@ -40,6 +41,9 @@ TRANSLATE_SHARE, TRANSLATE_AGAIN_SHARE, SOLVE_AGAIN_SHARE = 0.15, 0.04, 0.06
 few because they are twice as long as first ones: with twice as many, the model solved fewer hands
 (see below)."""
 
+RECOGNISE_SHARE = 0.3
+"""Share of examples in the style `raster` that name drawn cards; the others are as without it."""
+
 INVENTED_SHARE = 0.4
 """Share of first-try solutions whose numbers are chosen by the reply, not given in the prompt. The
 model thus learns to read the numbers from the reply, where the translated cards will be. In a
@@ -58,7 +62,7 @@ class Mixture:
     """A seeded source of examples.
 
     Args:
-        settings: numbers of cards, cards, values and target of the game.
+        settings: numbers of cards, cards, looks, values and target of the game.
         held_out: value multisets that must not appear.
         seed: of everything that is drawn.
     """
@@ -77,6 +81,8 @@ class Mixture:
 
     def example(self) -> list[str]:
         """Turns [user, reply] or [user, spoilt reply, feedback, reply]."""
+        if self._settings.looks and self._random.random() < RECOGNISE_SHARE:
+            return self._recognise()
         draw = self._random.random()
         for share, kind in (
             (TRANSLATE_SHARE, self._translate),
@@ -89,13 +95,23 @@ class Mixture:
         return self._solve()
 
     def _translate(self) -> list[str]:
-        size = self._size()
-        rule, cards = self._rule(), self._random.choices(self._deck, k=size)
-        numbers = values_of(cards, rule)
-        if multiset(numbers) in self._held_out:
-            return self._translate()
+        rule, cards = self._dealt()
         prompt = prompts.compact_prompt(rule, self._target(), "cards", cards, prompts.TRANSLATE)
-        return [prompt, join(numbers)]
+        return [prompt, join(values_of(cards, rule))]
+
+    def _recognise(self) -> list[str]:
+        rule, cards = self._dealt()
+        cells = raster.drawn(cards, self._random.choice(self._settings.looks))
+        prompt = prompts.compact_prompt(rule, self._target(), "cards", cells, prompts.RECOGNISE)
+        return [prompt, join(cards)]
+
+    def _dealt(self) -> tuple[Rule, list[str]]:
+        """A rule, and cards whose values under it are not held out."""
+        while True:
+            size = self._size()
+            rule, cards = self._rule(), self._random.choices(self._deck, k=size)
+            if multiset(values_of(cards, rule)) not in self._held_out:
+                return rule, cards
 
     def _translate_again(self) -> list[str]:
         prompt, right = self._translate()

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from svdrift.tasks.general_points.settings import PlaySettings
 
 _NUMBER = re.compile(r"[0-9]+")
-FORMULA = {"compact": ":", "paper": '"formula": "'}  # what stands before the formula of a reply
+FORMULA = {
+    "compact": ":",
+    "raster": ":",
+    "paper": '"formula": "',
+}  # what stands before the formula of a reply
 
 
 OPERATIONS = ("one_operation", "two_operations", "three_operations")
@@ -40,9 +44,15 @@ class Probing:
         return [prompts.reply(problem, formula, self._style) for formula in found]
 
     def parts(self, problem: Hand, reply: str) -> Mapping[str, tuple[int, int]]:
-        """The cards' values, which are the `translation`, and the `formula`."""
+        """The cards' values, which are the `translation`, and the `formula`; and before them the
+        cards, where they are drawn, which are the `recognition`.
+        """  # noqa: D205
         start = self._formula_start(reply)
-        return {"translation": (0, start), "formula": (start, len(reply))}
+        parts = {"translation": (0, start), "formula": (start, len(reply))}
+        if self._style != "raster":
+            return parts
+        named = reply.index("numbers")
+        return {"recognition": (0, named)} | parts | {"translation": (named, start)}
 
     def helped(self, problem: Hand) -> Mapping[str, Help]:
         """With `nothing` given; the `values` of the cards in the prompt; and, as a begun reply,
@@ -61,7 +71,10 @@ class Probing:
         begun = zip(OPERATIONS, ends[1 : len(problem.cards) - 1], strict=False)
         return {
             "nothing": Help(turn, ""),
-            "values": Help(self._turn_with_values(problem), ""),
+            "values": Help(
+                self._turn_with_values(problem),
+                reply[: reply.index("numbers") + len("numbers")] if self._style == "raster" else "",
+            ),
             "translation": Help(turn, reply[:start]),
             **{name: Help(turn, reply[:end]) for name, end in begun},
         }
@@ -95,7 +108,7 @@ class Probing:
 
     def _turn_with_values(self, hand: Hand) -> str:
         """The prompt of pretraining that gives values; in the other style, values for cards."""
-        if self._style == "compact":
+        if self._style != "paper":
             return prompts.compact_prompt(
                 hand.stated_rule, hand.target, "numbers", hand.numbers, prompts.SOLVE
             )

@@ -1,18 +1,22 @@
-"""Turns of user and model, in two styles that carry the same information.
+"""Turns of user and model, in three styles.
 
 - `paper`: the published form for instruction-tuned models: a task description, and a JSON-like
   object (with its published trailing comma) as the reply.
 - `compact`: one word per token, for models made from nothing:
   `J= 10 Q= 10 K= 10 target 24 cards 3 J 5 9 answer` and `3 10 5 9 : ( 3 * 5 ) + ( 10 - 1 )`.
+- `raster`: as `compact`, but the prompt has pictures of the cards (`raster`), and the reply begins
+  with the cards: `3 J 5 9 numbers 3 10 5 9 : ( 3 * 5 ) + ( 10 - 1 )`.
 """
 
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
+from svdrift.tasks.base import Tokens
+from svdrift.tasks.general_points import raster
 from svdrift.tasks.general_points.game import FACES, LARGEST_NUMBER, Hand, Rule, join
 
-Style = Literal["compact", "paper"]
+Style = Literal["compact", "paper", "raster"]
 
 ANSWER = "answer"
 """Compact marker: asks for numbers and a formula. Never seen in pretraining."""
@@ -20,6 +24,9 @@ TRANSLATE = "translate"
 """Compact marker of pretraining: asks for the values of the cards."""
 SOLVE = "solve"
 """Compact marker of pretraining: asks for the given numbers and a formula."""
+
+RECOGNISE = "recognise"
+"""Marker of pretraining in the style `raster`: asks for the cards that are drawn."""
 
 IN_WORDS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
@@ -44,11 +51,31 @@ COMPACT_WORDS: tuple[str, ...] = (
     *("other", "nothing"),  # an offending number without a word of its own; no offending number
 )
 
+MISREAD = "misread"
+"""Further fault of the style `raster`: the cards of the reply are not those of the hand."""
+RASTER_WORDS: tuple[str, ...] = (*COMPACT_WORDS, *raster.WORDS, RECOGNISE, MISREAD)
+
+TOKENS = {
+    "compact": Tokens(16, 17, 4),
+    "raster": Tokens(72, 22, 4),
+    "paper": Tokens(202, 56, 55),
+}
+"""Of four cards, by `prompt_style`; `paper` is an average with the tokenizer of SmolLM2."""
+TOKENS_PER_CARD = {
+    "compact": Tokens(1, 5, 0),
+    "raster": Tokens(15, 6, 0),
+    "paper": Tokens(4, 9, 0),
+}
+"""How many more each further card takes; for `paper` an estimate."""
+
 
 def first_turn(hand: Hand, style: Style) -> str:
     """The user turn that deals the hand."""
     if style == "compact":
         return compact_prompt(hand.stated_rule, hand.target, "cards", hand.cards, ANSWER)
+    if style == "raster":
+        cells = raster.drawn(hand.cards, hand.look)
+        return compact_prompt(hand.stated_rule, hand.target, "cards", cells, ANSWER)
     count = IN_WORDS[len(hand.cards)]
     return f"""\
 You are an expert player of a card game in which {count} cards must make a target number.
@@ -71,6 +98,8 @@ def reply(hand: Hand, formula: str, style: Style) -> str:
     """The reply that states the hand's numbers and the formula."""
     if style == "compact":
         return compact_reply(hand.numbers, formula)
+    if style == "raster":
+        return f"{join(hand.cards)} numbers {compact_reply(hand.numbers, formula)}"
     cards = ", ".join(f'"{card}"' for card in hand.cards)
     numbers = ", ".join(map(str, hand.numbers))
     equation = f"{formula.replace(' ', '')}={hand.target}"
@@ -115,3 +144,10 @@ def _rule_sentence(rule: Rule) -> str:
     if j == q == k:
         return f"'J', 'Q' and 'K' all count as '{j}'."
     return f"'J', 'Q' and 'K' count as '{j}', '{q}' and '{k}'."
+
+
+def tokens_of(style: Style, hand_size: int) -> Tokens:
+    """Typical lengths of turns in a prompt style."""
+    further = hand_size - 4
+    both = zip(TOKENS[style], TOKENS_PER_CARD[style], strict=True)
+    return Tokens(*(tokens + further * more for tokens, more in both))

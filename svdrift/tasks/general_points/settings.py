@@ -12,11 +12,13 @@ from svdrift.errors import UserError, choices, shown
 from svdrift.section import Section
 from svdrift.tasks.base import TaskPart, TaskSettings, Tokens
 from svdrift.tasks.general_points import files
-from svdrift.tasks.general_points.game import LARGEST_NUMBER, possible_values
+from svdrift.tasks.general_points.game import LARGEST_NUMBER, Look, possible_values
+from svdrift.tasks.general_points.prompts import Style, tokens_of
 from svdrift.tasks.general_points.shifts import (
     HandSize,
     ShiftSettings,
     Terms,
+    check_pictures,
     check_shifts,
     shifted,
 )
@@ -42,11 +44,6 @@ LABELS = {
     "ood_selection": "OOD selection",
     "ood_test": "OOD test",
 }
-
-TOKENS = {"compact": Tokens(16, 17, 4), "paper": Tokens(202, 56, 55)}
-"""Of four cards, by `prompt_style`; `paper` is an average with the tokenizer of SmolLM2."""
-TOKENS_PER_CARD = {"compact": Tokens(1, 5, 0), "paper": Tokens(4, 12, 0)}
-"""How many more each further card takes; for `paper` an estimate."""
 
 
 class DecksSettings(Section):
@@ -111,10 +108,11 @@ class PlaySettings(TaskPart):
         description="The task: `general_points` is the 24-point card game. The name of another "
         "folder of `svdrift/tasks`, or the path of a .py file, selects another task.",
     )
-    prompt_style: Literal["compact", "paper"] = Field(
+    prompt_style: Style = Field(
         "compact",
-        description="`compact`: one word per token, for the tiny model. "
-        "`paper`: an instruction prompt for real language models, with the published reply form.",
+        description="`compact`: one word per token, for the tiny model. `paper`: an instruction "
+        "prompt for real language models, with the published reply form. `raster`: as `compact`, "
+        "but with pictures of the cards, 15 words each, which the reply must name first.",
     )
     rules: dict[str, tuple[Face, Face, Face]] = Field(
         default_factory=lambda: {"tens": (10, 10, 10), "faces": (11, 12, 13)},
@@ -143,6 +141,7 @@ class SkillsSettings(TaskPart):
     target: int
     hand_sizes: tuple[int, ...]  # of some split, that of training first
     added_cards: tuple[int, ...]  # of some split, in ascending order
+    looks: tuple[Look, ...]  # of some split, where cards are drawn
     values: tuple[int, ...]  # that a card can have under some rule, in ascending order
     holdout: float  # share of their multisets that must not appear
 
@@ -165,6 +164,7 @@ class DealSettings(TaskPart):
     values: tuple[int, ...]  # that a card can have under some rule, in ascending order
     decks: DecksSettings
     stated: str | None  # the rule in the prompt, where another one counts
+    look: Look | None  # of drawn cards, where it is not that of training
     unlike: tuple[Face, Face, Face] | None  # J, Q and K under a rule that must read hands otherwise
     first_test: FirstTestSettings | None  # for a further test dealt from the hands of `ood_test`
 
@@ -219,6 +219,7 @@ class Settings(PlaySettings, TaskSettings):
     @model_validator(mode="after")
     def _real_shifts(self) -> Self:
         check_shifts(self.shifts, self.rules, self._trained, self.ood_rules[1:])
+        check_pictures(self.shifts, drawn=self.prompt_style == "raster")
         return self
 
     @model_validator(mode="after")
@@ -229,8 +230,8 @@ class Settings(PlaySettings, TaskSettings):
                 "'paper' (allowed: 100 or more)"
             )
         most = max(self._hand_sizes)
-        needed = tokens_of("compact", most).reply
-        if self.prompt_style == "compact" and self.max_reply_tokens < needed:
+        needed = tokens_of(self.prompt_style, most).reply
+        if self.prompt_style != "paper" and self.max_reply_tokens < needed:
             raise ValueError(
                 f"max_reply_tokens: {self.max_reply_tokens} cuts off every reply to {most} cards "
                 f"(allowed: {needed} or more)"
@@ -280,6 +281,13 @@ class Settings(PlaySettings, TaskSettings):
         shifts = self.shifts.values()
         return tuple(sorted({card for shift in shifts for card in shift.added_cards}))
 
+    @property
+    def _looks(self) -> tuple[Look, ...]:
+        """Looks of cards in some split, that of training first; none where cards are written."""
+        if self.prompt_style != "raster":
+            return ()
+        return tuple(dict.fromkeys(["black", *(s.look for s in self.shifts.values() if s.look)]))
+
     def _terms(self, split: str) -> Terms:
         """By what a split is dealt."""
         terms = self._trained
@@ -328,6 +336,7 @@ class Settings(PlaySettings, TaskSettings):
             hand_size=terms.hand_size,
             added_cards=tuple(sorted(terms.added_cards)),
             stated=terms.stated,
+            look=terms.look,
             unlike=unlike,
             values=possible_values(self.rules, self._added_cards),
             decks=DecksSettings(
@@ -399,6 +408,7 @@ class Settings(PlaySettings, TaskSettings):
             target=self.target,
             hand_sizes=self._hand_sizes,
             added_cards=self._added_cards,
+            looks=self._looks,
             values=possible_values(self.rules, self._added_cards),
             holdout=self.hands.pretraining_holdout,
         )
@@ -422,10 +432,3 @@ class Settings(PlaySettings, TaskSettings):
             f"{self.hands.test:,} test hands per rule and seed; ID rule {self.id_rule}, "
             f"OOD rule{several} {', '.join(self.ood_rules)}{shifts}"
         )
-
-
-def tokens_of(style: str, hand_size: int) -> Tokens:
-    """Typical lengths of turns in a prompt style."""
-    further = hand_size - 4
-    both = zip(TOKENS[style], TOKENS_PER_CARD[style], strict=True)
-    return Tokens(*(tokens + further * more for tokens, more in both))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from svdrift.errors import choices
 from svdrift.section import Section
-from svdrift.tasks.general_points.game import LARGEST_NUMBER, Rule
+from svdrift.tasks.general_points.game import LARGEST_NUMBER, Look, Rule
 from svdrift.tasks.splits import ID, OOD
 
 HandSize = Annotated[int, Field(ge=2, le=5)]
@@ -36,6 +36,10 @@ class ShiftSettings(Section):
         description="Number cards that the deck has beside A to K, such as `[14, 15, 16]`; each "
         "hand has at least one of them.",
     )
+    look: Literal["red", "mirrored"] | None = Field(
+        None,
+        description="How cards are drawn with `prompt_style: raster`, in training in `black`.",
+    )
 
 
 class Terms(NamedTuple):
@@ -46,6 +50,7 @@ class Terms(NamedTuple):
     hand_size: int
     added_cards: tuple[int, ...] = ()
     stated: str | None = None
+    look: Look | None = None
 
 
 def shifted(trained: Terms, shift: ShiftSettings) -> Terms:
@@ -90,4 +95,20 @@ def check_shifts(
             raise ValueError(
                 f"{at}.stated: {terms.stated!r} gives the face cards the values of the rule that "
                 f"counts, {terms.rule!r}"
+            )
+
+
+def check_pictures(shifts: Mapping[str, ShiftSettings], *, drawn: bool) -> None:
+    """Refuse a look of cards that are written, and drawn cards that have no picture.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    for name, shift in shifts.items():
+        if shift.look is not None and not drawn:
+            raise ValueError(f"shifts.{name}.look: only prompt_style 'raster' draws cards")
+        if shift.added_cards and drawn:
+            raise ValueError(
+                f"shifts.{name}.added_cards: prompt_style 'raster' draws A to K alone (allowed: "
+                "compact, paper)"
             )

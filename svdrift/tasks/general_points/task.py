@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
 from svdrift.tasks.base import Verdict
 from svdrift.tasks.general_points import prompts, verifier
 from svdrift.tasks.general_points.decks import held_out_multisets
-from svdrift.tasks.general_points.game import Hand, Multiset, join
+from svdrift.tasks.general_points.game import Hand, Look, Multiset, join
 from svdrift.tasks.general_points.hands import (
     check_splits,
     make_split,
@@ -33,6 +33,8 @@ class Task:
     def __init__(self, settings: PlaySettings) -> None:
         self._settings = settings
         self._style: prompts.Style = settings.prompt_style
+        if self._style == "raster":
+            self.words, self.faults = prompts.RASTER_WORDS, (*prompts.FAULTS, prompts.MISREAD)
 
     @staticmethod
     def make_split(
@@ -92,15 +94,16 @@ class Task:
     def read(self, table: pd.DataFrame) -> list[Hand]:
         """The hands in the rows of a table, in order."""
         rules = self._settings.rules
-        columns = table.reindex(columns=["cards", "rule", "target", "stated"])
+        columns = table.reindex(columns=["cards", "rule", "target", "stated", "look"])
         return [
             Hand(
                 tuple(cards.split()),
                 rules[rule],
                 int(target),
                 rules[stated] if isinstance(stated, str) else None,  # null in a mixture
+                cast("Look", look) if isinstance(look, str) else "black",
             )
-            for cards, rule, target, stated in columns.itertuples(index=False)
+            for cards, rule, target, stated, look in columns.itertuples(index=False)
         ]
 
     def first_turn(self, problem: Hand) -> str:

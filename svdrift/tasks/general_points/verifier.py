@@ -5,6 +5,10 @@ equation; then its other side must be the target itself, otherwise its value cou
 
 Whether the reply is a *solution* depends on its formula alone. Whether the hand was *translated*
 depends on its list of numbers alone: it must give the cards' values in the order of the deal.
+
+In the style `raster` a reply must name the cards first. If it names others, nothing else counts,
+as published for images of cards; so a reply that is not misread, but has wrong numbers, recognised
+the cards and did not translate them.
 """
 
 from bisect import bisect
@@ -18,6 +22,7 @@ from svdrift.tasks.general_points import prompts
 from svdrift.tasks.general_points.forms import numeral, sides
 from svdrift.tasks.general_points.formula import FormulaError, evaluate, numbers_in, tokenise
 from svdrift.tasks.general_points.game import Hand, join
+from svdrift.tasks.general_points.raster import split_reply
 from svdrift.tasks.general_points.reading import MAX_REPLY_CHARACTERS, read_reply
 from svdrift.tasks.general_points.solver import solutions
 
@@ -32,6 +37,8 @@ FAULT_REWARDS = {
 }
 """Reward for each fault (arXiv 2508.16546); faults of the three number kinds add up. That for
 `partial`, the unfinished beginning of a solution, is a setting."""
+
+MISREAD_REWARD = -1.5  # other cards than those drawn (arXiv 2501.17161)
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,18 @@ def verify(hand: Hand, reply: str, style: prompts.Style, partial_reward: float) 
     The reward is SOLVED_REWARD, or the sum of FAULT_REWARDS (and `partial_reward`) over the
     faults; the verdict names the first fault. Takes milliseconds at most.
     """
+    cards: tuple[str, ...] | None = hand.cards
+    if style == "raster":
+        cards, reply = split_reply(reply)
     numbers, formula = read_reply(reply)
-    faults, tokens = find_faults(hand.numbers, hand.target, formula)
     translated = numbers == hand.numbers
+    if cards is not None and sorted(cards) != sorted(hand.cards):
+        feedback = prompts.compact_feedback(prompts.MISREAD, None, prompts.ANSWER)
+        return Verdict(False, MISREAD_REWARD, prompts.MISREAD, feedback, translated)
+    faults, tokens = find_faults(hand.numbers, hand.target, None if cards is None else formula)
     if not faults:
         return Verdict(True, SOLVED_REWARD, "none", "", translated)
-    if style == "compact":
+    if style != "paper":
         feedback = prompts.compact_feedback(faults[0].kind, faults[0].offender, prompts.ANSWER)
     else:
         matched = join(tokens[: _matching_tokens(hand.numbers, hand.target, tokens)])

@@ -12,7 +12,7 @@ from svdrift.tasks.probing import make_probing, probing_class
 
 HAND = Hand(("3", "J", "5", "A"), (10, 10, 10), 24)
 GOLD = "3 10 5 1 : ( ( 3 * 5 ) + 10 ) - 1"
-STYLES = ["compact", "paper"]
+STYLES = ["compact", "paper", "raster"]
 
 
 @pytest.fixture(params=STYLES)
@@ -32,9 +32,10 @@ def test_parts_cover_the_reply(settings):
     reply = task.gold_reply(HAND)
     parts = Probing(settings).parts(HAND, reply)
     (first, middle), (also, last) = parts["translation"], parts["formula"]
-    assert (first, last) == (0, len(reply))
+    assert first == parts.get("recognition", (0, 0))[1]
+    assert last == len(reply)
     assert middle == also
-    assert reply[middle:].strip().startswith("( ( 3" if settings.prompt_style == "compact" else "(")
+    assert reply[middle:].strip().startswith("(" if settings.prompt_style == "paper" else "( ( 3")
 
 
 def test_help_begins_the_gold_reply(settings):

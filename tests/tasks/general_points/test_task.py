@@ -13,7 +13,7 @@ SMALL = HandsSettings(
 )
 
 
-@pytest.fixture(scope="module", params=["compact", "paper"])
+@pytest.fixture(scope="module", params=["compact", "paper", "raster"])
 def game(request: pytest.FixtureRequest) -> Task:
     settings = Settings(prompt_style=request.param, max_reply_tokens=200, hands=SMALL)
     return make_task(settings.play(*(split.name for split in settings.splits)))
@@ -28,7 +28,8 @@ def test_gold_replies_solve(game: Task, hands: dict[str, pd.DataFrame]) -> None:
     problem = game.read(hands["ood_test"])[0]
     verdict = game.verify(problem, game.gold_reply(problem))
     assert (verdict.solved, verdict.fault, verdict.translated) == (True, "none", True)
-    assert hands["ood_test"]["cards"][0].split()[0] in game.first_turn(problem)
+    if "white" not in game.first_turn(problem):  # cards are written, not drawn
+        assert problem.cards[0] in game.first_turn(problem)
 
 
 def test_demonstrations_are_prompts_and_gold(game: Task, hands: dict[str, pd.DataFrame]) -> None:
@@ -40,7 +41,7 @@ def test_demonstrations_are_prompts_and_gold(game: Task, hands: dict[str, pd.Dat
 
 
 def test_verdicts_name_known_faults(game: Task, hands: dict[str, pd.DataFrame]) -> None:
-    assert set(game.faults) == {*verifier.FAULT_REWARDS, "partial"}
+    assert set(game.faults) - {prompts.MISREAD} == {*verifier.FAULT_REWARDS, "partial"}
     problem = game.read(hands["id_test"])[0]
     assert game.verify(problem, "").fault in game.faults
 
