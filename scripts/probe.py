@@ -51,7 +51,8 @@ def main() -> None:
                 seed=args.seed,
                 max_new_tokens=args.max_reply_tokens,
                 episodes=first_tries(played, split.name),
-                others={key: Path(at) for key, at in (one.split("=", 1) for one in args.others)},
+                others={key: Path(at) for key, at in named(args.others)},
+                data={key: read_table(Path(at)) for key, at in named(args.data)},
                 device=args.device,
                 dtype=DTYPES[args.dtype],
                 **writing,
@@ -82,6 +83,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--others", nargs="*", default=[], metavar="KEY=FOLDER", help="further checkpoints"
     )
+    parser.add_argument(
+        "--data", nargs="*", default=[], metavar="KEY=FILE", help="further rows (parquet)"
+    )
     parser.add_argument("--checkpoint", required=True, help="its id, such as sft-64")
     parser.add_argument(
         "--problems", type=Path, nargs="+", required=True, help="one parquet per split, named by it"
@@ -92,6 +96,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="one row a problem (parquet)")
     return parser.parse_args()
+
+
+def named(given: list[str]) -> list[list[str]]:
+    """Keys and paths of `KEY=PATH`."""
+    return [one.split("=", 1) for one in given]
 
 
 def first_tries(played: pd.DataFrame | None, split: str) -> pd.DataFrame | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -129,3 +130,25 @@ def over_seeds(
         detail=detail,
         freedom=float(len(found) - 1) if len(found) > 1 else math.inf,
     )
+
+
+def of_seeds(values: pd.Series[float], within: str, detail: str = "") -> Estimate | None:
+    """Mean of seeds' values that have no error of their own.
+
+    Without an interval where all are alike; None for fewer than two seeds.
+    """
+    if len(values) < 2:
+        return None
+    found = over_seeds(
+        values,
+        np.zeros(len(values)),
+        n=len(values),
+        counted="seeds",
+        within=within,
+        detail=detail,
+    )
+    if values.nunique() > 1:
+        return found
+    alike = "alike in every seed: no width is known"
+    detail = f"{detail}; {alike}" if detail else alike
+    return replace(found, low=math.nan, high=math.nan, detail=detail)

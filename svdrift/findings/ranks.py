@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import permutations
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ from scipy import stats
 
 from svdrift.checkpoints import Checkpoint
 from svdrift.evaluation.comparisons import half_width_over_seeds
-from svdrift.findings.estimates import over
+from svdrift.findings.estimates import of_seeds, over
 from svdrift.findings.finding import Estimate
 
+Point = Literal["start", "data set"]
 FloatArray = npt.NDArray[np.float64]
 ENUMERATED = 7  # points of a seed whose permutations are enumerated; of more, a sample is drawn
 SAMPLE = 20_000
@@ -89,7 +90,7 @@ def partial(one: Sequence[float], two: Sequence[float], given: Sequence[float]) 
 
 
 def rank_correlation(
-    before: pd.Series[float], after: pd.Series[float], counted: str
+    before: pd.Series[float], after: pd.Series[float], counted: str, point: Point = "start"
 ) -> Estimate | None:
     """Spearman's correlation over the starts of each seed, and its mean over seeds.
 
@@ -102,6 +103,7 @@ def rank_correlation(
     Args:
         before, after: values by seed and start (an id); a start counts where both have it.
         counted: what a pair of values is, in the plural.
+        point: what stands in place of the starts; only starts have a step.
     """
     both = pd.concat([before.rename("before"), after.rename("after")], axis=1).dropna()
     seeds = [
@@ -115,7 +117,7 @@ def rank_correlation(
     if not seeds or min(len(seed.ids) for seed in seeds) < 3:
         return None
     found = [spearman(seed.before, seed.after) for seed in seeds]
-    mean, test = float(np.mean(found)), over(len(seeds), "Spearman over the starts of each seed")
+    mean, test = float(np.mean(found)), over(len(seeds), f"Spearman over the {point}s of each seed")
     if math.isnan(mean):
         return Estimate(mean, math.nan, math.nan, tuple(found), len(both), counted, test)
     null = null_of_mean([null_of_one(seed.before, seed.after) for seed in seeds])
@@ -135,8 +137,31 @@ def rank_correlation(
         len(both),
         counted,
         f"{test}; exact by permutations" + ("" if exact else f" ({SAMPLE:,} of them, drawn)"),
-        detail=_detail(seeds),
+        detail=_detail(seeds, point),
         exact_p=p,
+    )
+
+
+def rank_correlation_more(
+    before: pd.Series[float],
+    other: pd.Series[float],
+    after: pd.Series[float],
+    point: Point = "start",
+) -> Estimate | None:
+    """Spearman's correlation of `before` minus that of `other`; see `rank_correlation`.
+
+    Over the starts of each seed, and as a mean over seeds, without those where a side is constant.
+    """
+
+    def by_seed(one: pd.Series[float]) -> pd.Series[float]:
+        both = pd.concat([one.rename("before"), after.rename("after")], axis=1).dropna()
+        return both.groupby(level=0).apply(
+            lambda rows: spearman(rows["before"].to_list(), rows["after"].to_list())
+        )
+
+    return of_seeds(
+        (by_seed(before) - by_seed(other)).dropna(),
+        f"difference of Spearman's correlations over the {point}s of each seed",
     )
 
 
@@ -153,13 +178,14 @@ class Starts(NamedTuple):
         return Starts(*(list(column) for column in zip(*kept, strict=True)))
 
 
-def _detail(seeds: Sequence[Starts]) -> str:
+def _detail(seeds: Sequence[Starts], point: Point) -> str:
     if min(len(seed.ids) for seed in seeds) < 4:
         return ""
     words = []
     given = [
         partial(seed.before, seed.after, [Checkpoint.parse(start).step for start in seed.ids])
         for seed in seeds
+        if point == "start"
     ]
     if not all(map(math.isnan, given)):
         words.append(f"{np.nanmean(given):+.2f} given the step of the start")
@@ -167,5 +193,5 @@ def _detail(seeds: Sequence[Starts]) -> str:
         np.mean([spearman(kept.before, kept.after) for kept in (s.without(start) for s in seeds)])
         for start in dict.fromkeys(start for seed in seeds for start in seed.ids)
     ]
-    words.append(f"{np.nanmin(left):+.2f} to {np.nanmax(left):+.2f} without any one start")
+    words.append(f"{np.nanmin(left):+.2f} to {np.nanmax(left):+.2f} without any one {point}")
     return "; ".join(words)

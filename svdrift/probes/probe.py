@@ -64,6 +64,11 @@ class ProbeSettings(Section):
         """Further checkpoints that it reads: references by the keys that name them."""
         return {}
 
+    @property
+    def data_sets(self) -> Mapping[str, str]:
+        """Splits or named data that it reads besides, by the names that its table gives them."""
+        return {}
+
 
 @dataclass(kw_only=True)
 class Probed:
@@ -80,6 +85,7 @@ class Probed:
         model, tokenizer, generate: of the checkpoint; None where the kind reads episodes.
         episodes: first tries of the checkpoint at these problems; None where it reads the model.
         others: folders of the further checkpoints, by the keys of the settings.
+        data: rows of the data that it reads besides, by the names that the settings give them.
         device, dtype: on which and in which further models are loaded.
     """
 
@@ -95,6 +101,7 @@ class Probed:
     generate: Generate | None = None
     episodes: pd.DataFrame | None = None
     others: Mapping[str, Path] = field(default_factory=dict)
+    data: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     device: torch.device | str = "cpu"
     dtype: torch.dtype
 

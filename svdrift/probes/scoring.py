@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from svdrift.models.losses import Example
@@ -51,17 +52,36 @@ def score(
     """
     keys = [(start, *tokens) for tokens, start in examples]
     found: dict[tuple[int, ...], Score] = {}
-    for length, group in groupby(sorted(set(keys), key=len), key=len):
-        rows = list(group)
-        vocabulary = model.config.get_text_config().vocab_size
-        step = max(1, min(batch_size, LOGITS // (length * vocabulary)))
-        for first in range(0, len(rows), step):
-            batch = rows[first : first + step]
-            tokens = torch.tensor([key[1:] for key in batch], device=model.device)
-            logits = model(tokens, use_cache=False).logits[:, :-1]
-            log_probs, entropies = (
-                part.cpu().numpy() for part in sampled_log_probs(logits, tokens[:, 1:], temperature)
-            )
-            for key, own, spread in zip(batch, log_probs, entropies, strict=True):
-                found[key] = Score(own[key[0] - 1 :], spread[key[0] - 1 :])
+    once = sorted(set(keys), key=len)
+    for places, batch in of_one_length(model, [key[1:] for key in once], batch_size):
+        logits = model(batch, use_cache=False).logits[:, :-1]
+        log_probs, entropies = (
+            part.cpu().numpy() for part in sampled_log_probs(logits, batch[:, 1:], temperature)
+        )
+        for place, own, spread in zip(places, log_probs, entropies, strict=True):
+            start = once[place][0]
+            found[once[place]] = Score(own[start - 1 :], spread[start - 1 :])
     return [found[key] for key in keys]
+
+
+def of_one_length(
+    model: PreTrainedModel, rows: Sequence[Sequence[int]], batch_size: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of rows of one length, so that nothing is padded: shorter ones first.
+
+    Args:
+        model: on whose device the batches are; its vocabulary bounds them too.
+        rows: token ids.
+        batch_size: most rows of a batch.
+
+    Yields:
+        Places in `rows`, and their tokens [rows, length].
+    """
+    vocabulary = model.config.get_text_config().vocab_size
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    for length, group in groupby(order, key=lambda place: len(rows[place])):
+        places = list(group)
+        step = max(1, min(batch_size, LOGITS // (length * vocabulary)))
+        for first in range(0, len(places), step):
+            batch = places[first : first + step]
+            yield batch, torch.tensor([list(rows[place]) for place in batch], device=model.device)

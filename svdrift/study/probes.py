@@ -53,6 +53,7 @@ class Plan:
         splits: that they are measured on.
         count: most problems of each split; None for all.
         others: ids of further checkpoints that are read, by the keys of the settings.
+        data: splits or named data that are read besides, by the names in the table.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Plan:
     splits: tuple[Split, ...]
     count: int | None
     others: Mapping[str, str]
+    data: Mapping[str, str]
 
     def others_of(self, checkpoint: str) -> dict[str, str]:
         """Ids of the further checkpoints that measuring one reads, its own start included."""
@@ -197,6 +199,7 @@ def _read(
             other: str(graph.resolve(f"{key}.{other}", reference))
             for other, reference in settings.others.items()
         },
+        data=_data(f"{key}.data", settings.data_sets, graph),
     )
 
 
@@ -222,6 +225,16 @@ def _checkpoints(
     if not found:
         raise UserError(f"{key}: names no checkpoint")
     return tuple(dict.fromkeys(found))
+
+
+def _data(key: str, given: Mapping[str, str], graph: Graph) -> Mapping[str, str]:
+    for name, data in given.items():
+        if not re.fullmatch(STAGE, name):
+            raise UserError(
+                f"{key}: {name!r} is not a name (allowed: a-z, 0-9 and _, beginning with a letter)"
+            )
+        graph.check_data_name(f"{key}.{name}", data)
+    return given
 
 
 def _splits(key: str, on: tuple[str, ...] | None, splits: Sequence[Split]) -> tuple[Split, ...]:

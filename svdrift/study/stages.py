@@ -146,6 +146,18 @@ class Graph:
         found = (leaf for name in inputs(self.data[data]) for leaf in self.leaves(name))
         return tuple(dict.fromkeys(found))
 
+    def check_data_name(self, key: str, data: str) -> None:
+        """Check that there is a split, or data, of this name.
+
+        Raises:
+            UserError: there is none; the message names the key and the known ones.
+        """
+        if data not in self._splits and data not in self.data:
+            raise UserError(
+                f"{key}: {data!r} is neither a split of the task nor named data"
+                f"{choices(data, [*self._splits, *self.data])}"
+            )
+
     # ----------------------------------------------------------------------------------
     # Reading
 
@@ -274,7 +286,7 @@ class Graph:
         if common.on is None:
             raise UserError(f"{key}: is missing; name a split or data to learn from")
         data = name if isinstance(common.on, dict) else common.on
-        self._check_name(key, data)
+        self.check_data_name(key, data)
         return data
 
     def _steps(
@@ -314,17 +326,10 @@ class Graph:
     # ----------------------------------------------------------------------------------
     # Checking
 
-    def _check_name(self, key: str, data: str) -> None:
-        if data not in self._splits and data not in self.data:
-            raise UserError(
-                f"{key}: {data!r} is neither a split of the task nor named data"
-                f"{choices(data, [*self._splits, *self.data])}"
-            )
-
     def _check_data(self, name: str) -> None:
         key, data = self.data_key(name), self.data[name]
         for used in inputs(data):
-            self._check_name(key, used)
+            self.check_data_name(key, used)
         self._made(name)
         of = checkpoint_of(data)
         if of is not None:

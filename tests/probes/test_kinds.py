@@ -16,7 +16,7 @@ from svdrift.tasks.general_points.settings import PlaySettings
 from svdrift.tasks.general_points.solver import solutions
 from tests.probes.conftest import random_model
 
-KINDS = ["function_space", "given", "losses", "samples", "scores"]
+KINDS = ["function_space", "given", "losses", "sample_effect", "samples", "scores"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -41,7 +41,11 @@ STUDY: dict[str, Any] = {
     },
     "comparisons": [["sft@64", "base"]],
     "probes": {
-        kind: {"kind": kind} | ({"peak": "sft@16"} if kind == "function_space" else {})
+        kind: {"kind": kind}
+        | {
+            "function_space": {"peak": "sft@16"},
+            "sample_effect": {"data": {"hard": "practice"}},
+        }.get(kind, {})
         for kind in plugins.names(PROBES)
     },
     "papers": ["imitation"],
@@ -145,6 +149,7 @@ def test_the_fields_are_found():
         "data.mixed.mix.hard",
         "probes.samples.temperature",
         "probes.function_space.peak",
+        "probes.sample_effect.data.hard",
         "probes.losses.on.0",
         "ranks.hard.choices.0",
         "data.hard.pass_rate.at_least",

@@ -10,6 +10,7 @@ from svdrift.study.arm_costs import arm_cost
 from tests.study.studies import study
 
 SCORES: dict[str, Any] = {"kind": "scores"}
+EFFECT: dict[str, Any] = {"kind": "sample_effect", "of": ["base"], "data": {"gold": "practice"}}
 
 
 def plan(**keys: Any):
@@ -33,7 +34,8 @@ def test_the_story_is_measured_on_the_tests_by_default():
 
 
 def test_the_story_has_the_arms_too_and_a_paper_needs_its_own():
-    given = {"probes": {"one": SCORES}, "papers": ["redistillation"]}
+    probes = {"one": SCORES, "two": EFFECT}
+    given = {"probes": probes, "papers": ["redistillation"]}
     arms = dict.fromkeys(paper("redistillation").arms, "sft@end")
     found = study(given | {"story": {"arms": arms | {"rl": "ppo@40 of sft@64"}}})
     assert found.probed["one"].checkpoints[-1] == "sft-64.ppo-40"
@@ -94,6 +96,14 @@ def test_further_checkpoints_are_resolved():
     assert "base" not in found.checkpoints  # it starts from nothing
 
 
+def test_data_are_splits_or_named_data():
+    own = {"replies_of": "sft@64", "on": "practice"}
+    data = {"gold": "practice", "own": "own"}
+    found = study({"data": {"own": own}, "probes": {"one": EFFECT | {"data": data}}})
+    assert found.probed["one"].data == data
+    assert plan().data == {}
+
+
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
@@ -108,6 +118,17 @@ def test_further_checkpoints_are_resolved():
             {"kind": "function_space", "peak": "sft@16", "of": ["base"]},
             r"probes.one.of: base starts from no checkpoint.*",
         ),
+        ({"kind": "sample_effect"}, r".*probes.one.data.*missing.*"),
+        ({"kind": "sample_effect", "data": {}}, r".*probes.one.data.*"),
+        ({"kind": "sample_effect", "data": ["practice"]}, r".*probes.one.data.*"),
+        (EFFECT | {"data": {"a-b": "practice"}}, r"probes.one.data: 'a-b' is not a name .*"),
+        (
+            EFFECT | {"data": {"gold": "practise"}},
+            r"probes.one.data.gold: 'practise' is neither a split of the task nor named data, did "
+            r"you mean 'practice'\? .*",
+        ),
+        (EFFECT | {"rows": 0}, r".*probes.one.rows.*"),
+        (EFFECT | {"samples": 1}, r".*probes.one.samples.*"),
         ({"of": ["sft@5"]}, r"probes.one.of: .*sft@5.*"),
         ({"of": []}, r"probes.one.of: names no checkpoint"),
         ({"of": "everything"}, r".*probes.one.of.*"),

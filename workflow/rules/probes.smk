@@ -14,7 +14,7 @@ def looking(plan):
         **generating("scripts/probe.py", *files),
         "settings": plan.settings.model_dump_json(),
         "others": lambda wildcards: " ".join(plan.others_of(wildcards.checkpoint)),
-        "task": playing(*(split.name for split in plan.splits)),
+        "task": playing(*plan.data.values(), *(split.name for split in plan.splits)),
         "splits": splits_as_json(plan.splits),
         "most": "" if plan.count is None else f"--count {plan.count}",
         "max_reply_tokens": STUDY.task.max_reply_tokens,
@@ -23,24 +23,28 @@ def looking(plan):
 
 
 def looked_at(plan, wildcards):
-    """What the job of a checkpoint reads beside problems: models, or what it has played."""
+    """What the job of a checkpoint reads beside problems: models, or what it has played; data."""
     folder = SEED.format(seed=wildcards.seed)
+    rows = {f"data_{key}": f"{folder}/problems/{name}.parquet" for key, name in plan.data.items()}
     if plan.record.reads == "episodes":
-        return {"episodes": f"{folder}/evaluation/{wildcards.checkpoint}/episodes.parquet"}
+        return {"episodes": f"{folder}/evaluation/{wildcards.checkpoint}/episodes.parquet", **rows}
     others = plan.others_of(wildcards.checkpoint)
     return {
         "model": f"{folder}/models/{wildcards.checkpoint}",
         **{f"other_{key}": f"{folder}/models/{id}" for key, id in others.items()},
+        **rows,
     }
 
 
 def reading(plan):
     """How the script is told of them."""
+    data = "".join(f" {key}={{input.data_{key}}}" for key in plan.data)
+    rows = f" --data{data}" if data else ""
     if plan.record.reads == "episodes":
-        return " --episodes {input.episodes}"
+        return " --episodes {input.episodes}" + rows
     others = [*plan.others, *(["start"] if plan.record.with_start else [])]
     told = "".join(f" {key}={{input.other_{key}}}" for key in others)
-    return " --model {input.model}" + (f" --others{told}" if others else "")
+    return " --model {input.model}" + (f" --others{told}" if others else "") + rows
 
 
 def probe_rule(plan):

@@ -6,9 +6,7 @@ counter-example arXiv 2606.18487 names the entropy of samples as the better pred
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,12 +16,12 @@ import pandas as pd
 from svdrift.evaluation.advantages import GROUP, advantage_entropy, flat_share
 from svdrift.evaluation.contrasts import ID, OOD
 from svdrift.evaluation.pass_at_k import pass_at
-from svdrift.findings.estimates import at, over_seeds
+from svdrift.findings.estimates import at, of_seeds
 from svdrift.findings.finding import Estimate, Finding, Statement, held
 from svdrift.findings.paired import mean, statement
 from svdrift.findings.paper import Paper
 from svdrift.findings.prediction import explained, explained_more
-from svdrift.findings.ranks import rank_correlation, spearman
+from svdrift.findings.ranks import rank_correlation, rank_correlation_more
 from svdrift.story import Story
 
 PAPER = Paper(
@@ -169,13 +167,6 @@ def _published(numbers: Mapping[str, str], name: str, outcome: str, against: str
 
 def _better(known: Predictors, after: pd.Series[float], place: str, outcome: str, rl: str) -> Pairs:
     """Differences to the greedy score, by seed; of what papers name alone."""
-
-    def by_seed(before: pd.Series[float]) -> pd.Series[float]:
-        both = pd.concat([before.rename("before"), after.rename("after")], axis=1).dropna()
-        return both.groupby(level=0).apply(
-            lambda rows: spearman(rows["before"].to_list(), rows["after"].to_list())
-        )
-
     score = known[SCORE]
     for name, before in known.items():
         if name not in NAMED or name == SCORE:
@@ -187,10 +178,7 @@ def _better(known: Predictors, after: pd.Series[float], place: str, outcome: str
                 f"{told} goes with {outcome} more closely than the {SCORE} does, {place}",
                 _published(PUBLISHED, name, outcome, against=SCORE),
             ),
-            _over_seeds(
-                (by_seed(before) - by_seed(score)).dropna(),
-                "difference of Spearman's correlations over the starts of each seed",
-            ),
+            rank_correlation_more(before, score, after),
         )
         yield (
             _of_lines(
@@ -225,7 +213,7 @@ def _start(
                 f"highest {SCORE}, {place}",
                 UNKNOWN,
             ),
-            _over_seeds(100 * (chosen - score).dropna(), "of each seed"),
+            of_seeds(100 * (chosen - score).dropna(), "of each seed"),
         )
     yield (
         _of_points(
@@ -235,7 +223,7 @@ def _start(
             UNKNOWN,
             bound=-NEGLIGIBLE,
         ),
-        _over_seeds(
+        of_seeds(
             100 * (chosen - hindsight).dropna(),
             "of each seed",
             detail=f"Start {rl} from the checkpoint with the highest {best} on {place} selection "
@@ -264,22 +252,3 @@ def _counts(starts: pd.Series[Any]) -> str:
     (first, most), *others = counts.items()
     seeds = "seed" if most == 1 else "seeds"
     return ", ".join([f"{first} in {most} {seeds}", *(f"{id} in {n}" for id, n in others)])
-
-
-def _over_seeds(values: pd.Series[float], within: str, detail: str = "") -> Estimate | None:
-    """The mean of seeds' values; without an interval where all are alike."""
-    if len(values) < 2:
-        return None
-    found = over_seeds(
-        values,
-        np.zeros(len(values)),
-        n=len(values),
-        counted="seeds",
-        within=within,
-        detail=detail,
-    )
-    if values.nunique() > 1:
-        return found
-    alike = "alike in every seed: no width is known"
-    detail = f"{detail}; {alike}" if detail else alike
-    return replace(found, low=math.nan, high=math.nan, detail=detail)
