@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import cycle, pairwise
+from itertools import pairwise
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -108,11 +108,13 @@ def _looks(story: Story, stages: Iterable[str]) -> dict[str, tuple[str, str]]:
     others = [stage for stage in present if stage not in known]
     colours = [c for c in COLOURS if c not in {colour for colour, _ in known.values()}]
     markers = [m for m in style.MARKERS[::-1] if m not in {marker for _, marker in known.values()}]
-    most = max(len(colours), len(markers))
-    if len(others) > most:
+    if len(others) > len(colours) * len(markers):
         raise ValueError(f"too many stages to tell apart: {', '.join(present)}")
-    looks = zip(others, cycle(colours), cycle(markers), strict=False)
-    return known | {stage: (colour, marker) for stage, colour, marker in looks}
+    each = len(colours)  # after as many, every colour comes again with the next marker
+    return known | {
+        stage: (colours[i % each], markers[(i % each + i // each) % len(markers)])
+        for i, stage in enumerate(others)
+    }
 
 
 def _ends(points: pd.DataFrame) -> set[str]:

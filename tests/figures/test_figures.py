@@ -330,6 +330,15 @@ def test_overview_draws_any_graph(seeds: int) -> None:
         stages_overview.draw(incomplete, story)
 
 
+def test_overview_tells_as_many_stages_apart_as_a_paper_has_arms() -> None:
+    runs = accuracy_table(1).query("checkpoint == 'sft-16'")
+    arms = [runs.assign(checkpoint=f"arm_{i}-16", stage=f"arm_{i}", start=pd.NA) for i in range(16)]
+    figure = stages_overview.draw(pd.concat([accuracy_table(1), *arms]), STORY).figure
+    lines = [line for line in figure.axes[0].lines if not str(line.get_label()).startswith("_")]
+    looks = {(line.get_color(), line.get_marker()) for line in lines}
+    assert len(looks) == len(lines) > 16
+
+
 def test_published_numbers() -> None:
     assert LLAMA.loc[LLAMA["step"] == 140, "ood_accuracy_sft"].item() == 17.52
     assert set(published("singular_value_control")["model"]) == {"llama-3.2-11b", "qwen-2.5-7b"}
