@@ -38,7 +38,9 @@ readable: $(RUN_TIME)
 study: $(RUN_TIME) ## Run the default study, or another: make study STUDY=experiments/smoke.yaml
 	snakemake --cores all $(CONFIG)
 	@name=$(NAME); printf '%s\n' "Report:   results/$$name/report.html" \
-		"Figures:  results/$$name/figures/" "Tables:   results/$$name/tables/"
+		"Figures:  results/$$name/figures/" "Tables:   results/$$name/tables/"; \
+	for page in results/$$name/papers/*/README.md; do \
+		[ ! -f $$page ] || echo "Paper:    $$page"; done
 
 status: $(RUN_TIME) ## What is done, what would run and why: make status [STUDY=experiments/smoke.yaml]
 	@python -m svdrift status $(STUDY)

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from svdrift.errors import UserError
+from svdrift.errors import UserError, choices
 from svdrift.figures import statements, style
 from svdrift.findings import paper
 from svdrift.findings.finding import findings_table, read_findings
@@ -15,7 +15,7 @@ from svdrift.story import Story
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paper", help="a module of svdrift/findings/papers/")
+    parser.add_argument("paper", help="a module of svdrift/findings/papers/, or a .py file")
     parser.add_argument(
         "tables", nargs="+", metavar="NAME=TABLE", help="what it reads, by kind of probe or name"
     )
@@ -34,8 +34,13 @@ def main() -> None:
     found = module.findings(tables, args.story)
     if not found:
         raise UserError(
-            f"{args.paper}: the study has nothing to say about it (it needs RL with a moderate "
-            "start, and controls from there)"
+            f"{args.paper}: the study has nothing to say about it (it needs problems for tests, "
+            "and, for a paper without arms, RL with a moderate start and controls from there)"
+        )
+    for claim in {one.claim for one in found} - set(module.PAPER.claims):
+        raise UserError(
+            f"{args.paper}: a statement is about the claim {claim!r}, and PAPER has none of this "
+            f"name{choices(claim, module.PAPER.claims)}"
         )
     args.out.mkdir(parents=True, exist_ok=True)
     findings_table(found).to_csv(args.out / "findings.csv", index=False, lineterminator="\n")

@@ -18,7 +18,7 @@ from accelerate import PartialState
 
 from svdrift import plugins
 from svdrift.compute import device_argument
-from svdrift.errors import UserError
+from svdrift.errors import UserError, choices
 from svdrift.live import LiveMetrics, TrackingSettings
 from svdrift.models.arguments import DTYPES, dtype_argument
 from svdrift.models.backend import MODULES, make_generate
@@ -36,9 +36,9 @@ from svdrift.tasks import make_task, task_argument
 from svdrift.tracking import code_digest
 from svdrift.training import sharding
 from svdrift.training.device import on_gpu
-from svdrift.training.method import ROOM, Method, load_settings
+from svdrift.training.method import COLUMNS, ROOM, Method, load_settings
 from svdrift.training.processes import leave
-from svdrift.training.run import Run, load_train
+from svdrift.training.run import Run, Trained, load_train
 from svdrift.training.snapshots import hand_over
 
 
@@ -96,6 +96,7 @@ def main() -> None:
         )
     if not main_process:
         return
+    _check_trained(args, trained)
     for step, kept in trained.checkpoints.items():
         folder = hand_over(kept, Path(args.models.format(step=step)))
         write_provenance(
@@ -117,6 +118,27 @@ def main() -> None:
         for table, rows in trained.tables.items():
             write_table(rows, Path(args.tables.format(table=table)))
     shutil.rmtree(args.work, ignore_errors=True)
+
+
+def _check_trained(args: argparse.Namespace, trained: Trained) -> None:
+    """Refuse what a method of the user's own left out, before anything is handed over.
+
+    Raises:
+        UserError: a wanted checkpoint, a declared table or a column that others read is not there.
+    """
+    if missing := [step for step in args.keep if step not in trained.checkpoints]:
+        raise UserError(f"{args.method}: Trained.checkpoints lacks step {missing[0]} of --keep")
+    for table in load_settings(args.method)[0].tables:
+        if table not in trained.tables:
+            raise UserError(
+                f"{args.method}: Trained.tables lacks {table!r}, which METHOD.tables names"
+            )
+        for column in COLUMNS.get(table, ()):
+            if column not in trained.tables[table]:
+                raise UserError(
+                    f"{args.method}: the table {table!r} has no column {column!r}, which figures "
+                    f"and claims read{choices(column, map(str, trained.tables[table]), 'has')}"
+                )
 
 
 def arguments() -> argparse.Namespace:

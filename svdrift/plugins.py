@@ -14,6 +14,7 @@ import importlib.util
 import os.path
 import pkgutil
 import sys
+import traceback
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +36,7 @@ def load(room: str, name: str, part: str = "", holds: tuple[str, ...] = ()) -> M
 
     Raises:
         UserError: there is no such module or file, naming the ones that there are; or a file of
-            your own, or of an installed package, is not Python, or lacks what it must define.
+            your own, or of an installed package, cannot be imported, or lacks what it must define.
     """
     if name in names(room, part):
         return importlib.import_module(f"{room}.{name}.{part}" if part else f"{room}.{name}")
@@ -88,8 +89,10 @@ def files(room: str, name: str, part: str = "") -> tuple[str, ...]:
 def _load_offered(room: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(offered(room)[name])
-    except (ImportError, SyntaxError) as error:
-        raise UserError(f"{name}: {offered(room)[name]} cannot be imported: {error}") from None
+    except Exception as error:  # whatever the package does
+        raise UserError(
+            f"{name}: {offered(room)[name]} cannot be imported: {type(error).__name__}: {error}"
+        ) from None
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -109,7 +112,12 @@ def _load_file(path: Path) -> ModuleType:
     except SyntaxError as error:
         del sys.modules[name]
         raise UserError(f"{path}: line {error.lineno}: not Python: {error.msg}") from None
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
-        raise
+        if isinstance(error, UserError) or not isinstance(error, Exception):
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == spec.origin]
+        said = str(error).partition("\n")[0]
+        raise UserError(f"{path}: line {lines[-1]}: {type(error).__name__}: {said}") from None
     return module

@@ -12,6 +12,9 @@ import torch
 import yaml
 
 import svdrift
+from svdrift.findings.finding import findings_table
+from svdrift.findings.paper import load as load_paper
+from svdrift.findings.paper_page import page
 from svdrift.models.loading import load_model, save_checkpoint
 from svdrift.models.settings import ArchitectureSettings
 from svdrift.models.tiny import make_model, make_tokenizer
@@ -19,6 +22,7 @@ from svdrift.probes.probe import Probed
 from svdrift.probes.probe import load as load_probe
 from svdrift.recovery.mixing import changed
 from svdrift.spectra.decomposition import Factors
+from svdrift.story import Story
 from svdrift.study.overlays import laid_over, read_yaml
 from svdrift.study.settings import read_settings
 from svdrift.tasks import load_settings as load_task
@@ -125,9 +129,30 @@ def test_the_method_trains(examples):
     assert set(trained.tables) == set(method.tables)
     loss = trained.tables["losses"]["train_loss"]
     assert loss.iloc[0] == pytest.approx(torch.log(torch.tensor(float(len(tokenizer)))), abs=0.5)
-    assert loss.iloc[-5:].mean() < 0.7 * loss.iloc[0]
+    assert loss.iloc[-5:].mean() < loss.iloc[0] - 0.1  # with what the embedding and head were
     kept = {step: load_model(folder) for step, folder in trained.checkpoints.items()}
     assert set(kept) == {2, 40}
+    before, after = load_model(examples / "base"), kept[40]
+    assert torch.equal(before.get_input_embeddings().weight, after.get_input_embeddings().weight)
+
+
+def test_the_paper_judges_its_claim(examples):
+    module = load_paper("mine/focal_paper.py")
+    solved = {"focal": 6, "plain": 4}
+    scores = pd.DataFrame(
+        [
+            (0, arm, "test", shift, hand, hand, hand < count)
+            for arm, count in solved.items()
+            for shift in ("id", "ood")
+            for hand in range(10)
+        ],
+        columns=["seed", "checkpoint", "role", "shift", "group", "problem", "valid"],
+    )
+    story = Story(path=("base",), path_label="SFT", labels={}, arms={arm: arm for arm in solved})
+    ours, ood = module.findings({"scores": scores}, story)
+    assert ours.statement == "SFT with a focal loss solves more than plain SFT, ID"
+    assert (ours.estimate, ood.estimate) == (pytest.approx(20), pytest.approx(20))
+    assert "\nHeld against a study" in page(module.PAPER, findings_table([ours, ood]), "x", {})
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from svdrift import plugins, tasks, tracking
 from svdrift.errors import UserError
+from svdrift.findings.paper import load as load_paper
 from svdrift.recovery import kind
 from svdrift.tasks import load_settings as load_task
 from svdrift.training.method import load_settings
@@ -23,6 +24,34 @@ from svdrift.training.method import load_settings
 def test_a_file_that_is_none_is_refused(tmp_path, load, text, message):
     if text is not None:
         (tmp_path / "own.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load(str(tmp_path / "own.py"))
+
+
+RECORD = "from svdrift.training.method import Method, MethodSettings\nMETHOD = Method('x', ())\n"
+TOTAL = "class Settings(MethodSettings):\n    total = property(lambda self: 1)\n"
+PAPER = "from svdrift.findings.paper import Paper\ndef findings(tables, story): ...\n"
+MADE = "title='', claims={}, control='', limits=''"
+
+
+@pytest.mark.parametrize(
+    ("load", "text", "message"),
+    [
+        (load_settings, "x = 1\ny = 1 + 'a'\n", "own.py: line 2: TypeError: unsupported operand"),
+        (load_settings, "import no_such\n", "own.py: line 1: ModuleNotFoundError: No module named"),
+        (load_settings, RECORD.replace("()", "(), play=1"), "own.py: line 2: TypeError: .*'play'"),
+        (load_settings, RECORD + "class Settings: ...\n", "own.py: Settings is no svdrift.train"),
+        (load_settings, RECORD + "class Settings(MethodSettings): ...\n", "no property `total`"),
+        (load_settings, RECORD + TOTAL, "own.py: defines no train"),
+        (load_settings, RECORD.replace("Method('x', ())", "1") + TOTAL, "own.py: METHOD is no"),
+        (load_paper, PAPER + f"PAPER = Paper({MADE})\n", "own.py: line 3: TypeError: .*'reads'"),
+        (load_paper, PAPER + f"PAPER = Paper({MADE}, reads='a')\n", "reads is a text, not a tuple"),
+        (load_paper, PAPER + "PAPER = 1\n", "own.py: PAPER is no svdrift.findings.paper.Paper"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_with_its_line(tmp_path, load, text, message):
+    (tmp_path / "own.py").write_text(text)
+    sys.modules.pop("svdrift_own_own", None)
     with pytest.raises(UserError, match=message):
         load(str(tmp_path / "own.py"))
 
@@ -74,8 +103,16 @@ def test_an_installed_package_offers_a_task(package):
 @pytest.mark.parametrize(
     ("load", "name", "message"),
     [
-        (load_task, "speling", r"'speling' is unknown, did you mean 'spelling'.* broken, spelling, or the path"),
-        (load_task, "broken", "broken: broken cannot be imported: No module named 'no_such_libr"),
+        (
+            load_task,
+            "speling",
+            r"'speling' is unknown, did you mean 'spelling'.* broken, spelling, or the path",
+        ),
+        (
+            load_task,
+            "broken",
+            "broken: broken cannot be imported: ModuleNotFoundError: No module named 'no_such_libr",
+        ),
         (kind.load, "spelling", r"spelling: defines no KIND \(docs/extending.md"),
         (load_settings, "spelling", "'spelling' is unknown"),
     ],

@@ -250,11 +250,12 @@ def left_in_words(jobs: Sequence[Job], stored: set[str], times: Times) -> str:
     if served := len(waiting) - len(computing):
         counts += f"; the store serves {served} of them"
     if not known:
-        return f"{counts}. No job like the other {len(computing)} was timed yet."
+        return f"{counts}. No job like {'the rest' if served else 'them'} was timed yet."
     cores = os.cpu_count() or 1
     # Jobs that wait for one another leave cores idle, so this is the least.
     least = max(sum(known) / cores, *known)
-    text = f"{counts}. The other {len(computing)} compute for {duration([sum(known)])}"
+    computes = "The rest computes" if served else "They compute"
+    text = f"{counts}. {computes} for {duration([sum(known)])}"
     text += f": {duration([least])} or more on {cores} cores, by the times of finished jobs"
     if lacking := len(computing) - len(known):
         text += f" ({lacking} were never timed and are not counted)"

@@ -18,6 +18,9 @@ from svdrift.story import Story
 ARMS = {  # colour and marker of each
     "slow": (style.GREY, "s"),
     "stopped": (style.BROWN, "s"),
+    "averaged": (style.GREY, "D"),
+    "replay": (style.BROWN, "D"),
+    "held": (style.GREY, "v"),
     "rl": (labels.RL_COLOUR, labels.RL_MARKER),
     "control": (labels.CONTROL_COLOURS[0], labels.CONTROL_MARKERS[0]),
 }

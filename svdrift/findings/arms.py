@@ -7,6 +7,7 @@ from functools import partial
 
 import pandas as pd
 
+from svdrift.errors import UserError, choices
 from svdrift.evaluation.contrasts import ID, OOD, Place
 from svdrift.evaluation.pass_at_k import pass_at
 from svdrift.findings.finding import Estimate, Statement
@@ -32,7 +33,24 @@ def solved(scores: pd.DataFrame, story: Story, arm: str, place: Place) -> pd.Ser
         arm: name of a paper's arm.
         place: role and shift of the split.
     """
-    return of_problems(scores, story.arms[arm], place)["valid"].astype(float)
+    return rows_of(scores, story, arm, place)["valid"].astype(float)
+
+
+def rows_of(table: pd.DataFrame, story: Story, arm: str, place: Place) -> pd.DataFrame:
+    """Rows of an arm's checkpoint on a split, by seed, group and problem.
+
+    Args:
+        table: of a probe.
+        story: names the arm's checkpoint.
+        arm: name of a paper's arm.
+        place: role and shift of the split.
+
+    Raises:
+        UserError: the study has no such arm.
+    """
+    if arm not in story.arms:
+        raise UserError(f"{arm!r} is no arm{choices(arm, story.arms, 'arms of the study')}")
+    return of_problems(table, story.arms[arm], place)
 
 
 def ends_above(
@@ -99,7 +117,7 @@ def passes_above(
     """
     for ours, theirs, published in contests:
         for name, place in PLACES.items():
-            both = [of_problems(samples, story.arms[arm], place) for arm in (ours, theirs)]
+            both = [rows_of(samples, story, arm, place) for arm in (ours, theirs)]
             if any(one.empty for one in both):
                 continue
             k = min(k, *(int(one["samples"].min()) for one in both))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from types import ModuleType
 from typing import cast
 
 from svdrift import plugins
+from svdrift.errors import UserError
 
 ROOM = "svdrift.findings.papers"
 
@@ -22,7 +24,7 @@ class Paper:
 
     Attributes:
         title: of the paper.
-        arxiv: its number there; of several papers theirs, with commas.
+        arxiv: its number there; of several papers theirs, with commas; empty for what is not there.
         claims: what it says, in the project's words, by the key that statements name.
         reads: the kinds of probes whose tables its statements are about; the study must have one
             probe of each.
@@ -39,22 +41,27 @@ class Paper:
     """
 
     title: str
-    arxiv: str
     claims: Mapping[str, str]
     reads: tuple[str, ...]
     control: str
     limits: str
+    arxiv: str = ""
     tables: tuple[str, ...] = ()
     arms: Mapping[str, str] = field(default_factory=dict)
     ranks: tuple[str, ...] = ()
     chooses_repairs: bool = False
     figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("reads", "tables", "ranks"):
+            if isinstance(getattr(self, name), str):  # whose letters would be names
+                raise TypeError(f"PAPER.{name} is a text, not a tuple of names")
+
     @property
     def links(self) -> str:
-        """The paper on arXiv, in Markdown; several after each other."""
+        """The paper on arXiv, in Markdown; several after each other, nothing for none."""
         return ", ".join(
-            f"[arXiv {one}](https://arxiv.org/abs/{one})" for one in self.arxiv.split(", ")
+            f"[arXiv {one}](https://arxiv.org/abs/{one})" for one in self.arxiv.split(", ") if one
         )
 
 
@@ -62,9 +69,18 @@ def load(name: str) -> ModuleType:
     """The module of a paper.
 
     Raises:
-        UserError: there is no such paper; the message lists the known ones.
+        UserError: there is no such paper, and the message lists the known ones; or one of the
+            user's own is not whole.
     """
-    return plugins.load(ROOM, name, holds=("PAPER", "findings"))
+    module = plugins.load(ROOM, name, holds=("PAPER", "findings"))
+    if not isinstance(module.PAPER, Paper):
+        raise UserError(f"{name}: PAPER is no svdrift.findings.paper.Paper")
+    return module
+
+
+def short(name: str) -> str:
+    """How a paper's page and jobs are called: a file of the user's own by its stem."""
+    return PurePath(name).stem
 
 
 def paper(name: str) -> Paper:

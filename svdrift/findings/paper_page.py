@@ -29,7 +29,7 @@ def page(
     lines = [
         f"# {paper.title}",
         "",
-        f"{paper.links}, held against a study: {made_of}",
+        f"{paper.links + ', h' if paper.links else 'H'}eld against a study: {made_of}",
         "",
         f"| Claim | {' | '.join(VERDICTS)} |",
         "| --- |" + " --- |" * len(VERDICTS),

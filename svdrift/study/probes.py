@@ -131,6 +131,13 @@ def read_paper(
                 f"{len(of_kind) or 'none'} (allowed: one; add it to probes)"
             )
         found[kind] = of_kind[0]
+    looked_at = {id for probe in found.values() for id in probes[probe].checkpoints}
+    for arm in record.arms if found else ():
+        if story.arms[arm] not in looked_at:
+            raise UserError(
+                f"papers: {name} compares the arm {arm!r} ({story.arms[arm]}), and no probe that "
+                f"it reads looks at it (wanted: of: story, at probes.{next(iter(found.values()))})"
+            )
     tasks = {choice.task for choice in choices_of_ranks.values()}
     for task in record.ranks:
         if task not in tasks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import (
     Field,
@@ -18,6 +18,7 @@ from svdrift.checkpoints import ANCHOR, LAST
 from svdrift.compute import ComputeSettings
 from svdrift.errors import UserError, choices, explain, explained, listed, shown
 from svdrift.evaluation.settings import EvaluationSettings
+from svdrift.findings.paper import short
 from svdrift.live import Tool
 from svdrift.models.settings import GenerationSettings, ModelSettings
 from svdrift.ranks.settings import RanksSettings
@@ -71,11 +72,11 @@ class Settings(Section):
         description="The training stages by name; null removes one."
     )
     story: StorySettings
-    comparisons: Literal["standard"] | tuple[tuple[str, str], ...] = Field(
-        "standard",
-        description="Pairs [a, b] of checkpoints whose accuracies are compared, paired on the same "
-        "problems. `standard`: each result of the story's RL with its start and with each control "
-        "from that start.",
+    comparisons: tuple[tuple[str, str], ...] = Field(
+        (),
+        description="Further pairs [a, b] of checkpoints whose accuracies are compared, paired on "
+        "the same problems. Each result of the story's RL is always compared with its start, and "
+        "with each control from that start.",
     )
     evaluation: EvaluationSettings = EvaluationSettings()
     generation: GenerationSettings = GenerationSettings()
@@ -90,7 +91,9 @@ class Settings(Section):
         "one.",
     )
     papers: tuple[str, ...] = Field(
-        (), description="Related papers (`svdrift/findings/papers/`) whose claims are judged."
+        (),
+        description="Related papers (`svdrift/findings/papers/`, or paths of .py files of your "
+        "own) whose claims are judged.",
     )
     compute: ComputeSettings = ComputeSettings()
     tracking: Tool | None = Field(
@@ -315,24 +318,20 @@ class Settings(Section):
 
     @cached_property
     def compared(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of ids whose accuracies are compared."""
-        if self.comparisons != "standard":
-            key = "comparisons"
-            return tuple(
-                (str(self.graph.resolve(key, a)), str(self.graph.resolve(key, b)))
-                for a, b in self.comparisons
-            )
+        """Pairs of ids whose accuracies are compared: the story's, and further ones."""
         story = self.resolved_story
-        if story.rl is None:
-            return ()
-        return tuple(
+        found = [
             (result, other)
-            for start, result in story.rl.results.items()
+            for start, result in (story.rl.results if story.rl else {}).items()
             for other in [
                 start,
                 *(role.results[start] for role in story.controls if start in role.results),
             ]
-        )
+        ]
+        for pair in self.comparisons:
+            a, b = (str(self.graph.resolve("comparisons", name)) for name in pair)
+            found.append((a, b))
+        return tuple(dict.fromkeys(found))
 
     @cached_property
     def pairs(self) -> dict[str, tuple[str, str]]:
@@ -409,6 +408,8 @@ class Settings(Section):
         """Of each paper, what it reads: names of this study's probes by their kind."""
         study = self.resolved_story, self.probed, self.rank_choices
         chosen = self.recovery.on_selection and bool(self.repairs)
+        if len(set(map(short, self.papers))) < len(self.papers):
+            raise UserError(f"papers: names one twice: {listed(self.papers)}")
         return {name: read_paper(name, *study, repairs_on_selection=chosen) for name in self.papers}
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -103,6 +104,7 @@ class Graph:
             if isinstance(common.on, dict):
                 self._in_place.add(name)
                 self._add_data(f"stages.{name}.on", name, common.on, {})
+        self._uses = Counter(common.method for common, _ in keys.values())
         self.stages: dict[str, Stage] = {}
         for name in self._order(keys):
             common, own = keys[name]
@@ -227,9 +229,14 @@ class Graph:
         check_keys(key, own, model)
         starts = self._starts(key, common, record)
         settings = self._settings(key, common, own, model)
+        if record.plays and not settings.work.episodes:
+            raise UserError(
+                f"{key}.method: {common.method} plays episodes, and its settings count none "
+                "(wanted: a key `episodes`, those of a step, or a property `work`)"
+            )
         return Stage(
             name=name,
-            label=common.label or (record.label if name == common.method else name),
+            label=common.label or (record.label if self._stands_for(common.method, name) else name),
             method=common.method,
             record=record,
             settings=settings,
@@ -256,6 +263,10 @@ class Graph:
         if len(set(found)) != len(found):
             raise UserError(f"{key}.from: names one checkpoint twice: {listed(found)}")
         return tuple(found)
+
+    def _stands_for(self, method: str, name: str) -> bool:
+        """Whether a stage is called like its method, or alone has one of the user's own."""
+        return name == method or (method.endswith(".py") and self._uses[method] == 1)
 
     def _settings(
         self, key: str, common: StageKeys, own: dict[str, Any], model: type[MethodSettings]

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from svdrift import plugins
+from svdrift.errors import UserError
 from svdrift.section import Section
 
 ROOM = "svdrift.training"
@@ -25,13 +26,23 @@ Quarters: TypeAlias = tuple[Annotated[int, Field(ge=0, le=3)], ...]
 """Quarters of a gold reply that RL may be given; all four would leave nothing to learn."""
 
 
+COLUMNS = {
+    "losses": ("step", "train_loss"),
+    "metrics": ("update", "reward_mean", "reward_std", "solved_by_try_1"),
+    "examples": ("prompt", "reply"),
+}
+"""What figures and claims read of tables of these names, whatever method leaves them."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A training method, as far as the graph of a study depends on it.
 
     Attributes:
-        label: its name in figures and tables.
-        tables: names of the tables that it leaves beside its checkpoints.
+        label: its name in figures and claims, where a stage is called like the method, or is alone
+            with a method of the user's own; the stage's key `label` comes first.
+        tables: names of the tables that it leaves beside its checkpoints. Those that the project
+            reads have columns that it asks for, see `COLUMNS`.
         unit: what one step of it is: an optimizer `step`, or an RL `update`.
         learns_from: the `problems` of a split, the `skills` of the task (for a model made from
             nothing), or `nothing`.
@@ -231,7 +242,17 @@ def load_settings(name: str) -> tuple[Method, type[MethodSettings]]:
     """The record of a method and the class of its settings.
 
     Raises:
-        UserError: no such method, naming those that there are.
+        UserError: no such method, naming those that there are; or one of the user's own is not
+            whole.
     """
     module = plugins.load(ROOM, name, "settings", ("METHOD", "Settings"))
-    return module.METHOD, module.Settings
+    record, settings = module.METHOD, module.Settings
+    if not isinstance(record, Method):
+        raise UserError(f"{name}: METHOD is no svdrift.training.method.Method")
+    if not (isinstance(settings, type) and issubclass(settings, MethodSettings)):
+        raise UserError(f"{name}: Settings is no svdrift.training.method.MethodSettings")
+    if settings.total is MethodSettings.total:
+        raise UserError(f"{name}: Settings has no property `total`, the last step of a whole run")
+    if name not in plugins.names(ROOM, "settings") and not hasattr(module, "train"):
+        raise UserError(f"{name}: defines no train (docs/extending.md has examples)")
+    return record, settings

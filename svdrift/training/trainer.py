@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,13 @@ class Keep(TrainerCallback):
         work: Path,
         dtype: torch.dtype,
         steps_each: int = 1,
+        weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """A step of the stage is `steps_each` optimizer steps of the trainer."""
-        self.model, self.tokenizer = model, tokenizer
+        """A step of the stage is `steps_each` optimizer steps of the trainer.
+
+        While a model folder is saved, the model has those `weights`: its own, if none are named.
+        """
+        self.model, self.tokenizer, self.weights = model, tokenizer, weights
         self.keep, self.work, self.dtype, self.steps_each = keep, work, dtype, steps_each
         self.trainer: Trainer | None = None  # set once it exists
 
@@ -95,7 +100,8 @@ class Keep(TrainerCallback):
         """Save at a kept step, and stop at the last of them."""
         step, within = divmod(state.global_step, self.steps_each)
         if within == 0 and step in self.keep:
-            self._save(folder(self.work, step), state.is_world_process_zero)
+            with self.weights():
+                self._save(folder(self.work, step), state.is_world_process_zero)
             control.should_save = True  # on every process: each has its own random state
             control.should_training_stop = step == self.keep[-1]
         return control

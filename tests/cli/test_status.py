@@ -99,7 +99,7 @@ def test_a_job_takes_as_long_as_the_nearest_one_that_was_timed(timed, seconds, r
             JOBS,
             ("results/r/train/3",),
             2,
-            "4 of 6 jobs are left; the store serves 1 of them. The other 3 compute for 38 s: "
+            "4 of 6 jobs are left; the store serves 1 of them. The rest computes for 38 s: "
             "30 s or more on 2 cores, by the times of finished jobs (1 were never timed and are "
             "not counted).",
         ),
@@ -107,17 +107,17 @@ def test_a_job_takes_as_long_as_the_nearest_one_that_was_timed(timed, seconds, r
             [job("train/1", "x"), job("train/2", "x")],
             (),
             4,
-            "2 of 2 jobs are left. The other 2 compute for 92 s: 62 s or more on 4 cores, by the "
+            "2 of 2 jobs are left. They compute for 92 s: 62 s or more on 4 cores, by the "
             "times of finished jobs.",
         ),
         (
             [job("train/1", "x"), job("train/2", "x"), job("play/1", "x")],
             (),
             1,
-            "3 of 3 jobs are left. The other 3 compute for 100 s: 100 s or more on 1 cores, by "
+            "3 of 3 jobs are left. They compute for 100 s: 100 s or more on 1 cores, by "
             "the times of finished jobs.",
         ),
-        ([job("plot/1", "x")], (), 2, "1 of 1 jobs are left. No job like the other 1 was timed"),
+        ([job("plot/1", "x")], (), 2, "1 of 1 jobs are left. No job like them was timed"),
     ],
 )
 def test_what_is_left_is_said_in_all(timed, monkeypatch, jobs, stored, cores, says):

@@ -174,6 +174,9 @@ ARMS = {
     "last": sft(STEPS[-1]),
     "slow": "slow-64",
     "stopped": "stopped-16",
+    "averaged": "averaged-64",
+    "replay": "replay-64",
+    "held": "held-64",
     "rl": end("ppo", 64),
     "control": end("continued", 64),
 }

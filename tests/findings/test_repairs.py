@@ -15,7 +15,16 @@ PLAIN, HALF, TRIM, RANDOM = (
     "random_directions-top1",
 )
 KINDS = {PLAIN: "interpolate", HALF: "interpolate", TRIM: "trim", RANDOM: "random_directions"}
-ARMS = {"last": "sft-64", "slow": "a-1", "stopped": "b-1", "rl": "c-1", "control": "d-1"}
+ARMS = {
+    "last": "sft-64",
+    "slow": "a-1",
+    "stopped": "b-1",
+    "averaged": "e-1",
+    "replay": "f-1",
+    "held": "g-1",
+    "rl": "c-1",
+    "control": "d-1",
+}
 SEEDS, HANDS = range(3), range(10)
 
 
@@ -70,6 +79,9 @@ ARM_SOLVED = {
     "b-1": places((5, 5), (5, 3)),
     "c-1": places((9, 1), (9, 2)),
     "d-1": places((9, 0), (9, 1)),
+    "e-1": places((5, 5), (5, 3)),
+    "f-1": places((5, 5), (5, 3)),
+    "g-1": places((5, 5), (5, 3)),
 }
 
 
@@ -139,7 +151,7 @@ def test_the_figure_has_each_remedy_at_its_chosen_setting():
             (TRIM, 0.9, 0.6),
             (RANDOM, 0.1, 0),
             ("a-1", 0.8, 0.1),
-            ("b-1", 0.5, 0.3),
+            *((name, 0.5, 0.3) for name in ("b-1", "e-1", "f-1", "g-1")),
             ("c-1", 0.9, 0.2),
             ("d-1", 0.9, 0.1),
         ]

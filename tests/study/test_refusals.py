@@ -215,7 +215,7 @@ REFUSED = [  # a study's file -> the line, from the key on, without the list of 
     ),
     ("story: {rl: pppo}", "story.rl: there is no stage 'pppo', did you mean 'ppo'?"),
     ("story: {path: null}", "key 'story.path' must be text, not null"),
-    ("comparisons: all", "key 'comparisons' must be 'standard' or a list, not 'all'"),
+    ("comparisons: all", "key 'comparisons' must be a list, not 'all'"),
     ("comparisons: [[sft@64]]", "key 'comparisons.0' must be a list of 2, not ['sft@64']"),
     (
         "evaluation: {temperature: .inf}",

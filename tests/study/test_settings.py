@@ -326,7 +326,7 @@ def test_repairs_pairs_and_comparisons_of_ones_own():
         "values-top1",
     ]
     assert len(own.repairs["sft-16-with-base"].interventions) > 10
-    assert own.compared == (("sft-64.ppo-40", "sft-64.wide-120"),)
+    assert own.compared == (*study().compared, ("sft-64.ppo-40", "sft-64.wide-120"))
     assert own.pairs == {
         "sft-16-to-sft-16.ppo-60": ("sft-16", "sft-16.ppo-60"),
         "anchor-to-sft-256": ("anchor", "sft-256"),

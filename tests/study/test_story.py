@@ -87,8 +87,9 @@ def test_a_story_without_rl():
 
 
 def test_labels_are_of_every_stage():
+    """A method of one's own that one stage alone has gives its label; sft shares its method."""
     found = story({"more": {**MORE, "label": "More SFT"}})
-    assert found.labels == {"base": "base", "sft": "sft", "ppo": "ppo", "more": "More SFT"}
+    assert found.labels == {"base": "Root", "sft": "sft", "ppo": "Player", "more": "More SFT"}
     assert found.controls[0].label == "More SFT"
 
 

@@ -1,10 +1,12 @@
 """Figures, findings with verdicts, and the report that shows them."""
 
+import sys
 from shlex import quote
 
 from svdrift import plugins
+from svdrift.errors import choices
 from svdrift.findings.paper import ROOM as PAPERS
-from svdrift.findings.paper import paper
+from svdrift.findings.paper import paper, short
 from svdrift.study.arm_costs import arm_cost
 from svdrift.study.differences import differences
 from svdrift.study.overlays import read_config
@@ -35,7 +37,7 @@ if STORY.rl:
         "rl_effect": (RL, of("comparisons", *SIGNALS)),
         "stages": (RL, of("accuracy", "anchors", published=PUBLISHED_STAGES)),
     }
-    if "advantages" in COLLECTED:  # a method without a value model has none
+    if "advantages" in STUDY.graph.stages[STORY.rl.stage].record.tables:  # has a value model
         PLOTS["advantages"] = (RL, of("advantages"))
     if any(len(kept) > 1 for kept in STORY.rl.kept.values()):  # the way there was evaluated
         PLOTS["rl_progress"] = (RL, of("accuracy"))
@@ -212,6 +214,7 @@ rule show_replies:
 # What the report names beside itself.
 LINKS = [
     "tables/findings.csv=every statement",
+    *(f"papers/{short(name)}/README.md={paper(name).title}" for name in STUDY.papers),
     *(
         f"tables/{table}.parquet"
         for table in [*COLLECTED, *(t for t, made in MEASURED.items() if made)]
@@ -314,12 +317,20 @@ rule gallery:
 
 def paper_tables(name, reads):
     """What a paper reads: tables of probes by their kind, and the study's own by their name."""
+    made = [*COLLECTED, *(table for table, wanted in MEASURED.items() if wanted)]
+    for table in paper(name).tables:
+        if table not in made:
+            sys.exit(
+                f"error: config: papers: {name} reads the table {table!r}, which the study does not "
+                f"make{choices(table, made)}"
+            )
     tables = {kind: f"{TABLES}/probe_{probe}.parquet" for kind, probe in reads.items()}
     return tables | of(*paper(name).tables)
 
 
-def paper_rule(name, tables):
+def paper_rule(paper_file, tables):
     """A function, so that the rule's shell command keeps its own paper."""
+    name = short(paper_file)
 
     rule:
         name:
@@ -338,16 +349,20 @@ def paper_rule(name, tables):
             **needs(),
             folder=f"{RESULTS}/papers/{name}",
         params:
-            **code("scripts/judge_paper.py", *plugins.files(PAPERS, name)),
+            **code("scripts/judge_paper.py", *plugins.files(PAPERS, paper_file)),
             tables=arguments(tables),
             story=STORY.model_dump_json(),
             made_of=config["made_of"],
             costs=json.dumps(
-                {arm: arm_cost(STORY.arms[arm], STUDY.graph.stages) for arm in paper(name).arms}
+                {
+                    arm: arm_cost(STORY.arms[arm], STUDY.graph.stages)
+                    for arm in paper(paper_file).arms
+                }
             ),
         shell:
             logged(
-                f"python scripts/judge_paper.py {name} {{params.tables}} --story {{params.story:q}}"
+                f"python scripts/judge_paper.py {paper_file} {{params.tables}}"
+                " --story {params.story:q}"
                 " --made-of {params.made_of:q} --costs {params.costs:q} --out {resources.folder}"
             )
 
@@ -384,10 +399,10 @@ PAPER_PAGES = []
 for name, reads in STUDY.evidence.items():
     tables = paper_tables(name, reads)
     paper_rule(name, tables)
-    PAPER_PAGES.append(f"{RESULTS}/papers/{name}/README.md")
+    PAPER_PAGES.append(f"{RESULTS}/papers/{short(name)}/README.md")
     for figure, drawn in paper(name).figures.items():
-        paper_figure_rule(name, figure, {one: tables[one] for one in drawn})
-        PAPER_PAGES.append(f"{RESULTS}/papers/{name}/{figure}.png")
+        paper_figure_rule(short(name), figure, {one: tables[one] for one in drawn})
+        PAPER_PAGES.append(f"{RESULTS}/papers/{short(name)}/{figure}.png")
 
 
 rule papers:

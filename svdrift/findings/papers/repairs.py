@@ -24,9 +24,10 @@ from svdrift.story import Story
 
 PAPER = Paper(
     title="Prevent, repair or retrain",
-    arxiv="2509.16596, 2410.17146, 2306.01708, 2311.03099, 2508.16546",
+    arxiv="2509.16596, 2410.17146, 2306.01708, 2311.03099, 1803.05407, 2605.10973, 2508.16546",
     claims={
-        "prevent": "SFT at a lower rate, or ended early, keeps what SFT to its end loses on OOD",
+        "prevent": "SFT that ends early, is slower, averages its weights, replays or holds leading "
+        "subspaces keeps what plain SFT to its end loses on OOD",
         "repair": "A repair without training brings OOD back at little cost on ID",
         "elaborate": "A repair with more to it than an average of weights is better than that",
         "retrain": "RL from the checkpoint that forgot brings OOD back, more than its control",
@@ -40,6 +41,9 @@ PAPER = Paper(
         "last": "SFT to its end",
         "slow": "SFT at a quarter of its learning rate",
         "stopped": "SFT that ends early",
+        "averaged": "SFT with the mean of its weights",
+        "replay": "SFT with half of its samples the base's own right replies",
+        "held": "SFT with leading subspaces held",
         "rl": "RL from the end of SFT",
         "control": "more SFT from its end",
     },
@@ -48,9 +52,9 @@ PAPER = Paper(
     limits="Settings are chosen on selection hands that include OOD, which who has no such hands "
     "cannot do. Entries are ranked in each tensor by itself, not over the whole model, as the "
     "papers do or may do. Of TIES only the first step is there, since one update has no signs to "
-    "elect, and of LiNeS the settings that leave the last layer alone. Averages of more than two "
-    "checkpoints and replay of the pretraining skills are not there. A repair reads no samples; "
-    "seconds are in the study's report, by kind of job.",
+    "elect, and of LiNeS the settings that leave the last layer alone. What prevents has one "
+    "setting, and replay is of the base's own replies, since texts of a pretraining are rarely to "
+    "be had. A repair reads no samples; seconds are in the study's report, by kind of job.",
 )
 NEGLIGIBLE = 2.0  # points of ID, set beforehand
 PUBLISHED = {
@@ -60,7 +64,7 @@ PUBLISHED = {
     "drop_and_rescale": "90 % and more can be dropped (arXiv 2311.03099)",
     "scale_layers": "99.8 % kept of the new, 97.9 % of the old task (arXiv 2410.17146)",
 }
-PREVENTING = ("stopped", "slow")  # the simpler one first
+PREVENTING = ("stopped", "slow", "averaged", "replay", "held")  # the simpler ones first
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:

@@ -52,6 +52,11 @@ class Settings(FineTuningSettings):
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
     loss: Loss = Field(NLLSettings(), description="By its `kind`; see below.")
     max_length: int = Field(1024, gt=0, le=2**20, description="Longest prompt and reply in tokens.")
+    average_weights: bool = Field(
+        False,
+        description="Keep, at each kept step, the mean of the weights after every step so far "
+        "(SWA, arXiv 1803.05407, from the first step on) in place of the last ones.",
+    )
     early_stopping: EarlyStoppingSettings | None = Field(
         None,
         description="Ends training when the accuracy on ID problems for selection has not risen "
@@ -79,6 +84,15 @@ class Settings(FineTuningSettings):
             raise ValueError("lora: adapters have no weights whose change 'rpsft' could penalise")
         return self
 
+    @model_validator(mode="after")
+    def _average_fits(self) -> Self:
+        for other in ("lora", "early_stopping"):
+            if self.average_weights and getattr(self, other) is not None:
+                raise ValueError(
+                    f"average_weights: not with {other}, which knows the last weights alone"
+                )
+        return self
+
     @property
     def reads_expert(self) -> bool:
         """Whether the loss asks how likely each demonstration was to the expert who wrote it."""
@@ -95,7 +109,7 @@ class Settings(FineTuningSettings):
         by_loss = "" if self.loss == NLLSettings() else f", loss {self.loss.kind}"
         return (
             f"{self.steps} steps of {self.batch_size} at {self.learning_rate:g}{by_loss}"
-            f"{self.by_lora}"
+            f"{', weights averaged' if self.average_weights else ''}{self.by_lora}"
         )
 
     @property
@@ -121,6 +135,11 @@ class Settings(FineTuningSettings):
         """See the base class."""
         if self.batch_size % processes:
             raise ValueError(f"batch_size: {self.batch_size} is not divisible by {processes}")
+        if self.average_weights and processes > 1:
+            raise ValueError(
+                f"average_weights: averages in one process, not {processes} (allowed: "
+                "compute.processes 1)"
+            )
         one = self.loss.whole_batch or isinstance(self.loss, RPSFTSettings)
         if one and processes > 1:
             raise ValueError(

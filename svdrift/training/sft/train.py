@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
 from svdrift.tasks.base import demonstrations
 from svdrift.training import sharding, snapshots
+from svdrift.training.averaging import AverageWeights
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.lora import adapt
 from svdrift.training.parameters import freeze
@@ -164,7 +166,11 @@ def train_sft(
     trainer.add_callback(StopWhereNotFinite("SFT", work))
     trainer.add_callback(ShowMetrics(live, _row))
     trainer.add_callback(ShowProgress(progress, "fine-tuning", keep[-1]))
-    kept = Keep(model, tokenizer, keep, work, dtype)
+    average = AverageWeights(model, work) if settings.average_weights else None
+    if average is not None:
+        trainer.add_callback(average)
+    weights = nullcontext if average is None else average.in_place
+    kept = Keep(model, tokenizer, keep, work, dtype, weights=weights)
     kept.trainer = trainer
     trainer.add_callback(kept)
     if stop is not None:

@@ -9,3 +9,7 @@ class Settings(MethodSettings):
     @property
     def total(self) -> int:
         return 3
+
+
+def train(run):
+    raise NotImplementedError  # a graph trains nothing

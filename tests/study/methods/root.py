@@ -11,3 +11,7 @@ class Settings(MethodSettings):
     @property
     def total(self) -> int:
         return 0
+
+
+def train(run):
+    raise NotImplementedError  # a graph trains nothing
