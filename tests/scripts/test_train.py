@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,21 @@ def run_program(*command):
     )
 
 
+@pytest.fixture
+def ended(monkeypatch, capfd):
+    """Runs train.py to its early end in this process: exit status, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", ["scripts/train.py", *map(str, arguments)])
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which a script replaces
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path("scripts/train.py", run_name="__main__")
+        return end.value.code, *capfd.readouterr()
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     """A model to start from, and problems to learn from."""
@@ -70,13 +86,13 @@ def arguments(given, out, **changed):
     ]
 
 
-def test_help_names_the_arguments_with_and_without_a_method():
-    without, with_one = run_script("--help"), run_script("--method", "ppo", "--help")
-    assert without.returncode == with_one.returncode == 0, without.stderr + with_one.stderr
+def test_help_names_the_arguments_with_and_without_a_method(ended):
+    without, with_one = ended("--help"), ended("--method", "ppo", "--help")
+    assert without[0] == with_one[0] == 0
     for option in ("--method", "--task", "--keep", "--models", "--work"):
-        assert option in without.stdout
-    assert "--settings" not in without.stdout
-    assert "--settings" in with_one.stdout
+        assert option in without[1]
+    assert "--settings" not in without[1]
+    assert "--settings" in with_one[1]
 
 
 def test_a_method_of_ones_own_leaves_checkpoints_tables_and_provenance(given, tmp_path):
@@ -170,10 +186,10 @@ def test_sft_that_ends_early_leaves_the_best_checkpoint_at_all_later_steps(
         ({"selection": "small_trial.parquet"}, "--max-reply-tokens: early stopping needs it"),
     ],
 )
-def test_early_stopping_needs_problems_and_a_length(given, tmp_path, changed, message):
-    done = run_script(*arguments(given, tmp_path, method="sft", settings=EARLY, **changed))
-    assert done.returncode == 2
-    assert f"error: {message}" in done.stderr
+def test_early_stopping_needs_problems_and_a_length(given, tmp_path, ended, changed, message):
+    status, _, said = ended(*arguments(given, tmp_path, method="sft", settings=EARLY, **changed))
+    assert status == 2
+    assert f"error: {message}" in said
 
 
 @pytest.mark.parametrize(
@@ -197,11 +213,11 @@ def test_early_stopping_needs_problems_and_a_length(given, tmp_path, changed, me
         ({"start": Path("nowhere")}, "nowhere: no such file or folder"),
     ],
 )
-def test_what_is_wrong_is_refused_in_one_line(given, tmp_path, changed, message):
-    done = run_script(*arguments(given, tmp_path, **changed))
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert (done.stderr.count("\n"), done.stderr[:7]) == (1, "error: ")
+def test_what_is_wrong_is_refused_in_one_line(given, tmp_path, ended, changed, message):
+    status, _, said = ended(*arguments(given, tmp_path, **changed))
+    assert status == 2, said
+    assert message in said
+    assert (said.count("\n"), said[:7]) == (1, "error: ")
     assert not list(tmp_path.iterdir())
 
 
