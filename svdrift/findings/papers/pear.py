@@ -1,8 +1,8 @@
 """PEAR (arXiv 2602.01058): does SFT prepare RL better when tokens weigh as the model would go on?
 
-Every SFT takes as many steps on the same demonstrations, each drawn from all right replies, and the
-same RL follows. Beside PEAR stand its own weights given to other tokens, its weights divided by
-their mean, and a weight that needs no expert (DFT).
+Every SFT takes as many steps on the same demonstrations, and the same RL follows. Beside PEAR stand
+its own weights given to other tokens, its weights divided by their mean, and a weight that needs no
+expert (DFT).
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ PAPER = Paper(
     },
     control="The same weights on other tokens: if these do as well, what the expert would do is "
     "not the cause.",
-    limits="A reply has 17 tokens, not thousands, so that published bounds hardly act on whole "
+    limits="The expert is certain of each token, so that a weight says how likely the model is to "
+    "go on so; an expert who gives any right reply leaves this model at a floor, from which RL "
+    "does not lift it. A reply has 17 tokens, not thousands, so that bounds hardly act on whole "
     "weights; a token's are also widened from [-0.08, 0.3] to [-1, 1]. One step of SFT, one RL "
     "method and one learning rate. That starts of PEAR move less in RL is not judged, nor a "
     "teacher whose probabilities are estimated.",
