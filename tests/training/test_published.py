@@ -154,7 +154,7 @@ def alone(tmp_path_factory):
     return work
 
 
-@pytest.mark.parametrize("config", ["cpus", "cpus-fsdp2"])
+@pytest.mark.parametrize("config", [pytest.param("cpus", marks=pytest.mark.long), "cpus-fsdp2"])
 def test_processes_agree_although_parts_have_no_gradient(alone, config, tmp_path, accelerate):
     done = accelerate(config, __file__, alone / "start", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
