@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +21,8 @@ DOCS = Path(__file__).parent
 PAGE = DOCS / "bench.md"
 OVERLAYS = DOCS.parent / "experiments" / "related"
 BEGIN, END = "<!-- bench: written by `make docs` -->\n", "<!-- end of bench -->\n"
-WORDS = {"holds": "✔ holds", "fails": "✘ fails", "undecided": "? undecided"}
+MARKS = {"holds": "✔ ", "fails": "✘ ", "undecided": "? ", "mixed": "± ", "described": "– "}
+JUDGED = ("holds", "fails", "undecided")
 
 
 def overall(verdicts: pd.Series[str]) -> str:
@@ -29,14 +31,21 @@ def overall(verdicts: pd.Series[str]) -> str:
     Args:
         verdicts: which allow for the number of statements on the page (`verdict_holm`).
     """
-    found = set(verdicts) - {"described"}
+    judged = verdicts[verdicts != "described"]
+    found = set(judged)
     if len(found) == 1:
-        return WORDS[found.pop()]
-    if found <= {"holds", "undecided"} and found:
-        return "✔ holds in part"
-    if found <= {"fails", "undecided"} and found:
-        return "✘ fails in part"
-    return "± mixed" if found else "– described"
+        return found.pop()
+    if not found:
+        return "described"
+    if {"holds", "fails"} <= found:
+        return "mixed"
+    (decided,) = found - {"undecided"}
+    return f"{decided} in part, {(judged == decided).sum()} of {len(judged)}"
+
+
+def marked(verdict: str) -> str:
+    """With its sign."""
+    return MARKS[verdict.split()[0]] + verdict
 
 
 def judgements(record: Paper, findings: pd.DataFrame) -> dict[str, str]:
@@ -56,7 +65,7 @@ def tables(gallery: Path = GALLERY) -> str:
     }
     lines = ["| paper | claims on this bench |", "| --- | --- |"]
     for record, findings in papers.values():
-        verdicts = list(judgements(record, findings).values())
+        verdicts = [one.split(",")[0] for one in judgements(record, findings).values()]
         counts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
         lines.append(f"| [{record.title}](#{anchor(record)}) | {counts} |")
     lines.append("")
@@ -78,21 +87,31 @@ def section(name: str, record: Paper, findings: pd.DataFrame, gallery: Path) -> 
     yield f"{record.links}; [all statements, figures and numbers]({page})"
     yield ""
     yield f"- *What decides.* {record.control}"
-    yield f"- *Scale.* {record.limits}"
+    yield f"- *Limits.* {record.limits}"
     if (gallery / name / COST).exists():
         yield f"- *Cost.* {spent(gallery / name / COST)}"
     yield ""
-    yield "| claim | on this bench | statements: hold, fail, undecided | the first of them |"
+    yield "| claim | on this bench | statements: hold, fail, undecided, described | such as |"
     yield "| --- | --- | --- | --- |"
     for claim, verdict in judgements(record, findings).items():
         rows = findings[findings["claim"] == claim]
-        counts = ", ".join(str(int((rows["verdict"] == word).sum())) for word in WORDS)
-        first = rows.iloc[0].to_dict()
+        counts = ", ".join(
+            str(int((rows["verdict"] == word).sum())) for word in (*JUDGED, "described")
+        )
+        told = example(rows)
         yield (
-            f"| {record.claims[claim]} | **{verdict}** | {counts} | {first['statement']}: "
-            f"{estimate(first)}, {judged(first)}; published: {first['published']} |"
+            f"| {record.claims[claim]} | **{marked(verdict)}** | {counts} | {told['statement']}: "
+            f"{estimate(told)}, {judged(told)}; published: {told['published']} |"
         )
     yield ""
+
+
+def example(rows: pd.DataFrame) -> dict[Hashable, Any]:
+    """The first statement that is decided whatever the number of them, else the first judged."""
+    decided = rows[rows["verdict_holm"].isin(["holds", "fails"])]
+    judged = rows[rows["verdict"] != "described"]
+    first = next(one for one in (decided, judged, rows) if not one.empty)
+    return first.to_dict("records")[0]
 
 
 def spent(path: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from svdrift.errors import UserError, choices
 from svdrift.figures import statements, style
 from svdrift.findings import paper
+from svdrift.findings.arms import accuracies
 from svdrift.findings.finding import findings_table, read_findings
 from svdrift.findings.paper_page import page
 from svdrift.scripting import read_table, run
@@ -24,7 +25,7 @@ def main() -> None:
     )
     parser.add_argument("--made-of", required=True, help="the study's seeds and settings")
     parser.add_argument(
-        "--costs", type=json.loads, required=True, help="of each arm: samples, episodes (JSON)"
+        "--costs", type=json.loads, required=True, help="of each arm: samples, episodes, replies"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the page")
     args = parser.parse_args()
@@ -47,7 +48,9 @@ def main() -> None:
     told = read_findings(args.out / "findings.csv")
     style.save(statements.draw(told), args.out / "statements.png")
     (args.out / "statements.csv").unlink()  # findings.csv has it all
-    text = page(module.PAPER, told, args.made_of, args.costs)
+    text = page(
+        module.PAPER, told, args.made_of, args.costs, accuracies(module.PAPER, tables, args.story)
+    )
     (args.out / "README.md").write_text(text, encoding="utf-8")
 
 

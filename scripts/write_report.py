@@ -103,7 +103,7 @@ def main() -> None:
         problems=problems(args.problems),
         problems_caption=captions.as_html(written["problems"]),
         samples=samples(read_table(args.replies), args.story),
-        how_to_read=page.HOW_TO_READ,
+        how_to_read=page.how_to_read(findings),
         claims=claims(findings),
         facts=facts(args.seeds, own, models),
         changed=[

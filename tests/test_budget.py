@@ -16,7 +16,6 @@ from svdrift.budget.costs import (
     Machine,
     data_s,
     factor_bytes,
-    problems,
     svd_flops,
     training_flops,
     training_s,
@@ -29,6 +28,7 @@ from svdrift.models.loading import save_checkpoint
 from svdrift.models.tiny import make_tokenizer
 from svdrift.spectra.decomposition import decompose_checkpoint
 from svdrift.spectra.on_demand import open_on_demand
+from svdrift.study.arm_costs import problems
 from svdrift.study.settings import Settings, read_settings
 from svdrift.tasks import load_settings as load_task
 from svdrift.tasks import make_task

@@ -32,17 +32,26 @@ def test_the_bench_has_the_findings_of_the_gallery() -> None:
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        (["holds", "holds", "described"], "✔ holds"),
-        (["fails"], "✘ fails"),
-        (["undecided"] * 2, "? undecided"),
-        (["holds", "undecided"], "✔ holds in part"),
-        (["fails", "undecided"], "✘ fails in part"),
-        (["holds", "fails", "undecided"], "± mixed"),
-        (["described"], "– described"),
+        (["holds", "holds", "described"], "holds"),
+        (["fails"], "fails"),
+        (["undecided"] * 2, "undecided"),
+        (["holds", "undecided", "holds"], "holds in part, 2 of 3"),
+        (["fails", "undecided"], "fails in part, 1 of 2"),
+        (["holds", "fails", "undecided"], "mixed"),
+        (["described"], "described"),
     ],
 )
 def test_a_claim_has_the_verdict_of_its_statements(verdicts, said) -> None:
     assert bench.overall(pd.Series(verdicts)) == said
+
+
+def test_a_claim_shows_a_statement_that_is_decided_before_others() -> None:
+    rows = pd.DataFrame(
+        [("a", "described", "described"), ("b", "holds", "undecided"), ("c", "holds", "holds")],
+        columns=["statement", "verdict", "verdict_holm"],
+    )
+    shown = [bench.example(rows[:n])["statement"] for n in (3, 2, 1)]
+    assert shown == ["c", "b", "a"]
 
 
 def test_the_readme_is_short() -> None:

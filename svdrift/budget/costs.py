@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from svdrift.budget.shape import Shape
-from svdrift.study.data import Filter, Mixture, Replies, inputs
+from svdrift.study.arm_costs import sampled
 from svdrift.study.settings import Settings
 from svdrift.study.stages import Stage
 from svdrift.tasks.splits import Split
@@ -97,28 +97,9 @@ def evaluation_s(
     )
 
 
-def problems(settings: Settings, name: str) -> int:
-    """How many problems a split or data has, at most."""
-    data = settings.graph.data.get(name)
-    if data is None:
-        return settings.task.count(name)
-    made_from = sum(problems(settings, used) for used in inputs(data))
-    if isinstance(data, Replies):
-        made_from *= min(data.samples, data.per_problem or data.samples)
-    limit = data.count if isinstance(data, Replies | Mixture) else None
-    return made_from if limit is None else min(made_from, limit)
-
-
 def data_s(shape: Shape, settings: Settings, name: str, m: Machine) -> float:
     """GPU seconds in which a checkpoint replies to the problems that data is made from."""
-    data = settings.graph.data[name]
-    if isinstance(data, Replies):
-        samples = data.samples
-    elif isinstance(data, Filter):
-        samples = data.pass_rate.samples
-    else:
-        return 0.0
-    rows = samples * problems(settings, data.on)
+    rows = sampled(settings, name)
     batch = settings.evaluation.batch_size
     return playing_s(shape, settings, rows, batch, 1, settings.model.dtype, m)
 

@@ -16,6 +16,7 @@ from svdrift.findings.paper import Paper
 from svdrift.story import Story
 
 PLACES: Mapping[str, Place] = {"ID": ID, "OOD": OOD}
+NEAR_AN_END = 0.1  # share of problems, where little can be lost or gained
 UNKNOWN = "not measured"
 
 Pairs = Iterator[tuple[Statement, Estimate | None]]
@@ -34,6 +35,26 @@ def solved(scores: pd.DataFrame, story: Story, arm: str, place: Place) -> pd.Ser
         place: role and shift of the split.
     """
     return rows_of(scores, story, arm, place)["valid"].astype(float)
+
+
+def accuracies(
+    paper: Paper, tables: Mapping[str, pd.DataFrame], story: Story
+) -> dict[str, dict[str, float]]:
+    """The share of problems that each arm solves, by place.
+
+    Args:
+        paper: names the arms.
+        tables: with one of a probe of kind `scores`; without it nothing is known.
+        story: names the arms' checkpoints.
+    """
+    if (scores := tables.get("scores")) is None:
+        return {}
+    return {
+        arm: {
+            name: float(solved(scores, story, arm, place).mean()) for name, place in PLACES.items()
+        }
+        for arm in paper.arms
+    }
 
 
 def rows_of(table: pd.DataFrame, story: Story, arm: str, place: Place) -> pd.DataFrame:
@@ -93,9 +114,17 @@ def ends_above(
                     [(1, a), (-1, b)],
                     scale=100,
                     bound=-margin,
-                    detail=f"{mean(a)} against {mean(b)} %",
+                    detail=f"{mean(a)} against {mean(b)} %{at_an_end(a, b)}",
                 ),
             )
+
+
+def at_an_end(*solved: pd.Series[float]) -> str:
+    """A word of warning where all solve next to nothing, or next to all."""
+    means = [one.mean() for one in solved]
+    if max(means) < NEAR_AN_END:
+        return ", both near the floor"
+    return ", both near the ceiling" if min(means) > 1 - NEAR_AN_END else ""
 
 
 def passes_above(

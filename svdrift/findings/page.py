@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from svdrift.findings.claims import CLAIMS
-from svdrift.findings.finding import FINE
+from svdrift.findings.finding import FINE, LEVEL
 
 PAPER = {  # number of the claim in the papers that each chapter tests
     "forgetting": 1,
@@ -51,11 +51,21 @@ NOTHING = {  # why there may be no estimate
 COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published", "Look at"]
 HOW_TO_READ = (
     "A statement holds if all of the 95 % interval lies on its side of the bound, fails if all of "
-    "it lies on the other side, and is undecided otherwise. What has no sampling width, or is true "
-    "by construction, is described and not judged. Each interval stands for itself, so one or two "
-    f"of this many statements may be decided by chance:{ALONE} marks a verdict that Holm's "
-    "correction for all statements of the study leaves undecided."
+    "it lies on the other side, and is undecided otherwise, which is no evidence that there is "
+    "nothing. What has no sampling width, or is true by construction, is described and not judged."
 )
+
+
+def how_to_read(findings: pd.DataFrame) -> str:
+    """What the verdicts on a page mean, and how many of them chance alone would decide."""
+    count = int((findings["verdict"] != "described").sum())
+    by_chance = count * LEVEL
+    about = f"{by_chance:.{0 if by_chance >= 1 else 1}f}"
+    return (
+        f"{HOW_TO_READ} Each interval stands for itself: were nothing true, chance alone would "
+        f"decide about {about} of the {count} judged statements. "
+        f"{ALONE.strip()} marks a verdict that Holm's correction for all of them leaves undecided."
+    )
 
 
 def estimate(row: Mapping[Hashable, Any]) -> str:
@@ -67,7 +77,8 @@ def estimate(row: Mapping[Hashable, Any]) -> str:
     number = _round(row["estimate"], digits, signed) + UNITS[row["unit"]]
     if pd.isna(row["low"]):
         return f"{number} (of this model)"
-    return f"{number} [{_round(row['low'], digits)}, {_round(row['high'], digits)}]"
+    ends = (_end(row[end], row["bound"], digits) for end in ("low", "high"))
+    return f"{number} [{', '.join(ends)}]"
 
 
 def judged(row: Mapping[Hashable, Any]) -> str:
@@ -80,6 +91,11 @@ def counted(row: Mapping[Hashable, Any]) -> str:
     """`5,000 problems in 320 groups`."""
     groups = "" if pd.isna(row["groups"]) else f" in {row['groups']:,.0f} groups"
     return f"{row['n']:,} {row['counted']}{groups}"
+
+
+def _end(value: float, bound: float, digits: int) -> str:
+    """An end of an interval, with one digit more where it would seem to lie on the bound."""
+    return _round(value, digits + (value != bound and round(value, digits) == round(bound, digits)))
 
 
 def _round(value: float, digits: int, sign: str = "") -> str:
@@ -116,7 +132,7 @@ def markdown(findings: pd.DataFrame, link: Callable[[str], str]) -> str:
             f"| {row['number']} | {row['text']} | claim {row['paper']} | "
             f"{' | '.join(str(row[verdict]) for verdict in VERDICTS)} |"
         )
-    lines += ["", HOW_TO_READ]
+    lines += ["", how_to_read(findings)]
     for number, (claim, text) in enumerate(CLAIMS.items(), start=1):
         lines += ["", f"### {number}. {text}", ""]
         rows = findings[findings["claim"] == claim]

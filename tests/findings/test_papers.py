@@ -11,7 +11,9 @@ from scipy import stats
 from svdrift.evaluation.calibration import calibration_error
 from svdrift.evaluation.pass_at_k import pass_at
 from svdrift.figures import reliability, statements, style
+from svdrift.findings.arms import accuracies, at_an_end
 from svdrift.findings.finding import findings_table, read_findings
+from svdrift.findings.page import estimate
 from svdrift.findings.paired import of_problems, weighted
 from svdrift.findings.paper import load, paper
 from svdrift.findings.paper_page import page
@@ -185,11 +187,14 @@ def test_every_paper_judges_all_its_claims(name, tmp_path):
     assert len({one.statement for one in found}) == len(found)
     findings_table(found).to_csv(tmp_path / "findings.csv", index=False)
     told = read_findings(tmp_path / "findings.csv")
-    costs = {arm: {"samples": 16384, "episodes": 0} for arm in about.arms}
-    text = page(about, told, "a study.", costs)
+    costs = {arm: {"samples": 16384, "episodes": 0, "replies": 7} for arm in about.arms}
+    shares = accuracies(about, TABLES, story_of(name))
+    text = page(about, told, "a study.", costs, shares)
     assert all(one.statement in text for one in found)
     assert about.limits in text
-    assert all(f"| {arm} | 16,384 | 0 |" in text for arm in about.arms.values())
+    for arm, label in about.arms.items():
+        solved = [f"{shares[arm][place]:.1%}" for place in ("ID", "OOD")]
+        assert f"| {label} | {' | '.join(solved)} | 16,384 | 0 | 7 |" in text
     assert all(f"(https://arxiv.org/abs/{one})" in text for one in about.arxiv.split(", "))
     style.save(statements.draw(told), tmp_path / "statements.png")
     assert (tmp_path / "statements.png").stat().st_size > 10_000
@@ -404,3 +409,16 @@ def test_the_reliability_figure_of_a_paper_is_drawn():
     assert drawing.data.groupby(["checkpoint", "shift", "sure"])["n"].sum().unique().tolist() == [
         36
     ]
+
+
+def test_an_end_that_rounds_to_the_bound_is_told_with_one_digit_more():
+    row = {"estimate": 1.4, "low": 0.02, "high": 2.8, "bound": 0.0, "unit": "points"}
+    assert estimate(row) == "+1.4 points [0.02, 2.8]"
+    assert estimate(row | {"bound": 1.0}) == "+1.4 points [0.0, 2.8]"
+
+
+def test_floors_and_ceilings_are_said():
+    low, mid, high = (pd.Series([share]) for share in (0.09, 0.5, 0.95))
+    assert at_an_end(low, low) == ", both near the floor"
+    assert at_an_end(high, high) == ", both near the ceiling"
+    assert at_an_end(low, mid) == at_an_end(mid, high) == ""

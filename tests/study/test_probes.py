@@ -75,11 +75,43 @@ def test_an_arm_costs_what_was_read_and_played_on_its_way():
             }
         }
     )
-    stages = found.graph.stages
-    assert arm_cost("base", stages) == {"samples": 0, "episodes": 0}
-    assert arm_cost("short-10", stages) == {"samples": 320, "episodes": 0}
+    assert arm_cost("base", found) == {"samples": 0, "episodes": 0, "replies": 0}
+    assert arm_cost("short-10", found) == {"samples": 320, "episodes": 0, "replies": 0}
     # 64 steps of 64, then 40 updates of 128 episodes, each read twice.
-    assert arm_cost("sft-64.ppo-40", stages) == {"samples": 4096 + 10240, "episodes": 5120}
+    rl = {"samples": 4096 + 10240, "episodes": 5120, "replies": 0}
+    assert arm_cost("sft-64.ppo-40", found) == rl
+
+
+def test_an_arm_costs_what_its_data_took_too():
+    """SFT on replies of RL, and RL on problems that the same RL seldom solves: RL counts once."""
+    found = study(
+        {
+            "data": {
+                "of_rl": {"replies_of": "ppo@40 of sft@64", "on": "practice"},
+                "hard": {
+                    "on": "practice",
+                    "pass_rate": {"of": "ppo@end of sft@64", "samples": 4, "at_most": 0.25},
+                },
+                "both": {"mix": {"hard": 0.5, "of_rl": 0.5}},
+            },
+            "stages": {
+                "again": {"method": "sft", "from": "base", "on": "of_rl", "steps": 8},
+                "harder": {"method": "ppo", "from": "again@end", "on": "both", "updates": 30},
+            },
+        }
+    )
+    practice = found.task.count("practice")
+    rl = {"samples": 4096 + 10240, "episodes": 5120}
+    assert arm_cost("again-8", found) == {
+        "samples": rl["samples"] + 8 * 64,
+        "episodes": rl["episodes"],
+        "replies": practice,
+    }
+    assert arm_cost("again-8.harder-30", found) == {  # ppo to its end now, 60 updates
+        "samples": 4096 + 15360 + 8 * 64 + 7680,
+        "episodes": 7680 + 3840,
+        "replies": practice + 4 * practice,
+    }
 
 
 def test_all_and_a_list():

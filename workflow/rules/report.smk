@@ -354,10 +354,7 @@ def paper_rule(paper_file, tables):
             story=STORY.model_dump_json(),
             made_of=config["made_of"],
             costs=json.dumps(
-                {
-                    arm: arm_cost(STORY.arms[arm], STUDY.graph.stages)
-                    for arm in paper(paper_file).arms
-                }
+                {arm: arm_cost(STORY.arms[arm], STUDY) for arm in paper(paper_file).arms}
             ),
         shell:
             logged(
