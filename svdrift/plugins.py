@@ -68,9 +68,19 @@ def names(room: str, part: str = "") -> tuple[str, ...]:
 
 @cache
 def offered(room: str) -> dict[str, str]:
-    """What installed packages offer a room: name to dotted module, in alphabetical order."""
-    found = importlib.metadata.entry_points(group=room)
-    return {point.name: point.module for point in sorted(found, key=lambda point: point.name)}
+    """What installed packages offer a room: name to dotted module, in alphabetical order.
+
+    Raises:
+        UserError: two of them offer one name.
+    """
+    found: dict[str, str] = {}
+    for point in sorted(importlib.metadata.entry_points(group=room), key=lambda point: point.name):
+        if found.setdefault(point.name, point.module) != point.module:
+            raise UserError(
+                f"{room}: two installed packages offer {point.name!r}: {found[point.name]} and "
+                f"{point.module} (allowed: one; uninstall the other)"
+            )
+    return found
 
 
 def files(room: str, name: str, part: str = "") -> tuple[str, ...]:
@@ -111,13 +121,15 @@ def _load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
-        raise UserError(f"{path}: line {error.lineno}: not Python: {error.msg}") from None
+        place = f"{error.filename or path}: line {error.lineno}" if error.lineno else f"{path}"
+        raise UserError(f"{place}: not Python: {error.msg}") from None
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, UserError) or not isinstance(error, Exception):
             raise
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == spec.origin]
+        lines = [f"line {frame.lineno}: " for frame in frames if frame.filename == spec.origin]
         said = str(error).partition("\n")[0]
-        raise UserError(f"{path}: line {lines[-1]}: {type(error).__name__}: {said}") from None
+        place = f"{path}: {lines[-1] if lines else ''}"
+        raise UserError(f"{place}{type(error).__name__}: {said}") from None
     return module

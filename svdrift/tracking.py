@@ -18,6 +18,8 @@ from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+from svdrift.errors import UserError, listed
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "svdrift"
 # They carry values and messages to where they are used, and decide no result: a rule is given the
@@ -60,10 +62,15 @@ def software(*scripts: str) -> str:
 
     Raises:
         FileNotFoundError: a script does not exist.
-        KeyError: an imported library is not installed.
+        UserError: an imported library is in no installed distribution.
     """
     names = {name.split(".")[0] for path in _deciding(scripts) for name in _imported_names(path)}
     foreign = names - sys.stdlib_module_names - {PACKAGE}
+    for package in sorted(foreign - set(_distributions())):
+        raise UserError(
+            f"{package} is imported by {listed(scripts)}, and belongs to no installed "
+            "distribution, so that nobody could say later which version ran (allowed: install it)"
+        )
     installed = {name for package in foreign for name in _distributions()[package]}
     versions = {name: _version(name) for name in installed}
     return ", ".join(f"{name} {versions[name]}" for name in sorted(versions, key=str.lower))

@@ -1,6 +1,7 @@
 """A file of one's own that is no method, task or kind is refused in one line."""
 
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -32,6 +33,7 @@ RECORD = "from svdrift.training.method import Method, MethodSettings\nMETHOD = M
 TOTAL = "class Settings(MethodSettings):\n    total = property(lambda self: 1)\n"
 PAPER = "from svdrift.findings.paper import Paper\ndef findings(tables, story): ...\n"
 MADE = "title='', claims={}, control='', limits=''"
+DRAWS = PAPER + f"PAPER = Paper({MADE}, reads=('a',), figures=%s)\n"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,9 @@ MADE = "title='', claims={}, control='', limits=''"
         (load_paper, PAPER + f"PAPER = Paper({MADE})\n", "own.py: line 3: TypeError: .*'reads'"),
         (load_paper, PAPER + f"PAPER = Paper({MADE}, reads='a')\n", "reads is a text, not a tuple"),
         (load_paper, PAPER + "PAPER = 1\n", "own.py: PAPER is no svdrift.findings.paper.Paper"),
+        (load_paper, DRAWS % {"stages": "ab"}, "what stages draws is a text, not a tuple of names"),
+        (load_paper, DRAWS % {"stages": ("a", "b")}, "stages draws 'b', which PAPER does not read"),
+        (load_paper, DRAWS % {"stagse": ("a",)}, "there is no figure 'stagse', did you mean 'stag"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_told_with_its_line(tmp_path, load, text, message):
@@ -54,6 +59,33 @@ def test_what_is_wrong_in_a_file_is_told_with_its_line(tmp_path, load, text, mes
     sys.modules.pop("svdrift_own_own", None)
     with pytest.raises(UserError, match=message):
         load(str(tmp_path / "own.py"))
+
+
+def test_what_is_wrong_in_an_imported_file_is_told_with_that_files_name(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "helper.py").write_text("a = 1\nb = = 2\n")
+    (tmp_path / "imports.py").write_text("import helper\n")
+    with pytest.raises(UserError, match=r"helper.py: line 2: not Python: invalid syntax"):
+        plugins.load("svdrift.findings.papers", str(tmp_path / "imports.py"))
+    (tmp_path / "nulls.py").write_bytes(b"a = 1\0")
+    with pytest.raises(UserError, match=r"nulls.py: not Python: source code string cannot contain"):
+        plugins.load("svdrift.findings.papers", str(tmp_path / "nulls.py"))
+
+
+def test_a_paper_is_called_as_a_page_can_be(tmp_path):
+    file = tmp_path / "my paper.py"
+    file.write_text(PAPER + f"PAPER = Paper({MADE}, reads=())\n")
+    with pytest.raises(UserError, match="the file's name is that of its page"):
+        load_paper(str(file))
+
+
+def test_two_packages_that_offer_one_name_are_refused(monkeypatch):
+    points = [EntryPoint("mine", module, "svdrift.tasks") for module in ("one.task", "two.task")]
+    monkeypatch.setattr(plugins.importlib.metadata, "entry_points", lambda group: points)
+    plugins.offered.cache_clear()
+    with pytest.raises(UserError, match=r"two installed packages offer 'mine': one.task and two"):
+        plugins.offered("svdrift.tasks")
+    plugins.offered.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".py", "a\0.py"])

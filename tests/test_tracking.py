@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from svdrift import tracking
+from svdrift.errors import UserError
 
 
 @pytest.fixture
@@ -178,6 +179,10 @@ def test_the_versions_of_imported_libraries_are_named(project, monkeypatch):
     (project / "svdrift/rooms/c.py").write_text("import matplotlib\n")  # which nothing imports
     forget()
     assert tracking.software("script.py") == "PyYAML 1.0, torch 2.1.0"
+    (project / "svdrift/rooms/b.py").write_text("import no_such_library\n")
+    forget()
+    with pytest.raises(UserError, match=r"no_such_library is imported by script.py, and belongs to"):
+        tracking.software("script.py")
 
 
 def test_only_figures_import_matplotlib():

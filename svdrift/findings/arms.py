@@ -149,12 +149,12 @@ def passes_above(
             both = [rows_of(samples, story, arm, place) for arm in (ours, theirs)]
             if any(one.empty for one in both):
                 continue
-            k = min(k, *(int(one["samples"].min()) for one in both))
-            a, b = (pass_at(k, one["samples"], one["correct"]) for one in both)
+            most = min(k, *(int(one["samples"].min()) for one in both))
+            a, b = (pass_at(most, one["samples"], one["correct"]) for one in both)
             said = (
-                f"has a higher pass@{k} than"
+                f"has a higher pass@{most} than"
                 if not margin
-                else f"has a pass@{k} at most {margin:g} points below that of"
+                else f"has a pass@{most} at most {margin:g} points below that of"
             )
             yield (
                 of_passes(

@@ -6,6 +6,7 @@ A paper is a file of `svdrift/findings/papers/` with `PAPER` and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -13,9 +14,10 @@ from types import ModuleType
 from typing import cast
 
 from svdrift import plugins
-from svdrift.errors import UserError
+from svdrift.errors import UserError, choices
 
 ROOM = "svdrift.findings.papers"
+FIGURES = "svdrift.figures"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ class Paper:
         for name in ("reads", "tables", "ranks"):
             if isinstance(getattr(self, name), str):  # whose letters would be names
                 raise TypeError(f"PAPER.{name} is a text, not a tuple of names")
+        for figure, drawn in self.figures.items():
+            if isinstance(drawn, str):
+                raise TypeError(
+                    f"PAPER.figures: what {figure} draws is a text, not a tuple of names"
+                )
+            for table in set(drawn) - {*self.reads, *self.tables}:
+                raise TypeError(
+                    f"PAPER.figures: {figure} draws {table!r}, which PAPER does not read"
+                )
 
     @property
     def links(self) -> str:
@@ -75,6 +86,16 @@ def load(name: str) -> ModuleType:
     module = plugins.load(ROOM, name, holds=("PAPER", "findings"))
     if not isinstance(module.PAPER, Paper):
         raise UserError(f"{name}: PAPER is no svdrift.findings.paper.Paper")
+    known = plugins.names(FIGURES)
+    for figure in module.PAPER.figures:
+        if figure not in known:
+            raise UserError(
+                f"{name}: PAPER.figures: there is no figure {figure!r}{choices(figure, known)}"
+            )
+    if not re.fullmatch(r"[\w-]+", short(name)):
+        raise UserError(
+            f"{name}: the file's name is that of its page (allowed: letters, digits, - and _)"
+        )
     return module
 
 

@@ -29,7 +29,7 @@ def arm_cost(checkpoint: str, settings: Settings) -> dict[str, int]:
     for stage, step in steps.values():
         own = settings.graph.stages[stage].settings
         for what in ("samples", "episodes"):
-            found[what] += getattr(own.work, what) * step // own.total
+            found[what] += getattr(own.work, what) * step // own.total if own.total else 0
     return found
 
 

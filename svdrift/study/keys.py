@@ -45,7 +45,7 @@ class StageKeys(Section):
     label: str | None = Field(
         None,
         description="What figures and claims call it; none for its method's label where it has the "
-        "method's name, else its own name.",
+        "method's name, or alone has a method of your own; else its own name.",
     )
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from svdrift import plugins
 from svdrift.checkpoints import STAGE, Checkpoint, run_name
 from svdrift.errors import UserError, choices, explain, listed
 from svdrift.section import check_steps
 from svdrift.study.data import Data, checkpoint_of, inputs, read_data
 from svdrift.study.keys import Every, StageKeys, check_keys, read_keys
 from svdrift.study.references import END, Reference, read_reference, starts_of
-from svdrift.training.method import Method, MethodSettings, load_settings
+from svdrift.training.method import ROOM, Method, MethodSettings, load_settings
 
 MOST_KEPT = 10_000
 """Checkpoints that a run may keep: each has jobs of its own."""
@@ -266,7 +267,8 @@ class Graph:
 
     def _stands_for(self, method: str, name: str) -> bool:
         """Whether a stage is called like its method, or alone has one of the user's own."""
-        return name == method or (method.endswith(".py") and self._uses[method] == 1)
+        own = method not in plugins.names(ROOM, "settings")
+        return name == method or (own and self._uses[method] == 1)
 
     def _settings(
         self, key: str, common: StageKeys, own: dict[str, Any], model: type[MethodSettings]

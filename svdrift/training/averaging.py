@@ -32,7 +32,10 @@ class AverageWeights(TrainerCallback):
     """
 
     def __init__(self, model: PreTrainedModel, work: Path) -> None:
-        """`work` is the trainer's output folder; a snapshot there without a mean is removed.
+        """`work` is the trainer's output folder; last snapshots there without a mean are removed.
+
+        So the trainer should keep two: one that is cut off between its weights and its mean is no
+        loss then.
 
         Raises:
             UserError: the launch shards models, whose weights are not whole here.
@@ -41,8 +44,7 @@ class AverageWeights(TrainerCallback):
             raise UserError(f"average_weights: not of models that are sharded ({sharding.kind()})")
         self.model, self.work = model, work
         self.mean: dict[str, Tensor] = {}
-        snapshot = snapshots.last_whole(work)
-        if snapshot is not None and not (snapshot / FILE).exists():  # cut off just before it
+        while (snapshot := snapshots.last_whole(work)) and not (snapshot / FILE).exists():
             shutil.rmtree(snapshot)
 
     @property

@@ -1,5 +1,6 @@
 """Related papers: estimates by hand on small tables, and what every paper has."""
 
+import dataclasses
 import itertools
 import math
 
@@ -11,7 +12,7 @@ from scipy import stats
 from svdrift.evaluation.calibration import calibration_error
 from svdrift.evaluation.pass_at_k import pass_at
 from svdrift.figures import reliability, statements, style
-from svdrift.findings.arms import accuracies, at_an_end
+from svdrift.findings.arms import accuracies, at_an_end, passes_above
 from svdrift.findings.finding import findings_table, read_findings
 from svdrift.findings.page import estimate
 from svdrift.findings.paired import of_problems, weighted
@@ -294,15 +295,23 @@ def with_order(**columns):
 
 
 def test_a_perfect_predictor_is_found():
-    found = {one.statement: one for one in quagmires.findings(with_order(entropy=1), STORY)}
-    entropy = found["Entropy (ID selection problems) goes with PPO's score at the end, ID"]
-    assert entropy.estimate == 1
-    assert entropy.verdict == "holds"
-    line = found[
-        "Entropy (ID selection problems) predicts PPO's score at the end in a seed left out, ID"
-    ]
-    assert line.estimate == pytest.approx(1)
-    assert line.verdict == "holds"
+    tables = with_order(correct=1, entropy=1)
+    found = {one.statement: one for one in quagmires.findings(tables, STORY)}
+    named = found["Pass@8 (ID selection problems) goes with PPO's score at the end, ID"]
+    assert (named.estimate, named.verdict) == (1, "holds")
+    # The rival is told, and not judged.
+    rival = "Entropy (ID selection problems)"
+    assert found[f"{rival} goes with PPO's score at the end, ID"].estimate == 1
+    line = found[f"{rival} predicts PPO's score at the end in a seed left out, ID"]
+    assert (line.estimate, line.verdict) == (pytest.approx(1), "described")
+
+
+def test_quagmires_judges_what_the_paper_names_by_where_rl_ends():
+    found = quagmires.findings(TABLES, STORY)
+    judged = [one.statement for one in found if one.verdict != "described"]
+    assert all("score at the end" in one for one in judged if "goes with" in one)
+    names = {one.split(" (")[0] for one in judged if "selection problems)" in one}
+    assert names == {"Pass@8", "Lower loss of demonstrations"}
 
 
 def test_gains_are_over_the_control():
@@ -317,7 +326,7 @@ def test_gains_are_over_the_control():
 
 
 def test_the_start_is_chosen_on_selection_problems():
-    tables = with_order(entropy=1, distinct=-1)
+    tables = with_order(correct=1)
     found = [one for one in quagmires.findings(tables, STORY) if one.claim == "start"]
     (best,) = (one for one in found if "best start in hindsight, ID" in one.statement)
     assert best.estimate == 0
@@ -348,6 +357,20 @@ def test_published_numbers_stand_beside_what_they_are_about():
     assert told[f"SFT on own replies from {start} lowers the reward, ID"] == "not measured"
 
 
+def test_verdicts_of_non_decoupling_rest_on_what_the_claims_are_about():
+    """Not on whether the null lacks a signal, and not on other data than the demonstrations."""
+    found = load("non_decoupling").findings(TABLES, STORY)
+    judged = {claim: [] for claim in paper("non_decoupling").claims}
+    for one in found:
+        if one.verdict != "described":
+            judged[one.claim].append(one.statement)
+    assert not any("reward than" in one for one in judged["against-null"])
+    assert judged["sft-lowers-reward"]
+    assert all(one.startswith("SFT after PPO") for one in judged["sft-lowers-reward"])
+    assert all("less, or lowers it more" not in one for one in judged["sft-lowers-reward"])
+    assert all("at a higher reward than SFT after PPO" in one for one in judged["its-data"])
+
+
 def test_starts_are_counted():
     starts = pd.Series(["sft-4", "sft-16", "sft-16"])
     assert quagmires._counts(starts) == "sft-16 in 2 seeds, sft-4 in 1"
@@ -369,9 +392,12 @@ def test_a_reward_that_falls_is_seen_and_its_data_told_apart():
     start = RL["sft-16"]
     lowers = found[f"SFT after PPO from {start} lowers the reward, OOD"]
     assert (lowers.estimate, lowers.verdict) == (pytest.approx(-2), "holds")
+    before = samples.loc[ours & (samples["role"] == "test") & (samples["shift"] == "ood"), "rewards"]
+    mean = np.mean(before.to_list())
+    ends = AFTER["again"][start]
+    assert lowers.detail == f"{mean:.2f} at {start}, {mean - 2:.2f} at {ends}"
     own = found[f"SFT on own replies from {start} lowers the reward, OOD"]
-    assert own.estimate == 0
-    assert own.verdict == "undecided"
+    assert (own.estimate, own.verdict, own.claim) == (0, "described", "its-data")
     told = f"SFT on own replies from {start} ends at a higher reward than SFT after PPO, OOD"
     assert (found[told].estimate, found[told].verdict) == (pytest.approx(2), "holds")
 
@@ -415,6 +441,25 @@ def test_an_end_that_rounds_to_the_bound_is_told_with_one_digit_more():
     row = {"estimate": 1.4, "low": 0.02, "high": 2.8, "bound": 0.0, "unit": "points"}
     assert estimate(row) == "+1.4 points [0.02, 2.8]"
     assert estimate(row | {"bound": 1.0}) == "+1.4 points [0.0, 2.8]"
+
+
+def test_few_samples_of_one_contest_leave_the_others_their_own():
+    counts = {"a-1": 4, "b-1": 4, "c-1": 8, "d-1": 8}
+    samples = pd.DataFrame(
+        [
+            (seed, name, "test", shift, hand, hand, count, hand)
+            for seed, hand, shift in itertools.product(range(3), range(3), ("id", "ood"))
+            for name, count in counts.items()
+        ],
+        columns=["seed", "checkpoint", "role", "shift", "group", "problem", "samples", "correct"],
+    )
+    arms = {id.removesuffix("-1"): id for id in counts}
+    about = dataclasses.replace(paper("trapo"), arms=arms)
+    story = STORY.model_copy(update={"arms": arms})
+    contests = [("a", "b", "x"), ("c", "d", "x")]
+    told = [s.statement for s, _ in passes_above(about, samples, story, "keeps", contests, k=64)]
+    assert told[0] == "a-1 has a higher pass@4 than b-1, ID"
+    assert told[2] == "c-1 has a higher pass@8 than d-1, ID"
 
 
 def test_floors_and_ceilings_are_said():

@@ -7,6 +7,7 @@ import pytest
 from svdrift.errors import UserError
 from svdrift.findings.paper import paper
 from svdrift.study.arm_costs import arm_cost
+from tests.study.graphs import METHODS
 from tests.study.studies import study
 
 SCORES: dict[str, Any] = {"kind": "scores"}
@@ -80,6 +81,12 @@ def test_an_arm_costs_what_was_read_and_played_on_its_way():
     # 64 steps of 64, then 40 updates of 128 episodes, each read twice.
     rl = {"samples": 4096 + 10240, "episodes": 5120, "replies": 0}
     assert arm_cost("sft-64.ppo-40", found) == rl
+
+
+def test_what_is_made_in_one_go_costs_no_steps():
+    merged = {"method": str(METHODS / "merged.py"), "from": "sft@64"}
+    found = study({"stages": {"merged": merged}})
+    assert arm_cost("sft-64.merged-0", found) == {"samples": 4096, "episodes": 0, "replies": 0}
 
 
 def test_an_arm_costs_what_its_data_took_too():

@@ -33,7 +33,7 @@ def test_it_is_the_mean_of_the_weights_after_each_step(tmp_path):
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["whole snapshot", "cut off before the mean"])
-def test_a_cut_off_run_ends_with_the_same_bytes(tmp_path, monkeypatch, lost):
+def test_a_cut_off_run_ends_with_the_same_bytes(tmp_path, monkeypatch, capsys, lost):
     train(tmp_path / "whole", AVERAGED)
     monkeypatch.setattr(TrainerCallback, "on_step_begin", die_in_step_6)
     with pytest.raises(Killed):
@@ -44,6 +44,7 @@ def test_a_cut_off_run_ends_with_the_same_bytes(tmp_path, monkeypatch, lost):
     if lost:
         mean.unlink()
     train(tmp_path / "cut", AVERAGED)
+    assert f"snapshot {tmp_path}/cut/checkpoint-{2 if lost else 4}" in capsys.readouterr().out
     for step in (2, 4, 6):
         assert file(tmp_path / "cut", step).read_bytes() == (
             file(tmp_path / "whole", step).read_bytes()

@@ -5,6 +5,7 @@ Run as a program, this file trains once: the test with several processes starts 
 """
 
 import json
+import math
 import os
 import signal
 import sys
@@ -574,6 +575,13 @@ def test_sharded_training_gives_the_curve_of_one_process_though_cut_off(
         assert weights.keys() == wanted.state_dict().keys()
         for name, tensor in wanted.state_dict().items():
             torch.testing.assert_close(weights[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_a_number_that_trl_logs_as_none_is_nan() -> None:
+    found = game.own({f"{game.OWN}given_tokens": None, f"{game.OWN}kl": 0.5, "loss": 1.0})
+    assert math.isnan(found["given_tokens"])
+    assert found["kl"] == 0.5
+    assert set(found) == {"given_tokens", "kl"}
 
 
 def main(start, out, settings, *then):

@@ -358,7 +358,7 @@ def paper_rule(paper_file, tables):
             ),
         shell:
             logged(
-                f"python scripts/judge_paper.py {paper_file} {{params.tables}}"
+                f"python scripts/judge_paper.py {quote(paper_file)} {{params.tables}}"
                 " --story {params.story:q}"
                 " --made-of {params.made_of:q} --costs {params.costs:q} --out {resources.folder}"
             )

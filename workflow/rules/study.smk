@@ -85,7 +85,10 @@ def playing(*data, rewards=True):
 
 def code(*scripts):
     """Parameters that say which code, the project's and others', a job runs."""
-    return {"code": code_digest(*scripts), "software": software(*scripts)}
+    try:
+        return {"code": code_digest(*scripts), "software": software(*scripts)}
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 TASK = plugins.files("svdrift.tasks", STUDY.task.name, "task")  # of jobs that use the task

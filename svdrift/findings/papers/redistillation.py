@@ -43,8 +43,8 @@ PAPER = Paper(
     "that RL solves.",
     limits="RL brings little here, so a share of what it brings is judged only where its gain is "
     "clear. The paper's replies are long; ours are one formula, of which a problem has few. "
-    "Sample effect is a derivative at the base, and training takes 64 steps from there; its order "
-    "is that of five data sets a seed, too few for a close correlation.",
+    "Sample effect is a derivative at the base, and training takes many from there; "
+    "its order is that of five data sets a seed, too few for a close correlation.",
 )
 LEARNED = ("start", "redistilled", "rejection", "canonical", "redistilled_demonstrated")
 """Arms that are SFT of the base; the probe names what each of them learned by its arm."""

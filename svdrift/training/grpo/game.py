@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -228,7 +229,10 @@ class Game:
         return found
 
 
-def own(entry: Mapping[str, float]) -> dict[str, float]:
+def own(entry: Mapping[str, float | None]) -> dict[str, float]:
     """What we measured of an update; nothing in the entry that TRL adds at the end."""
     found = {name: value for name, value in entry.items() if name.startswith(OWN)}
-    return {name.removeprefix(OWN): value for name, value in found.items()}
+    return {  # TRL logs None where a number was NaN throughout
+        name.removeprefix(OWN): math.nan if value is None else value
+        for name, value in found.items()
+    }

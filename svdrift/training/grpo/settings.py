@@ -98,7 +98,7 @@ class GuidanceSettings(Section):
     loss: Literal["none", "nll", "scaled_nll", "trsft"] = Field(
         "trsft",
         description="Of the tokens that are given, added to GRPO's, as a sum over tokens like it. "
-        "`scaled_nll` is a control: plain, times the mean weight that TrSFT would give them.",
+        "`scaled_nll` is a control: plain, times what makes its gradients as large as TrSFT's.",
     )
     alpha: float = Field(0.1, gt=0, le=1, description="TrSFT's probability; see the loss of SFT.")
 
@@ -232,9 +232,15 @@ class Settings(FineTuningSettings):
     @property
     def summary(self) -> str:
         """What a run does, in a few words."""
+        unusual = [
+            *(["with begun replies"] if any(self.prefix_quarters) else []),
+            *(["with permuted rewards"] if self.permute_rewards else []),
+            *([f"on {self.trained} of them ({self.sampler.select})"] if self.sampler else []),
+            *([f"with guidance (loss {self.guidance.loss})"] if self.guidance else []),
+        ]
         return (
             f"{self.updates} updates of {self.episodes} episodes at {self.learning_rate:g}"
-            f"{self.by_lora}"
+            f"{''.join(f', {one}' for one in unusual)}{self.by_lora}"
         )
 
     @property

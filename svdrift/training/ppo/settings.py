@@ -187,7 +187,8 @@ class Settings(FineTuningSettings):
         """What a run does, in a few words."""
         return (
             f"{self.updates} updates of {self.episodes} episodes at {self.learning_rate:g}"
-            f"{self.by_lora}"
+            f"{', with begun replies' if any(self.prefix_quarters) else ''}"
+            f"{', with permuted rewards' if self.permute_rewards else ''}{self.by_lora}"
         )
 
     @property

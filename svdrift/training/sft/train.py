@@ -152,6 +152,8 @@ def train_sft(
     freeze(model, embeddings=settings.freeze_embeddings)
     adapt(model, settings.lora, seed)
     arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
+    if settings.average_weights:
+        arguments.save_total_limit = 2  # see `AverageWeights`
     sharding.let_accelerate_shard_on_cpu()
     trainer = make_trainer(
         settings.loss,
