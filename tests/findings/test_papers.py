@@ -392,10 +392,9 @@ def test_a_reward_that_falls_is_seen_and_its_data_told_apart():
     start = RL["sft-16"]
     lowers = found[f"SFT after PPO from {start} lowers the reward, OOD"]
     assert (lowers.estimate, lowers.verdict) == (pytest.approx(-2), "holds")
-    before = samples.loc[ours & (samples["role"] == "test") & (samples["shift"] == "ood"), "rewards"]
-    mean = np.mean(before.to_list())
-    ends = AFTER["again"][start]
-    assert lowers.detail == f"{mean:.2f} at {start}, {mean - 2:.2f} at {ends}"
+    before = of_problems(samples, start, ("test", "ood"))["rewards"]
+    mean, end = np.mean(before.to_list()), AFTER["again"][start]
+    assert lowers.detail == f"{mean:.2f} at {start}, {mean - 2:.2f} at {end}"
     own = found[f"SFT on own replies from {start} lowers the reward, OOD"]
     assert (own.estimate, own.verdict, own.claim) == (0, "described", "its-data")
     told = f"SFT on own replies from {start} ends at a higher reward than SFT after PPO, OOD"

@@ -6,12 +6,12 @@ by that (the demonstrated formula, token by token) and by the verifier, which ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
 
-from svdrift.evaluation.contrasts import ID, OOD
+from svdrift.findings.arms import PLACES, UNKNOWN, Pairs
 from svdrift.findings.finding import Estimate, Finding, Statement, held
 from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
@@ -26,10 +26,12 @@ PAPER = Paper(
         "wrong",
     },
     reads=("scores",),
-    control="The same replies are scored by the match and by the verifier, and where a problem "
-    "has one solution the two must agree.",
-    limits="The game has a verifier and a known set of solutions, which surgical video has not. RL "
-    "is rewarded by the verifier here; the paper's RL was rewarded by the match itself.",
+    control="The same replies are scored by the match and by the verifier: where imitation leads "
+    "by both, RL is simply worse. Where a problem has one solution the two must agree.",
+    limits="The game has a verifier and a known set of solutions, which surgical video lacks. RL "
+    "is rewarded by the verifier here; the paper's RL was rewarded by the match itself. The scorer "
+    "cannot change more than RL has right replies other than the demonstration. Two arms are "
+    "missing: PPO that is rewarded by the match, and SFT on random right replies.",
 )
 PUBLISHED = "imitation 34.6 against RL 33.2 mAP on the current action, 29.2 against 15.9 at 10 s"
 NEGLIGIBLE = 2.0  # points, set beforehand
@@ -42,70 +44,86 @@ def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
     return held(_pairs(tables["scores"], story))
 
 
-def _pairs(scores: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Estimate | None]]:
+def _pairs(scores: pd.DataFrame, story: Story) -> Pairs:
     rl, start = story.rl, story.moderate
     if rl is None or start is None:
         return
-    for control in story.controls:
-        if start not in control.results:
+    for name, place in PLACES.items():
+        ours = of_problems(scores, rl.results[start], place)
+        if ours.empty:  # not probed
             continue
-        for name, place in (("ID", ID), ("OOD", OOD)):
-            ours = of_problems(scores, rl.results[start], place)
-            theirs = of_problems(scores, control.results[start], place)
-            if ours.empty or theirs.empty:  # not probed
-                continue
-            shares = (
-                f"match {mean(theirs['expert_match'])} and {mean(ours['expert_match'])} %, same "
-                f"form {mean(theirs['same_form'])} and {mean(ours['same_form'])} %, right "
-                f"{mean(theirs['valid'])} and {mean(ours['valid'])} %"
-            )
-            yield (
-                _statement(
-                    "imitation-wins",
-                    f"By match with the demonstration, {control.label} stands above {rl.label}, "
-                    f"{name}",
-                    PUBLISHED,
-                ),
-                weighted(
-                    [(1, theirs["expert_match"]), (-1, ours["expert_match"])],
-                    scale=100,
-                    detail=shares,
-                ),
-            )
-            yield (
-                _statement(
-                    "scorer-decides",
-                    f"By the verifier, {rl.label} stands above {control.label}, {name}",
-                    "not measured",
-                ),
-                weighted([(1, ours["valid"]), (-1, theirs["valid"])], scale=100),
-            )
-            bias = [
-                (1, theirs["expert_match"]),
-                (-1, ours["expert_match"]),
-                (-1, theirs["valid"]),
-                (1, ours["valid"]),
-            ]
-            yield (
-                _statement(
-                    "scorer-decides",
-                    f"The match favours {control.label} over {rl.label}, as against the verifier, "
-                    f"{name}",
-                    "offered as an explanation",
-                ),
-                weighted(bias, scale=100),
-            )
-            single = ours["n_forms"] == 1
-            yield (
-                _statement(
-                    "scorer-decides",
-                    f"The match favours {control.label} by less than {NEGLIGIBLE:g} points where "
-                    f"one form alone solves the problem, {name}",
-                    "not measured",
-                    side="below",
-                    bound=NEGLIGIBLE,
-                ),
-                weighted(
-                    [(weight, one[single]) for weight, one in bias], scale=100, bound=NEGLIGIBLE
-                ),
-            )
+        yield _room(ours, rl.label, name)
+        for control in story.controls:
+            theirs = of_problems(scores, control.results.get(start, ""), place)
+            if not theirs.empty:
+                yield from _contest(ours, theirs, rl.label, control.label, name)
+
+
+def _room(ours: pd.DataFrame, rl: str, name: str) -> tuple[Statement, Estimate | None]:
+    """RL's right replies that the match counts as wrong: no bias can be larger."""
+    return (
+        _statement(
+            "scorer-decides",
+            f"The verifier counts replies of {rl} as right that the match counts as wrong, {name}",
+            UNKNOWN,
+            description=True,
+        ),
+        weighted([(1, ours["valid"]), (-1, ours["expert_match"])], scale=100),
+    )
+
+
+def _contest(ours: pd.DataFrame, theirs: pd.DataFrame, rl: str, control: str, name: str) -> Pairs:
+    """RL against a control; what the scorer does is judged by the bias alone."""
+    shares = (
+        f"match {mean(theirs['expert_match'])} and {mean(ours['expert_match'])} %, same "
+        f"form {mean(theirs['same_form'])} and {mean(ours['same_form'])} %, right "
+        f"{mean(theirs['valid'])} and {mean(ours['valid'])} %"
+    )
+    yield (
+        _statement(
+            "imitation-wins",
+            f"By match with the demonstration, {control} stands above {rl}, {name}",
+            PUBLISHED,
+        ),
+        weighted(
+            [(1, theirs["expert_match"]), (-1, ours["expert_match"])], scale=100, detail=shares
+        ),
+    )
+    yield (
+        _statement(
+            "scorer-decides",
+            f"By the verifier, {rl} stands above {control}, {name}",
+            UNKNOWN,
+            description=True,
+        ),
+        weighted([(1, ours["valid"]), (-1, theirs["valid"])], scale=100),
+    )
+    bias = [
+        (1, theirs["expert_match"]),
+        (-1, ours["expert_match"]),
+        (-1, theirs["valid"]),
+        (1, ours["valid"]),
+    ]
+    yield (
+        _statement(
+            "scorer-decides",
+            f"The match favours {control} over {rl} by more than {NEGLIGIBLE:g} points, as against "
+            f"the verifier, {name}",
+            "offered as an explanation",
+            bound=NEGLIGIBLE,
+        ),
+        weighted(bias, scale=100, bound=NEGLIGIBLE),
+    )
+    single = ours["n_forms"] == 1
+    yield (
+        _statement(
+            "scorer-decides",
+            f"The match favours {control} by less than {NEGLIGIBLE:g} points where one form alone "
+            f"solves the problem, {name}",
+            UNKNOWN,
+            side="below",
+            bound=NEGLIGIBLE,
+            description=True,
+        ),
+        weighted([(weight, one[single]) for weight, one in bias], scale=100, bound=NEGLIGIBLE),
+    )
