@@ -82,7 +82,8 @@ def test_of_equal_beginnings_of_a_group_one_is_learned() -> None:
     [
         ("nll", [1, 1, 1]),
         ("trsft", [1, 0.5, 0.1]),
-        ("scaled_nll", [1.6 / 3] * 3),
+        # TrSFT's weights, each counted by 1 - p
+        ("scaled_nll", [(0.5 * 1 + 0.95 * 0.5 + 0.99 * 0.1) / (0.5 + 0.95 + 0.99)] * 3),
     ],
 )
 def test_the_gradient_of_each_loss(loss, weights) -> None:
@@ -92,6 +93,12 @@ def test_the_gradient_of_each_loss(loss, weights) -> None:
     wanted = torch.zeros_like(P)
     wanted[MASK] = -torch.tensor(weights, dtype=torch.float64)
     torch.testing.assert_close(log_probs.grad, wanted)
+
+
+def test_what_is_certain_teaches_nothing() -> None:
+    certain = torch.zeros(2, 4, requires_grad=True)
+    beginning_losses(certain, MASK, GuidanceSettings(loss="scaled_nll")).sum().backward()
+    assert (certain.grad == 0).all()
 
 
 def test_where_nothing_is_given_no_loss_is_added() -> None:

@@ -79,15 +79,30 @@ def beginning_losses(log_probs: Tensor, mask: Tensor, settings: GuidanceSettings
     Args:
         log_probs: [episodes, tokens] under the model.
         mask: where tokens are learned from.
-        settings: which loss; `scaled_nll` has the weights of TrSFT as their mean over `mask`.
+        settings: which loss; `scaled_nll` has one weight for all (`equal_weight`).
     """
     if settings.loss == "trsft":
         losses = trsft(log_probs, settings.alpha)
     elif settings.loss == "scaled_nll" and mask.any():
-        losses = -log_probs * trsft_weights(log_probs, settings.alpha)[mask].mean()
+        losses = -log_probs * equal_weight(log_probs[mask], settings.alpha)
     else:
         losses = -log_probs
     return losses * mask
+
+
+def equal_weight(log_probs: Tensor, alpha: float) -> Tensor:
+    """The weight at which plain SFT's gradients of tokens are in sum as large as TrSFT's.
+
+    The mean of TrSFT's weights in which a token of probability p counts 1 - p, which is how far the
+    gradient of log p goes with respect to the token's own logit.
+
+    Args:
+        log_probs: [tokens] of those that are learned from.
+        alpha: of TrSFT.
+    """
+    sizes = 1 - log_probs.detach().exp()
+    smallest = torch.finfo(sizes.dtype).tiny  # where all are certain, no weight is needed
+    return (trsft_weights(log_probs, alpha) * sizes).sum() / sizes.sum().clamp(min=smallest)
 
 
 def measures(
