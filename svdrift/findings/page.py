@@ -52,7 +52,8 @@ COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published", 
 HOW_TO_READ = (
     "A statement holds if all of the 95 % interval lies on its side of the bound, fails if all of "
     "it lies on the other side, and is undecided otherwise, which is no evidence that there is "
-    "nothing. What has no sampling width, or is true by construction, is described and not judged."
+    "nothing. What has no sampling width, is true by construction or stands beside the "
+    "claim is described and not judged."
 )
 
 

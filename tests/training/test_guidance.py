@@ -154,6 +154,16 @@ def test_settings_that_do_not_fit_are_refused(given, said) -> None:
     assert said in str(error.value)
 
 
+def test_what_looks_at_a_whole_step_takes_one_pass_in_one_process() -> None:
+    """Else its weight would depend on how a step is cut up, which decides nothing else."""
+    scaled = GuidanceSettings(loss="scaled_nll")
+    with pytest.raises(ValidationError, match=r"micro_batch_size: 32 is a part of minibatch_size"):
+        Settings(guidance=scaled, minibatch_size=128, micro_batch_size=32)
+    whole = Settings(guidance=scaled, minibatch_size=128, micro_batch_size=128)
+    with pytest.raises(ValueError, match=r"in one process, not 2 \(allowed: compute.processes 1"):
+        whole.check_processes(2)
+
+
 def test_a_group_plays_in_one_process() -> None:
     with pytest.raises(ValueError, match="guidance: 16 groups are not divisible by 32 processes"):
         Settings(guidance=GuidanceSettings()).check_processes(32)

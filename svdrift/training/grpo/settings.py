@@ -102,6 +102,11 @@ class GuidanceSettings(Section):
     )
     alpha: float = Field(0.1, gt=0, le=1, description="TrSFT's probability; see the loss of SFT.")
 
+    @property
+    def whole_step(self) -> bool:
+        """Whether the loss of a token depends on the others of its optimizer step."""
+        return self.loss == "scaled_nll"
+
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
         for key in ("shares", "below"):
@@ -205,6 +210,12 @@ class Settings(FineTuningSettings):
             raise ValueError(
                 f"guidance.rollouts: add up to {total}, and group_size is {self.group_size}"
             )
+        if self.guidance.whole_step and self.micro_batch_size != self.minibatch_size:
+            raise ValueError(
+                f"micro_batch_size: {self.micro_batch_size} is a part of minibatch_size "
+                f"{self.minibatch_size}, and guidance.loss 'scaled_nll' looks at a whole step "
+                f"(allowed: {self.minibatch_size})"
+            )
         for key, excluded in (
             ("sampler", self.sampler is not None),
             ("prefix_quarters", any(self.prefix_quarters)),
@@ -265,6 +276,11 @@ class Settings(FineTuningSettings):
         if self.minibatch_size % processes:
             raise ValueError(
                 f"minibatch_size: {self.minibatch_size} is not divisible by {processes}"
+            )
+        if self.guidance is not None and self.guidance.whole_step and processes > 1:
+            raise ValueError(
+                f"guidance.loss: 'scaled_nll' looks at a whole step, in one process, not "
+                f"{processes} (allowed: compute.processes 1)"
             )
         if self.guidance is not None and self.episodes // self.group_size % processes:
             raise ValueError(
