@@ -48,7 +48,12 @@ class Settings(FineTuningSettings):
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="Learning rate after warm-up: `constant` or `cosine`."
     )
-    warmup_steps: int = Field(20, ge=0, le=10**7, description="Steps of linear warm-up.")
+    warmup_steps: int = Field(
+        20,
+        ge=0,
+        le=10**7,
+        description="Steps of linear warm-up; a run of fewer steps ends below the peak rate.",
+    )
     gradient_checkpointing: bool = Field(False, description="Trade time for memory (GPU).")
     loss: Loss = Field(NLLSettings(), description="By its `kind`; see below.")
     max_length: int = Field(1024, gt=0, le=2**20, description="Longest prompt and reply in tokens.")
