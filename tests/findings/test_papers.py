@@ -163,7 +163,7 @@ def rank_tables(rng):
     found["rank_episodes"]["solved"] = rng.random(len(found["rank_episodes"])) < 0.5
     size = len(found["rank_searches"])
     found["rank_searches"] = found["rank_searches"].assign(
-        score=rng.random(size), fits=rng.random(size) < 0.7, cost=0.2
+        score=rng.random(size), fits=rng.random(size) < 0.7, cost=0.2, measured="share solved"
     )
     return found
 
