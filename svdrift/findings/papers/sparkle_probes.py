@@ -29,13 +29,17 @@ PAPER = Paper(
     },
     reads=("given",),
     control="What help brings to RL, minus what it brings to the checkpoint that RL started from.",
-    limits="The third claim is ours: the probe can tell. The plan of the paper is left out: a tiny "
-    "model has never seen its words, so that a drop would say only that the prompt is unknown. "
-    "Problems are of one kind, and SPARKLE's difficulty levels have no counterpart here.",
+    limits="The fourth claim is ours: the probe can tell. The plan of the paper is left out: a "
+    "tiny model has never seen its words, so that a drop would say only that the prompt is "
+    "unknown. What is solved from every beginning is solved with nothing given, too, so that the "
+    "second claim cannot fail; and a model that decodes greedily goes on from a gold beginning "
+    "that is its own as it did without. Who reads all cards right gains nothing from the "
+    "translation. Problems are of one kind, and SPARKLE's difficulty levels have no counterpart "
+    "here.",
 )
 NOTHING = "nothing"
-KNOWLEDGE = "values"
-PIECES = ("translation", "one_operation", "two_operations")
+KNOWLEDGE, TRANSLATION = "values", "translation"
+PIECES = (TRANSLATION, "one_operation", "two_operations")
 GIVEN = {
     "values": "the cards' values",
     "translation": "the translation",
@@ -75,7 +79,8 @@ def _help(given: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Estima
                     "help",
                     f"With {words} given, {rl.label} gains more over its start than with nothing "
                     f"given, {name}",
-                    PUBLISHED.get(what, "not measured"),
+                    PUBLISHED.get(what, "no such probe seen"),
+                    description=what == TRANSLATION,
                 ),
                 weighted(
                     [(1, ours), (-1, alone), (-1, before), (1, bare)],
@@ -107,6 +112,7 @@ def _pieces(given: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
                 f"After {rl.label}, more problems are solved than are solved from every beginning, "
                 f"{name}",
                 PUBLISHED["pieces"],
+                description=True,
             ),
             weighted(
                 [(1, whole), (-1, ours)],
@@ -127,7 +133,7 @@ def _pieces(given: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Esti
 def _where(given: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Estimate | None]]:
     if story.peak is None:
         return
-    for what in (KNOWLEDGE, "translation"):
+    for what in (KNOWLEDGE, TRANSLATION):
         terms = [
             (sign, _solved(given, checkpoint, OOD, at))
             for at, outer in ((NOTHING, 1), (what, -1))
@@ -139,7 +145,7 @@ def _where(given: pd.DataFrame, story: Story) -> Iterator[tuple[Statement, Estim
                 "where",
                 f"With {GIVEN[what]} given, less is lost from {story.peak} to the end of "
                 f"{story.path_label} on OOD",
-                "not measured",
+                "no counterpart",
             ),
             weighted(
                 terms,
