@@ -147,6 +147,8 @@ def smaller(stage: dict[str, Any]) -> dict[str, Any]:
         found["sampler"] = {"count": 8, **rounds}
     if "guidance" in stage:
         found["guidance"] = {"rollouts": [1, 1, 1, 1]}
+        if stage["guidance"]["loss"] == "scaled_nll":  # which takes whole steps
+            found["micro_batch_size"] = found["minibatch_size"]
     if "rank" in stage.get("loss", {}):
         found["loss"] = {"rank": 4}
     return found
