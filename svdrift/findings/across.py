@@ -93,8 +93,7 @@ def page(table: pd.DataFrame, names: Sequence[str], sweep: str) -> str:
                 cells.append("not measured")
                 continue
             own = {key: row[f"{key} {name}"] for key in ("estimate", "low", "high")}
-            cells.append(
-                f"{estimate(own | {'unit': row['unit']})}<br>{VERDICTS[row[f'verdict {name}']]}"
-            )
+            own |= {key: row[key] for key in ("unit", "bound")}
+            cells.append(f"{estimate(own)}<br>{VERDICTS[row[f'verdict {name}']]}")
         lines.append(f"| {' | '.join(map(str, cells))} | {SIGNS[row['same_sign']]} |")
     return "\n".join(lines) + "\n"

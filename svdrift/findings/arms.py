@@ -18,6 +18,7 @@ from svdrift.story import Story
 PLACES: Mapping[str, Place] = {"ID": ID, "OOD": OOD}
 NEAR_AN_END = 0.1  # share of problems, where little can be lost or gained
 UNKNOWN = "not measured"
+NEGLIGIBLE = 2.0  # points, set beforehand
 
 Pairs = Iterator[tuple[Statement, Estimate | None]]
 

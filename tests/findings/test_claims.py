@@ -384,7 +384,7 @@ def test_the_page_says_what_was_not_measured() -> None:
 
 
 def test_estimates_read_well() -> None:
-    row = {"estimate": 3.21, "low": -1.0, "high": 5.44, "unit": "points"}
+    row = {"estimate": 3.21, "low": -1.0, "high": 5.44, "unit": "points", "bound": 0.0}
     assert estimate(row) == "+3.2 points [-1.0, 5.4]"
     assert estimate(row | {"unit": "% of the loss"}) == "3.2 % of the loss [-1.0, 5.4]"
     assert estimate(row | {"low": math.nan}) == "+3.2 points (of this model)"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID
-from svdrift.findings.arms import PLACES, UNKNOWN, Pairs, ends_above
+from svdrift.findings.arms import NEGLIGIBLE, PLACES, UNKNOWN, Pairs, ends_above
 from svdrift.findings.finding import Finding, held
 from svdrift.findings.paired import of_problems, statement, weighted
 from svdrift.findings.paper import Paper
@@ -53,7 +53,6 @@ PAPER = Paper(
 )
 SECOND: Mapping[str, tuple[str, str]] = {"second rule": ("test", "odd")}
 EVERYWHERE = {**PLACES, **SECOND}
-NEGLIGIBLE = 2.0  # points, set beforehand
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:

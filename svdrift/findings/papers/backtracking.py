@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID, OOD
-from svdrift.findings.arms import UNKNOWN, Pairs, ends_above, of_solved, solved
+from svdrift.findings.arms import NEGLIGIBLE, UNKNOWN, Pairs, ends_above, of_solved, solved
 from svdrift.findings.finding import Finding, held
 from svdrift.findings.paired import of_problems, weighted
 from svdrift.findings.paper import Paper
@@ -48,7 +48,6 @@ PAPER = Paper(
     "formula after it.",
 )
 HARD = 2  # forms that solve a hand: as many or fewer make it hard
-NEGLIGIBLE = 2.0  # points, set beforehand
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:

@@ -8,7 +8,7 @@ measures are held against outcomes: confidence, advantages at RL's start, and ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -19,8 +19,9 @@ from svdrift.evaluation.advantages import advantage_entropy, flat_share
 from svdrift.evaluation.calibration import bootstrap_error, brier, calibration_error
 from svdrift.evaluation.comparisons import p_over_seeds
 from svdrift.evaluation.contrasts import ID, OOD
+from svdrift.findings.arms import Pairs
 from svdrift.findings.estimates import at, over_seeds
-from svdrift.findings.finding import Estimate, Finding, Side, Statement, held
+from svdrift.findings.finding import Estimate, Finding, Side, held
 from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
 from svdrift.findings.ranks import rank_correlation
@@ -55,7 +56,6 @@ MOST = 50.0  # % of the metrics
 _of_space = partial(statement, "function_space", "%")
 _of_rules = partial(statement, "scores", "points")
 _of_samples = partial(statement, "samples")
-Pairs = Iterator[tuple[Statement, Estimate | None]]
 
 SURE = {"confidence": "token probability", "agreement": "agreement of samples"}
 MALFORMED = ("unreadable", "illegal_formula", "partial")  # no formula, or none that has a value

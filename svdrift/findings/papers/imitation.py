@@ -11,7 +11,7 @@ from functools import partial
 
 import pandas as pd
 
-from svdrift.findings.arms import PLACES, UNKNOWN, Pairs
+from svdrift.findings.arms import NEGLIGIBLE, PLACES, UNKNOWN, Pairs
 from svdrift.findings.finding import Estimate, Finding, Statement, held
 from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
@@ -34,7 +34,6 @@ PAPER = Paper(
     "missing: PPO that is rewarded by the match, and SFT on random right replies.",
 )
 PUBLISHED = "imitation 34.6 against RL 33.2 mAP on the current action, 29.2 against 15.9 at 10 s"
-NEGLIGIBLE = 2.0  # points, set beforehand
 
 _statement = partial(statement, "scores", "points")
 

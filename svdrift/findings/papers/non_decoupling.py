@@ -7,14 +7,14 @@ other way round, SFT after RL is held against SFT on RL's own right replies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from svdrift.evaluation.contrasts import ID, OOD
-from svdrift.findings.finding import Estimate, Finding, Statement, held
+from svdrift.findings.arms import NEGLIGIBLE, PLACES, UNKNOWN, Pairs
+from svdrift.findings.finding import Finding, held
 from svdrift.findings.paired import mean, of_problems, statement, weighted
 from svdrift.findings.paper import Paper
 from svdrift.story import Role, Story
@@ -42,15 +42,11 @@ PAPER = Paper(
     "only their difference is judged. The paper has one model and names no seeds.",
 )
 PARTS = ("translation", "formula")
-PLACES = {"ID": ID, "OOD": OOD}
 PUBLISHED = "confirmed on Qwen3-0.6B; no figures"
-UNKNOWN = "not measured"
-NEGLIGIBLE = 2.0  # points, set beforehand
 
 _of_losses = partial(statement, "losses", "nats")
 _of_reward = partial(statement, "samples", "reward")
 _of_solved = partial(statement, "samples", "points")
-Pairs = Iterator[tuple[Statement, Estimate | None]]
 
 
 def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:

@@ -7,17 +7,17 @@ counter-example arXiv 2606.18487 names, and RL's gain are described.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from svdrift.evaluation.advantages import GROUP, advantage_entropy, flat_share
-from svdrift.evaluation.contrasts import ID, OOD
 from svdrift.evaluation.pass_at_k import pass_at
+from svdrift.findings.arms import NEGLIGIBLE, PLACES, UNKNOWN, Pairs
 from svdrift.findings.estimates import at, of_seeds
-from svdrift.findings.finding import Estimate, Finding, Statement, held
+from svdrift.findings.finding import Finding, held
 from svdrift.findings.paired import mean, statement
 from svdrift.findings.paper import Paper
 from svdrift.findings.prediction import explained, explained_more
@@ -43,9 +43,7 @@ PAPER = Paper(
     "and RL's gain, are described.",
 )
 SELECTION = {"ID": ("selection", "id"), "OOD": ("selection", "ood")}
-TESTS = {"ID": ID, "OOD": OOD}
 SCORE, LOSS, END = "greedy score", "lower loss of demonstrations", "score at the end"
-UNKNOWN = "not measured"
 PUBLISHED = {  # Spearman, Llama and Mistral, models that differ by their data
     SCORE: "0.75 and 0.78",
     "pass@64": "0.95 and 0.92",
@@ -58,12 +56,10 @@ PUBLISHED_R2 = {
     LOSS: "0.88 and 0.79",
 }
 NAMED = (*PUBLISHED, "entropy of advantages")  # by papers: those that are held against the score
-NEGLIGIBLE = 2.0  # points, set beforehand
 
 _of_ranks = partial(statement, "samples", "rank correlation")
 _of_lines = partial(statement, "samples", "R²")
 _of_points = partial(statement, "samples", "points")
-Pairs = Iterator[tuple[Statement, Estimate | None]]
 Predictors = Mapping[str, "pd.Series[float]"]
 
 
@@ -73,7 +69,7 @@ def findings(tables: Mapping[str, pd.DataFrame], story: Story) -> list[Finding]:
     if rl is None:
         return []
     accuracy, found = tables["accuracy"], []
-    for place, outcome in TESTS.items():
+    for place, outcome in PLACES.items():
         ends = _solved(accuracy, outcome, rl.results)
         known = predictors(tables, place, story.starts)
         outcomes = {f"{rl.label}'s {END}": ends}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID, OOD, Place
-from svdrift.findings.arms import PLACES, UNKNOWN, Pairs, ends_above
+from svdrift.findings.arms import NEGLIGIBLE, PLACES, UNKNOWN, Pairs, ends_above
 from svdrift.findings.arms import solved as solved_by_arm
 from svdrift.findings.finding import Estimate, Finding, Statement, held
 from svdrift.findings.paired import mean, weighted
@@ -56,7 +56,6 @@ PAPER = Paper(
     "setting, and replay is of the base's own replies, since texts of a pretraining are rarely to "
     "be had. A repair reads no samples; seconds are in the study's report, by kind of job.",
 )
-NEGLIGIBLE = 2.0  # points of ID, set beforehand
 PUBLISHED = {
     "directions": "70 to 80 % of the loss on OOD (arXiv 2508.16546)",
     "interpolate": "better under shift than earlier work (WiSE-FT, images)",

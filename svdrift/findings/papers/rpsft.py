@@ -13,7 +13,7 @@ from dataclasses import replace
 import pandas as pd
 
 from svdrift.evaluation.contrasts import ID, OOD
-from svdrift.findings.arms import ends_above
+from svdrift.findings.arms import NEGLIGIBLE, ends_above
 from svdrift.findings.finding import Finding, held
 from svdrift.findings.paper import Paper
 from svdrift.story import Story
@@ -52,7 +52,6 @@ PAPER = Paper(
     "is measured on OOD problems of one game. Where plain SFT solves no more ID problems than the "
     "base, nothing of what it teaches can be lost, and the claim on costs says nothing.",
 )
-NEGLIGIBLE = 2.0  # points, set beforehand
 CLAIMED, CONTROL = "claimed (abstract); no figures seen", "no such control seen"
 RIVALS = ("random", "whole", "half", "quarter")
 

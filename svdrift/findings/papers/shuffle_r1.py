@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from svdrift.findings.arms import ends_above
+from svdrift.findings.arms import NEGLIGIBLE, ends_above
 from svdrift.findings.finding import Finding, held
 from svdrift.findings.paper import Paper
 from svdrift.story import Story
@@ -49,7 +49,6 @@ PAPER = Paper(
     "pairs, the best or the worst episodes alone, and random episodes repeated as often as drawing "
     "repeats. What drawing by advantage does to the variety of replies (pass@64) is not measured.",
 )
-NEGLIGIBLE = 2.0  # points, set beforehand
 ALL, PAIRS, SHUFFLED = "42.6", "46.2", "47.9"  # Geometry3K, 3B
 CONTROL = "no such control seen"
 OTHERS = ("random", "mixed", "top")

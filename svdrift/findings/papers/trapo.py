@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from svdrift.findings.arms import ends_above, passes_above
+from svdrift.findings.arms import NEGLIGIBLE, ends_above, passes_above
 from svdrift.findings.finding import Finding, held
 from svdrift.findings.paper import Paper
 from svdrift.story import Story
@@ -52,7 +52,6 @@ PAPER = Paper(
     "tokens; shares count its formula.",
 )
 K = 64
-NEGLIGIBLE = 2.0  # points, set beforehand
 GRPO, GIVEN, PLAIN, TRSFT, RIVAL = "50.4", "52.7", "32.3", "56.6", "54.3"  # mean of five, 7B
 CONTROL, OTHER_ALPHA = "no such control seen", "no figures seen of this alpha"
 

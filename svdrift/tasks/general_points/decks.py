@@ -19,13 +19,8 @@ from numpy.typing import NDArray
 from svdrift.errors import UserError
 from svdrift.tasks.general_points import game
 from svdrift.tasks.general_points.files import read_cards, read_hands_file
-from svdrift.tasks.general_points.splits import (
-    FURTHER,
-    OOD_SPLITS,
-    SIZE_KEYS,
-    TRAINING_SPLITS,
-    family,
-)
+from svdrift.tasks.general_points.splits import OOD_SPLITS, SIZE_KEYS, TRAINING_SPLITS, family
+from svdrift.tasks.usual import FURTHER
 
 if TYPE_CHECKING:
     from svdrift.tasks.general_points.settings import DealSettings, Settings

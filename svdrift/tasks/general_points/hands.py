@@ -37,14 +37,8 @@ import pandas as pd
 from svdrift.tasks.general_points import decks, game
 from svdrift.tasks.general_points.files import read_hands_file
 from svdrift.tasks.general_points.solver import canonical_solution, solutions
-from svdrift.tasks.general_points.splits import (
-    FURTHER,
-    OOD_SPLITS,
-    ROLES,
-    SPLITS,
-    TRAINING_SPLITS,
-    family,
-)
+from svdrift.tasks.general_points.splits import OOD_SPLITS, SPLITS, TRAINING_SPLITS, family
+from svdrift.tasks.usual import FURTHER, ROLES
 
 if TYPE_CHECKING:
     from svdrift.tasks.general_points.settings import DealSettings

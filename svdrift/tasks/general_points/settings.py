@@ -22,28 +22,13 @@ from svdrift.tasks.general_points.shifts import (
     check_shifts,
     shifted,
 )
-from svdrift.tasks.general_points.splits import (
-    DEALT_AFTER,
-    FURTHER,
-    OOD_SPLITS,
-    ROLES,
-    SIZE_KEYS,
-    SPLITS,
-    family,
-)
+from svdrift.tasks.general_points.splits import DEALT_AFTER, OOD_SPLITS, SIZE_KEYS, SPLITS, family
 from svdrift.tasks.splits import ID, OOD, Split
+from svdrift.tasks.usual import FURTHER, ROLES, usual_splits
 
 Face = int  # value of a face card under a rule
 
-LABELS = {
-    "demonstrations": "Demonstrations",
-    "practice": "Practice",
-    "demonstrated": "ID, demonstrated hands",
-    "id_selection": "ID selection",
-    "id_test": "ID test",
-    "ood_selection": "OOD selection",
-    "ood_test": "OOD test",
-}
+LABELS = {split.name: split.label for split in usual_splits("hands")}
 
 
 class DecksSettings(Section):

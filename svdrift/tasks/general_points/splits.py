@@ -1,6 +1,6 @@
 """The splits of hands by name. Light, because the Snakefile imports it."""
 
-from svdrift.tasks.splits import Kind
+from svdrift.tasks.usual import FURTHER
 
 SIZE_KEYS = {
     "demonstrations": "demonstrations",
@@ -13,22 +13,9 @@ SIZE_KEYS = {
 }
 """Each split, and the setting under `task.hands` for its number of hands."""
 
-ROLES: dict[str, Kind] = {
-    "demonstrations": "training",
-    "practice": "training",
-    "demonstrated": "fit",
-    "id_selection": "selection",
-    "id_test": "test",
-    "ood_selection": "selection",
-    "ood_test": "test",
-}
-
 SPLITS = tuple(SIZE_KEYS)
 TRAINING_SPLITS = ("demonstrations", "practice")
 OOD_SPLITS = ("ood_selection", "ood_test")
-
-FURTHER = "ood_test_"
-"""How the name of a test under a further OOD rule begins; the rule's name follows."""
 
 DEALT_AFTER: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(SPLITS, TRAINING_SPLITS),
