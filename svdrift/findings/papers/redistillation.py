@@ -41,7 +41,7 @@ PAPER = Paper(
     },
     control="SFT on the right replies of RL's start, and on demonstrations of the very problems "
     "that RL solves.",
-    limits="RL brings little here, so a share of what it brings is judged only where its gain is "
+    limits="A share of what RL brings is judged only where its gain is "
     "clear. The paper's replies are long; ours are one formula, of which a problem has few. "
     "Sample effect is a derivative at the base, and training takes many from there; "
     "its order is that of five data sets a seed, too few for a close correlation.",
