@@ -41,10 +41,10 @@ PAPER = Paper(
     },
     control="SFT on the right replies of RL's start, and on demonstrations of the very problems "
     "that RL solves.",
-    limits="A share of what RL brings is judged only where its gain is "
-    "clear. The paper's replies are long; ours are one formula, of which a problem has few. "
-    "Sample effect is a derivative at the base, and training takes many from there; "
-    "its order is that of five data sets a seed, too few for a close correlation.",
+    limits="A share of what RL brings is judged only where its gain is clear. The paper's replies "
+    "are long; ours are one formula, of which a problem has few. Sample effect is a derivative at "
+    "the base, and training takes many steps from there; its order is that of five data sets a "
+    "seed, too few for a close correlation.",
 )
 LEARNED = ("start", "redistilled", "rejection", "canonical", "redistilled_demonstrated")
 """Arms that are SFT of the base; the probe names what each of them learned by its arm."""
