@@ -92,8 +92,7 @@ def page(table: pd.DataFrame, names: Sequence[str], sweep: str) -> str:
             if pd.isna(row.get(f"verdict {name}", np.nan)):
                 cells.append("not measured")
                 continue
-            own = {key: row[f"{key} {name}"] for key in ("estimate", "low", "high")}
-            own |= {key: row[key] for key in ("unit", "bound")}
+            own = row | {key: row[f"{key} {name}"] for key in ("estimate", "low", "high")}
             cells.append(f"{estimate(own)}<br>{VERDICTS[row[f'verdict {name}']]}")
         lines.append(f"| {' | '.join(map(str, cells))} | {SIGNS[row['same_sign']]} |")
     return "\n".join(lines) + "\n"
