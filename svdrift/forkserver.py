@@ -214,6 +214,7 @@ def _run(request: dict[str, Any]) -> int:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     if "OMP_NUM_THREADS" in os.environ:  # read when PyTorch is loaded, which was long ago
         import torch
 

@@ -152,7 +152,7 @@ def test_the_paper_judges_its_claim(examples):
     ours, ood = module.findings({"scores": scores}, story)
     assert ours.statement == "SFT with a focal loss solves more than plain SFT, ID"
     assert (ours.estimate, ood.estimate) == (pytest.approx(20), pytest.approx(20))
-    assert "\nHeld against a study" in page(module.PAPER, findings_table([ours, ood]), "x", {})
+    assert "\nHeld against a study" in page(module.PAPER, findings_table([ours, ood]), "x", {}, {})
 
 
 @pytest.fixture
