@@ -17,7 +17,7 @@ pytestmark = pytest.mark.workflow
 
 PAPERS = names("svdrift.findings.papers")
 LOOKING = [name for name in PAPERS if not paper(name).arms]
-ALWAYS = "redistillation"  # of those with arms: runs in every test
+ALWAYS = "rpsft"  # of those with arms: runs in every test
 SMALL = {
     "study": "pico-related",
     "seeds": [0, 1],
@@ -177,7 +177,8 @@ def shrunk(overlay: dict[str, Any]) -> dict[str, Any]:
         "study": "pico-arms",
         "seeds": [0, 1],
         "recovery": {"interventions": [first_of(row) for row in grid]},
-        "stages": {name: smaller(stage) for name, stage in own.items()},
+        "stages": {"sft": {"keep": [4, 16, 32, 64]}}  # which the small study thins out
+        | {name: smaller(stage) for name, stage in own.items()},
         "data": data,
         "story": {
             "arms": {
