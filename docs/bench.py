@@ -15,6 +15,7 @@ from svdrift.findings.finding import read_findings
 from svdrift.findings.making import clock
 from svdrift.findings.page import estimate, judged
 from svdrift.findings.paper import Paper, paper
+from svdrift.findings.paper_page import DECIDES, LIMITS
 from svdrift.study.overlays import read_yaml
 
 DOCS = Path(__file__).parent
@@ -86,8 +87,9 @@ def section(name: str, record: Paper, findings: pd.DataFrame, gallery: Path) -> 
     page = f"gallery/related/{name}/README.md"
     yield f"{record.links}; [all statements, figures and numbers]({page})"
     yield ""
-    yield f"- *What decides.* {record.control}"
-    yield f"- *Limits.* {record.limits}"
+    page_text = (gallery / name / "README.md").read_text(encoding="utf-8")
+    yield f"- *What decides.* {line(page_text, DECIDES)}"
+    yield f"- *Limits.* {line(page_text, LIMITS)}"
     if (gallery / name / COST).exists():
         yield f"- *Cost.* {spent(gallery / name / COST)}"
     yield ""
@@ -104,6 +106,11 @@ def section(name: str, record: Paper, findings: pd.DataFrame, gallery: Path) -> 
             f"{estimate(told)}, {judged(told)}; published: {told['published']} |"
         )
     yield ""
+
+
+def line(page: str, begins: str) -> str:
+    """What follows a beginning on its line of a page, which tells what its study was."""
+    return page.split(begins)[1].split("\n")[0]
 
 
 def example(rows: pd.DataFrame) -> dict[Hashable, Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 from svdrift.findings.page import VERDICTS, counted, estimate, how_to_read, judged
 from svdrift.findings.paper import Paper
 
+DECIDES, LIMITS = "**What decides.** ", "**What this bench can and cannot say.** "
 COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published"]
 
 
@@ -41,9 +42,9 @@ def page(
     for claim, text in paper.claims.items():
         of = findings.loc[findings["claim"] == claim, "verdict"]
         lines.append(f"| {text} | {' | '.join(str((of == name).sum()) for name in VERDICTS)} |")
-    lines += ["", f"**What decides.** {paper.control}", ""]
+    lines += ["", f"{DECIDES}{paper.control}", ""]
     lines += [
-        f"**What this bench can and cannot say.** {paper.limits}",
+        f"{LIMITS}{paper.limits}",
         "",
         how_to_read(findings),
         "",
