@@ -49,12 +49,6 @@ NOTHING = {  # why there may be no estimate
     "": "nothing to compare",
 }
 COLUMNS = ["Statement", "Verdict", "Estimate [95 %]", "Each seed", "Published", "Look at"]
-HOW_TO_READ = (
-    "A statement holds if all of the 95 % interval lies on its side of the bound, fails if all of "
-    "it lies on the other side, and is undecided otherwise, which is no evidence that there is "
-    "nothing. What has no sampling width, is true by construction or stands beside the "
-    "claim is described and not judged."
-)
 
 
 def how_to_read(findings: pd.DataFrame) -> str:
@@ -63,8 +57,11 @@ def how_to_read(findings: pd.DataFrame) -> str:
     by_chance = count * LEVEL
     about = f"{by_chance:.{0 if by_chance >= 1 else 1}f}"
     return (
-        f"{HOW_TO_READ} Each interval stands for itself: were nothing true, chance alone would "
-        f"decide about {about} of the {count} judged statements. "
+        "A statement holds if all of the 95 % interval lies on its side of the bound, fails if all "
+        "of it lies on the other side, and is undecided otherwise, which is no evidence that there "
+        "is nothing. What has no sampling width, is true by construction or stands beside the "
+        "claim is described and not judged. Each interval stands for itself: were nothing true, "
+        f"chance alone would decide about {about} of the {count} judged statements. "
         f"{ALONE.strip()} marks a verdict that Holm's correction for all of them leaves undecided."
     )
 

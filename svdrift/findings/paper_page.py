@@ -43,12 +43,7 @@ def page(
         of = findings.loc[findings["claim"] == claim, "verdict"]
         lines.append(f"| {text} | {' | '.join(str((of == name).sum()) for name in VERDICTS)} |")
     lines += ["", f"{DECIDES}{paper.control}", ""]
-    lines += [
-        f"{LIMITS}{paper.limits}",
-        "",
-        how_to_read(findings),
-        "",
-    ]
+    lines += [f"{LIMITS}{paper.limits}", "", how_to_read(findings), ""]
     lines += ["![Statements with their estimates](statements.png)", ""]
     for figure in paper.figures:
         lines += [f"![{figure.replace('_', ' ').capitalize()}]({figure}.png)", ""]
