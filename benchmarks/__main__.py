@@ -38,6 +38,7 @@ from svdrift.models.generation import generate
 from svdrift.models.tiny import make_tokenizer
 from svdrift.recovery.apply import recover_tensors
 from svdrift.recovery.interventions import Intervention
+from svdrift.running import SPIN
 from svdrift.scripting import PACKAGES
 from svdrift.spectra.decomposition import Decomposed, decompose, decompose_checkpoint
 from svdrift.tasks import make_task
@@ -45,6 +46,7 @@ from svdrift.tasks import make_task
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: written by `make bench` -->\n", "<!-- end of bench -->\n"
+STEPS_BESIDE_LOAD = 10
 SHARES = tuple(tenth / 10 for tenth in range(1, 11))
 
 
@@ -304,15 +306,18 @@ def busy_cores() -> Iterator[None]:
 
 
 def beside_load(bench: Bench) -> Iterator[Row]:
-    """`svdrift compare` where every core is taken already."""
+    """`svdrift compare`, and two threads, where every core is taken already."""
     before, after = map(str, pair(bench))
-    command = [sys.executable, "-m", "svdrift", "compare", before, after, "--draws", "2"]
+    compare = ["svdrift", "compare", before, after, "--draws", "2", "--modules", "k"]
+    size = bench.size.pretraining.get("batch_size", 64)
+    train = ["benchmarks.pretraining", str(STEPS_BESIDE_LOAD), str(size)]
 
-    def compare(**variables: str) -> None:
-        others = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
+    def run(command: Sequence[str], **variables: str) -> None:
+        own = ("OMP_NUM_THREADS", SPIN[0])
+        others = {name: text for name, text in os.environ.items() if name not in own}
         with busy_cores():
             subprocess.run(
-                [*command, "--modules", "k"],
+                [sys.executable, "-m", *command],
                 cwd=ROOT,
                 env=others | variables,
                 check=True,
@@ -322,8 +327,17 @@ def beside_load(bench: Bench) -> Iterator[Row]:
     yield Row(
         "`svdrift compare --modules k`, each core taken by another process",
         [
-            Way("as it comes", compare),
-            Way("`OMP_NUM_THREADS=1`", partial(compare, OMP_NUM_THREADS="1")),
+            Way("as it comes", partial(run, compare)),
+            Way("`OMP_NUM_THREADS=1`", partial(run, compare, OMP_NUM_THREADS="1")),
+        ],
+    )
+    two = partial(run, train, OMP_NUM_THREADS="2")
+    yield Row(
+        f"{STEPS_BESIDE_LOAD} steps of pretraining, imports too, each core taken likewise",
+        [
+            Way("two threads that spin briefly, as in a study", partial(two, **dict([SPIN]))),
+            Way("two threads that spin as long as is usual", two),
+            Way("one thread", partial(run, train, OMP_NUM_THREADS="1")),
         ],
     )
 

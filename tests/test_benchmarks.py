@@ -31,7 +31,7 @@ def test_every_row_compares_two_ways(tmp_path: Path) -> None:
     done = rehearsed("benchmarks", "--repeats", "1", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
-    assert len(found["rows"]) == 8
+    assert len(found["rows"]) == 9
     for what, seconds in found["rows"].items():
         assert len(seconds) > 1, what
         assert all(len(times) == 1 and times[0] > 0 for times in seconds.values()), what

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from svdrift.running import NOTES
+from svdrift.running import NOTES, SPIN
 from tests.workflow.clones import ROOT
 
 pytestmark = pytest.mark.workflow
@@ -56,6 +56,19 @@ def test_a_look_for_every_job(tmp_path, ours):
     looks = int(done.stdout.split("looks: ")[1])
     # Without it, the loops add up; should this fail, the rule file is no longer needed.
     assert (looks <= 2 * JOBS) == ours, looks
+
+
+def test_threads_of_a_job_spin_briefly(tmp_path):
+    name, spins = SPIN
+    (tmp_path / "Snakefile").write_text(
+        f'include: "{ROOT / "workflow/rules/running.smk"}"\n'
+        f'rule one:\n    output: "spins"\n    shell: "echo ${name} > {{output}}"\n'
+    )
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--forceall"]
+    clean = {key: text for key, text in os.environ.items() if key != name}
+    for own, expected in (({}, spins), ({name: "7"}, "7")):
+        subprocess.run(command, cwd=tmp_path, env=clean | own, check=True, capture_output=True)
+        assert (tmp_path / "spins").read_text().strip() == expected
 
 
 WAITING = f"""

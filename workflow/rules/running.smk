@@ -15,6 +15,8 @@ from svdrift.errors import UserError
 
 HELD = []  # open as long as this process lives
 
+running.spin_briefly()
+
 
 def noted(lock):
     """Snakemake's lock, which first releases those of the dead and says who holds it."""
