@@ -33,7 +33,7 @@ def draw(findings: pd.DataFrame) -> style.Drawing:
     heights = [sum(ROW + LINE * len(texts[row["statement"]]) for row in part) for _, part in panels]
     note = (
         "Dots: estimates over seeds; whiskers: 95 % intervals; ticks: single seeds. Grey lines: "
-        "the bound of each statement, with an arrow to the side on which it holds."
+        "the bound of each statement; an arrow leads to the side on which one that is judged holds."
     )
     figure, axes = style.panels(
         len(panels), 1, sum(heights) + REST * len(panels), note=note, height_ratios=heights
@@ -45,16 +45,17 @@ def draw(findings: pd.DataFrame) -> style.Drawing:
             if y % 2:
                 axis.axhspan(y - 0.5, y + 0.5, color="#F4F4F4", lw=0, zorder=0)
             axis.plot([row["bound"]] * 2, [y - 0.5, y + 0.5], color="#999999", lw=0.8, zorder=1)
-            axis.annotate(
-                "\N{RIGHTWARDS ARROW}" if row["side"] == "above" else "\N{LEFTWARDS ARROW}",
-                (row["bound"], y),
-                (3 if row["side"] == "above" else -3, 0),
-                textcoords="offset points",
-                ha="left" if row["side"] == "above" else "right",
-                va="center",
-                color="#999999",
-                fontsize=6,
-            )
+            if row["verdict"] != "described":
+                axis.annotate(
+                    "\N{RIGHTWARDS ARROW}" if row["side"] == "above" else "\N{LEFTWARDS ARROW}",
+                    (row["bound"], y),
+                    (3 if row["side"] == "above" else -3, 0),
+                    textcoords="offset points",
+                    ha="left" if row["side"] == "above" else "right",
+                    va="center",
+                    color="#999999",
+                    fontsize=6,
+                )
             if pd.isna(row["estimate"]):
                 continue
             ends = (
