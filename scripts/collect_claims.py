@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from svdrift.findings.across import labels, page, side_by_side
+from svdrift.findings.across import labels, lines, side_by_side
 from svdrift.findings.finding import read_findings
 from svdrift.scripting import run
 
@@ -27,7 +27,8 @@ def main() -> None:
     tables = [read_findings(path) for path in args.findings]
     table = side_by_side(dict(zip(names, tables, strict=True)))
     table.to_csv(args.out, index=False, lineterminator="\n")
-    args.out.with_suffix(".md").write_text(page(table, names, args.sweep), encoding="utf-8")
+    text = [f"# Claims at each point of `{args.sweep}`", "", *lines(table, names, "point")]
+    args.out.with_suffix(".md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pandas as pd
 
 from svdrift.errors import UserError
 from svdrift.figures import compare_accuracy, compare_difference, style
+from svdrift.findings.across import lines, side_by_side
 from svdrift.scripting import run
 from svdrift.study.comparison import compare
 from svdrift.study.comparison_page import page
@@ -49,7 +50,13 @@ def main() -> None:
             figures["difference.png"] = "Differences with 95 % intervals"
         else:
             rows.to_csv(out / f"{kind}.csv", index=False)
-    (out / "README.md").write_text(page(comparisons, figures), encoding="utf-8")
+    judged = {one.name: one.findings for one in studies if one.findings is not None}
+    claims: list[str] = []
+    if len(judged) > 1:
+        table = side_by_side(judged)
+        table.to_csv(out / "claims.csv", index=False, lineterminator="\n")
+        claims = lines(table, list(judged), "study")
+    (out / "README.md").write_text(page(comparisons, figures, claims), encoding="utf-8")
     print(f"Comparison: {out}/README.md")
 
 

@@ -67,21 +67,19 @@ def side_by_side(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def page(table: pd.DataFrame, names: Sequence[str], sweep: str) -> str:
-    """Markdown: statement by statement, a column for each study.
+def lines(table: pd.DataFrame, names: Sequence[str], whose: str) -> list[str]:
+    """Markdown: how many statements keep their sign, and statement by statement a column for each.
 
     Args:
         table: of `side_by_side`.
         names: labels of the studies.
-        sweep: name of the sweep.
+        whose: what has the labels, in the singular.
     """
     judged = table[table["same_sign"] >= 0]
     kept = int((judged["same_sign"] == 1).sum())
-    lines = [
-        f"# Claims at each point of `{sweep}`",
-        "",
-        f"{kept} of {len(judged)} statements that two points or more measured keep their sign: all "
-        "estimates lie on one side of the statement's bound. Verdicts are each point's own.",
+    found = [
+        f"{kept} of {len(judged)} statements that two or more measured keep their sign: all "
+        f"estimates lie on one side of the statement's bound. Verdicts are each {whose}'s own.",
         "",
         f"| claim | statement | {' | '.join(names)} | one sign |",
         "| --- | --- |" + " --- |" * (len(names) + 1),
@@ -94,5 +92,5 @@ def page(table: pd.DataFrame, names: Sequence[str], sweep: str) -> str:
                 continue
             own = row | {key: row[f"{key} {name}"] for key in ("estimate", "low", "high")}
             cells.append(f"{estimate(own)}<br>{VERDICTS[row[f'verdict {name}']]}")
-        lines.append(f"| {' | '.join(map(str, cells))} | {SIGNS[row['same_sign']]} |")
-    return "\n".join(lines) + "\n"
+        found.append(f"| {' | '.join(map(str, cells))} | {SIGNS[row['same_sign']]} |")
+    return found

@@ -16,12 +16,15 @@ WHY_LEFT_OUT = "both studies have the same weights there, byte for byte"
 Row = Mapping[Hashable, Any]
 
 
-def page(comparisons: Sequence[Comparison], figures: Mapping[str, str]) -> str:
+def page(
+    comparisons: Sequence[Comparison], figures: Mapping[str, str], claims: Sequence[str]
+) -> str:
     """One page for studies that are compared with the same reference.
 
     Args:
         comparisons: a study each.
         figures: their captions by file.
+        claims: the statements of the studies side by side; none where fewer than two judged theirs.
     """
     reference = comparisons[0].reference
     lines = [f"# {' and '.join([reference, *(one.study for one in comparisons)])}"]
@@ -33,6 +36,8 @@ def page(comparisons: Sequence[Comparison], figures: Mapping[str, str]) -> str:
         lines += ["", "### Accuracy", "", *accuracy(one)]
         lines += ["", "### Repairs", "", *recovery(one)]
         lines += ["", "### Rotation", "", *rotation(one)]
+    if claims:
+        lines += ["", "## Claims", "", *claims]
     return "\n".join(lines) + "\n"
 
 

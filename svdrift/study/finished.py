@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from svdrift.errors import UserError
+from svdrift.findings.finding import read_findings
 from svdrift.scripting import damaged, read_json, read_table
 from svdrift.story import Story
 from svdrift.tables import join_tables
@@ -29,6 +30,12 @@ class Finished:
     def accuracy(self) -> pd.DataFrame:
         """Its table of accuracies."""
         return read_table(self.made("tables/accuracy.parquet"))
+
+    @cached_property
+    def findings(self) -> pd.DataFrame | None:
+        """Its claims with their verdicts; None where they are not judged yet."""
+        path = self.folder / "tables/findings.csv"
+        return read_findings(path) if path.exists() else None
 
     @cached_property
     def story(self) -> Story:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from svdrift.findings.across import labels, page, side_by_side
+from svdrift.findings.across import labels, lines, side_by_side
 
 SIZES = [
     {"stages.base.architecture": {"layers": 4, "hidden_size": 48, "heads": 2}},
@@ -52,7 +52,7 @@ def test_a_sign_is_that_of_the_distance_to_the_bound():
         "other": -1,
     }
     assert table.loc["turns", "estimate large"] == 0.9
-    text = page(table.reset_index(), ["small", "large"], "size")
+    text = "\n".join(lines(table.reset_index(), ["small", "large"], "size"))
     assert "1 of 2 statements" in text
     assert "| rl | stays | +3.0 points [2.5, 3.5]<br>? undecided |" in text
     assert "| rl | alone | +2.0 points [1.5, 2.5]<br>? undecided | not measured | – |" in text

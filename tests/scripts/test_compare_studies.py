@@ -104,6 +104,30 @@ def test_a_page_with_figures_and_paired_differences(results, monkeypatch):
         assert (page / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_claims_stand_side_by_side_where_two_studies_judged_theirs(results, monkeypatch):
+    statement = {"claim": "rl", "key": "k", "statement": "RL helps", "side": "above", "bound": 0.0}
+    numbers = {
+        "low": 1.0,
+        "high": 3.0,
+        "verdict": "holds",
+        "unit": "points",
+        "each": "",
+        "detail": "",
+    }
+    numbers |= {"p": 0.01, "holm": 0.01, "groups": 20}
+    for study, estimate in (("one", 2.0), ("two", -1.0)):
+        compare(monkeypatch, "one", "two")
+        assert "## Claims" not in (results / "compare/one-two/README.md").read_text()
+        row = pd.DataFrame([statement | numbers | {"estimate": estimate}])
+        row.to_csv(results / study / "tables/findings.csv", index=False)
+    compare(monkeypatch, "one", "two")
+    text = (results / "compare/one-two/README.md").read_text()
+    assert "0 of 1 statements that two or more measured keep their sign" in text
+    assert "| rl | RL helps | +2.0 points" in text
+    claims = pd.read_csv(results / "compare/one-two/claims.csv")
+    assert claims["estimate two"].tolist() == [-1.0]
+
+
 def weights(folder, checkpoint, content, seeds=(0, 1)):
     """The weights of a checkpoint."""
     for seed in seeds:
