@@ -3,9 +3,11 @@
 Kinds of examples, in the compact style and with the layout of the task:
 
 - locate: `turns ... route ... seen nothing did turn left seen bakery right crossing locate` ->
-  `seen bakery right crossing sentence 3`: copy the last observation, find the current sentence;
-- choose: `turns ... route ... seen bakery right crossing sentence 3 choose` ->
-  `seen bakery right crossing sentence 3 : turn left`; what is given is repeated first;
+  `seen bakery right crossing sentence 3 turn left north`: copy the last observation, and find and
+  copy the current sentence;
+- choose: `turns ... route ... seen bakery right crossing sentence 3 turn left north choose` ->
+  `seen bakery right crossing sentence 3 turn left north : turn left`; what is given is repeated
+  first;
 - invent: `turns ... route ... choose`, where the reply chooses the step itself.
 
 The rules are made up: the words for turns are some of both real rules', in any order, and never
@@ -62,7 +64,7 @@ class Mixture:
         history = [(before, self._action(route, before)) for before in past]
         used = {action.split()[1] for _, action in history if action.startswith("turn ")}
         given = f"{prompts.compact_history(history)} {prompts.compact_seen(point)}"
-        return [self._prompt(route, used, (), given, prompts.LOCATE), prompts.compact_place(point)]
+        return [self._prompt(route, used, (), given, prompts.LOCATE), self._place(route, point)]
 
     def _choose(self, route: Route) -> list[str]:
         turn = self._random.random() < TURN_SHARE
@@ -72,10 +74,13 @@ class Mixture:
         if point.kind == "turn":
             used = {action.split()[1]}
         both = {route.turn_word(point.leg, rule) for rule in RULES}
-        place = prompts.compact_place(point)
+        place = self._place(route, point)
         given = "" if self._random.random() < INVENTED_SHARE else place
         prompt = self._prompt(route, used, both - used, given, prompts.CHOOSE)
         return [prompt, f"{place} : {action}"]
+
+    def _place(self, route: Route, point: Point) -> str:
+        return prompts.compact_place(route, point, self._words)
 
     def _action(self, route: Route, point: Point) -> str:
         """The right action, where a turn is named as in either rule."""

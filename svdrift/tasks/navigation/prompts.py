@@ -6,7 +6,8 @@
   initial heading, the numbered sentences, the history, and a marker:
   `turns left slightly-left slightly-right right facing south route 1 turn left east 2 until bakery
   right 3 turn slightly-right southeast 4 end bank left seen nothing did turn left seen bakery right
-  crossing answer`; the reply is `seen bakery right crossing sentence 3 : turn slightly-right`.
+  crossing answer`; the reply is `seen bakery right crossing sentence 3 turn slightly-right
+  southeast : turn slightly-right`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Style = Literal["compact", "paper"]
 ANSWER = "answer"
 """Compact marker: asks for what is seen, the sentence and the action. Never seen in pretraining."""
 LOCATE = "locate"
-"""Compact marker of pretraining: asks for what is seen and the sentence."""
+"""Compact marker of pretraining: asks for what is seen and the sentence to follow."""
 CHOOSE = "choose"
 """Compact marker of pretraining: asks for the action, from what is seen and the sentence."""
 
@@ -86,7 +87,7 @@ def first_turn(step: Step, style: Style) -> str:
 def reply(step: Step, style: Style) -> str:
     """The reply that solves a step."""
     if style == "compact":
-        return f"{compact_place(step.point)} : {step.gold}"
+        return f"{compact_place(step.route, step.point, step.words)} : {step.gold}"
     return (
         f'{{\n  "{OBSERVATION}": "{observation(step.point)}",\n'
         f'  "{INSTRUCTION}": "{step.point.sentence}. {sentence(step)}",\n'
@@ -102,11 +103,9 @@ def compact_prompt(
     turns: Iterable[str], route: Route, words: Words, given: str, marker: str
 ) -> str:
     """Words for turns, route, what is given, and a marker, in the task and in pretraining."""
-    sentences = []
-    for leg, landmark in enumerate(route.landmarks):
-        told = "end" if leg == len(route.turns) - 1 else "until"
-        sentences += [f"turn {_turn(route, leg, words)}", f"{told} {landmark}"]
-    numbered = (f"{number} {text}" for number, text in enumerate(sentences, start=1))
+    numbered = (
+        f"{number} {text}" for number, text in enumerate(_compact_sentences(route, words), start=1)
+    )
     parts = ["turns", *turns, "facing", compass(route.headings[0]), "route", *numbered]
     return " ".join([*parts, *given.split(), marker])
 
@@ -121,9 +120,19 @@ def compact_seen(point: Point) -> str:
     return f"seen {point.landmark}{' crossing' if point.crossing else ''}"
 
 
-def compact_place(point: Point) -> str:
-    """What a reply says before its action."""
-    return f"{compact_seen(point)} sentence {point.sentence}"
+def compact_place(route: Route, point: Point, words: Words) -> str:
+    """What a reply says before its action: what is seen, and the sentence to follow."""
+    text = _compact_sentences(route, words)[point.sentence - 1]
+    return f"{compact_seen(point)} sentence {point.sentence} {text}"
+
+
+def _compact_sentences(route: Route, words: Words) -> list[str]:
+    """Two a leg."""
+    texts = []
+    for leg, landmark in enumerate(route.landmarks):
+        told = "end" if leg == len(route.turns) - 1 else "until"
+        texts += [f"turn {_turn(route, leg, words)}", f"{told} {landmark}"]
+    return texts
 
 
 def _turn(route: Route, leg: int, words: Words) -> str:

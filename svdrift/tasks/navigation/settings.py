@@ -15,9 +15,9 @@ from svdrift.tasks.navigation.routes import LONGEST, RULES, Rule, Words, other
 from svdrift.tasks.splits import ID, OOD, Split
 from svdrift.tasks.usual import FURTHER, ROLES, usual_splits
 
-SHORTEST_REPLY = {"compact": 10, "paper": 80}
+SHORTEST_REPLY = {"compact": 13, "paper": 80}
 """Tokens, by `prompt_style`, below which gold replies are cut off."""
-TOKENS = {"compact": Tokens(69, 7, 2), "paper": Tokens(340, 46, 25)}
+TOKENS = {"compact": Tokens(69, 9, 2), "paper": Tokens(340, 46, 25)}
 """Averages by `prompt_style`; `paper` at four characters a token."""
 
 
@@ -96,7 +96,7 @@ class Settings(PlaySettings, TaskSettings):
     """  # noqa: D205
 
     max_reply_tokens: int = Field(
-        12, gt=0, le=2**20, description="Longest reply in tokens; compact ones have at most 10."
+        16, gt=0, le=2**20, description="Longest reply in tokens; compact ones have at most 13."
     )
     id_rule: Rule = Field(
         "absolute",
@@ -118,7 +118,7 @@ class Settings(PlaySettings, TaskSettings):
     shifts: dict[str, WorldSettings] = Field(
         default_factory=dict,
         description="Further worlds by name, each with a test `ood_test_{name}` under the ID rule. "
-        "Keys left out take their defaults. A prompt and its reply have up to 271 tokens with 8 "
+        "Keys left out take their defaults. A prompt and its reply have up to 274 tokens with 8 "
         "legs, so that the tiny model then needs more `positions`.",
     )
     problems: ProblemsSettings = ProblemsSettings()

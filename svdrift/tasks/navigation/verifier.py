@@ -75,7 +75,7 @@ def _compact(step: Step, text: str) -> Reading:
     return Reading(
         action=" ".join(done) if colon and readable else None,
         crossing="crossing" in said if "seen" in said else None,
-        translated=said == prompts.compact_place(step.point).split(),
+        translated=said == prompts.compact_place(step.route, step.point, step.words).split(),
     )
 
 

@@ -144,7 +144,7 @@ def test_words_cover_all_turns_and_positions_suffice(settings, tables):
 
 
 def test_the_longest_prompt_fits_the_positions():
-    """Five legs with four points each: 169 words, and a reply of 9."""
+    """Five legs with four points each: 169 words, and a reply of 12."""
     legs = 5
     route = Route(
         headings=(0, 90, 0, 90, 0, 90),
@@ -241,7 +241,7 @@ def test_relative_words_alone_are_allowed_where_they_tell_the_heading():
         ({"trained": {"blocks": [0, 2]}}, "trained.blocks"),
         ({"trained": {"headings": 6}}, "trained.headings"),
         ({"id_rule": "north"}, "id_rule"),
-        ({"prompt_style": "paper"}, "max_reply_tokens: 12 cuts off replies of prompt_style"),
+        ({"prompt_style": "paper"}, "max_reply_tokens: 16 cuts off replies of prompt_style"),
         ({"max_reply_tokens": 9}, "max_reply_tokens: 9 cuts off replies"),
     ],
 )

@@ -25,9 +25,9 @@ def test_compact_turns_by_hand() -> None:
         "seen nothing did turn east seen nothing did forward seen bakery right crossing answer"
     )
     assert reply(AT_THE_CROSSING, "compact") == (
-        "seen bakery right crossing sentence 3 : turn southeast"
+        "seen bakery right crossing sentence 3 turn slightly-right southeast : turn southeast"
     )
-    assert reply(AT_THE_END, "compact") == "seen bank left sentence 4 : stop"
+    assert reply(AT_THE_END, "compact") == "seen bank left sentence 4 end bank left : stop"
 
 
 def test_the_history_is_in_the_words_of_the_rule() -> None:
@@ -78,7 +78,7 @@ def test_paper_turns_by_hand() -> None:
     assert '"action": "stop()"' in reply(AT_THE_END, "paper")
 
 
-SEEN = "seen bakery right crossing sentence 3"
+SEEN = "seen bakery right crossing sentence 3 turn slightly-right southeast"
 
 
 @pytest.mark.parametrize(
