@@ -46,7 +46,6 @@ from svdrift.tasks import make_task
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: written by `make bench` -->\n", "<!-- end of bench -->\n"
-STEPS_BESIDE_LOAD = 10
 SHARES = tuple(tenth / 10 for tenth in range(1, 11))
 
 
@@ -309,8 +308,8 @@ def beside_load(bench: Bench) -> Iterator[Row]:
     """`svdrift compare`, and two threads, where every core is taken already."""
     before, after = map(str, pair(bench))
     compare = ["svdrift", "compare", before, after, "--draws", "2", "--modules", "k"]
-    size = bench.size.pretraining.get("batch_size", 64)
-    train = ["benchmarks.pretraining", str(STEPS_BESIDE_LOAD), str(size)]
+    steps, size = bench.size.steps_beside_load, bench.size.pretraining.get("batch_size", 64)
+    train = ["benchmarks.pretraining", str(steps), str(size)]
 
     def run(command: Sequence[str], **variables: str) -> None:
         own = ("OMP_NUM_THREADS", SPIN[0])
@@ -333,7 +332,7 @@ def beside_load(bench: Bench) -> Iterator[Row]:
     )
     two = partial(run, train, OMP_NUM_THREADS="2")
     yield Row(
-        f"{STEPS_BESIDE_LOAD} steps of pretraining, imports too, each core taken likewise",
+        f"{steps} steps of pretraining, imports too, each core taken likewise",
         [
             Way("two threads that spin briefly, as in a study", partial(two, **dict([SPIN]))),
             Way("two threads that spin as long as is usual", two),

@@ -93,6 +93,7 @@ class Size:
     """How much is computed."""
 
     pretraining: dict[str, int] = field(default_factory=dict)
+    steps_beside_load: int = 10  # of pretraining
     sft_steps: int = 256
     updates: int = 20
     problems: int = 234
@@ -109,6 +110,7 @@ SIZES = {
     "full": Size(),
     "pico": Size(
         pretraining={"steps": 20, "batch_size": 8},
+        steps_beside_load=1,
         sft_steps=8,
         updates=1,
         problems=8,

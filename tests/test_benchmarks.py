@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scaling, study
-from benchmarks.__main__ import kept, page
+from benchmarks.__main__ import ROWS, kept, page
 from benchmarks.gpu import PARTS
 
 ROOT = Path(__file__).parents[1]
@@ -26,12 +26,16 @@ def rehearsed(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_row_compares_two_ways(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [(["decomposition"], 1), pytest.param(list(ROWS), 9, marks=pytest.mark.long)],
+)
+def test_every_row_compares_two_ways(rows: list[str], count: int, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
-    done = rehearsed("benchmarks", "--repeats", "1", "--out", str(out))
+    done = rehearsed("benchmarks", "--repeats", "1", "--out", str(out), "--rows", *rows)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
-    assert len(found["rows"]) == 9
+    assert len(found["rows"]) == count
     for what, seconds in found["rows"].items():
         assert len(seconds) > 1, what
         assert all(len(times) == 1 and times[0] > 0 for times in seconds.values()), what
