@@ -157,7 +157,7 @@ def checkpoint(story: Story, name: str) -> str:
 # ---------------------------------------------------------------------- words under figures
 
 PUBLISHED_TITLE = "Published: Llama 11B, OOD"
-PUBLISHED = "Published: 234 problems, no intervals given"
+PUBLISHED = "Published: 234 problems of the card game, no intervals given"
 PUBLISHED_STEP = "step"  # column of the published curve
 
 
