@@ -64,6 +64,7 @@ def draw(accuracy: pd.DataFrame, stories: Mapping[str, Story]) -> style.Drawing:
             )
         panel.set_title(f"{study}: {labels.split(*place)}")
         style.step_axis(panel, list(table["step"]), "step on the path (of the start)", gap=0.17)
+    for panel in axes:  # after all are drawn, since each row shares its axis
         style.percent_axis(panel, "accuracy")
         panel.label_outer()
     style.legend(figure)

@@ -528,3 +528,17 @@ def test_colours_of_a_heatmap_are_those_of_every_other():
     degrees = next(scale for scale in scales if scale.vmax == 45)
     assert abs(degrees(0.3) - 0.5) < 0.05  # of noise
     assert degrees(10) > 0.8
+
+
+def test_studies_that_are_compared_fit_one_axis_whichever_solves_more():
+    table = study_accuracies(1)
+    higher = table["study"] == "grpo"
+    for column in ("value", "low", "high"):
+        table[column] = table[column].where(~higher, 0.9 + table[column] / 10) * 1.0
+    table.loc[~higher, ["value", "low", "high"]] /= 10
+    figure = compare_accuracy.draw(table, {"default": STORY, "grpo": GRPO_STORY}).figure
+    for panel in figure.axes:
+        bottom, top = panel.get_ylim()
+        shown = np.concatenate([np.asarray(line.get_ydata(), float) for line in panel.lines])
+        assert bottom == 0
+        assert top >= np.nanmax(shown)
