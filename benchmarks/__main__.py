@@ -312,7 +312,7 @@ def beside_load(bench: Bench) -> Iterator[Row]:
     train = ["benchmarks.pretraining", str(steps), str(size)]
 
     def run(command: Sequence[str], **variables: str) -> None:
-        own = ("OMP_NUM_THREADS", SPIN[0])
+        own = ("OMP_NUM_THREADS", *SPIN)
         others = {name: text for name, text in os.environ.items() if name not in own}
         with busy_cores():
             subprocess.run(
@@ -334,7 +334,7 @@ def beside_load(bench: Bench) -> Iterator[Row]:
     yield Row(
         f"{steps} steps of pretraining, imports too, each core taken likewise",
         [
-            Way("two threads that spin briefly, as in a study", partial(two, **dict([SPIN]))),
+            Way("two threads that spin briefly, as in a study", partial(two, **SPIN)),
             Way("two threads that spin as long as is usual", two),
             Way("one thread", partial(run, train, OMP_NUM_THREADS="1")),
         ],

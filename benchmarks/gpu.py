@@ -93,7 +93,7 @@ class Size:
     """How much is computed."""
 
     pretraining: dict[str, int] = field(default_factory=dict)
-    steps_beside_load: int = 10  # of pretraining
+    steps_beside_load: int = 4  # of pretraining
     sft_steps: int = 256
     updates: int = 20
     problems: int = 234

@@ -28,7 +28,7 @@ from svdrift.scripting import AGAIN
 from svdrift.slurm import jobs_of, run_ids
 
 NOTES, LOCKS = "svdrift-runs", "locks"  # below Snakemake's own folder
-SPIN = ("GOMP_SPINCOUNT", "1000")  # a variable of GNU's OpenMP, with which PyTorch computes
+SPIN = {"GOMP_SPINCOUNT": "1000"}  # of GNU's OpenMP, with which PyTorch computes
 VARIABLE = "SVDRIFT_RUN"  # in the environment of all processes of a run: its id
 PATIENCE_S = 120.0  # for processes that were told to end; training saves a snapshot
 LOCAL, SLURM = "local", "slurm"
@@ -250,11 +250,12 @@ def _ended(process: psutil.Process) -> bool:
 def spin_briefly() -> None:
     """Let threads of all jobs sleep soon where they wait for each other, unless one says otherwise.
 
-    By default they spin for milliseconds first, hundreds of times a step of training. On cores that
-    others use, too, the one that they wait for cannot run meanwhile, and two threads take fifty
-    times as long as one (docs/performance.md).
+    By default they spin for long first, many times a step of training. On cores that others use,
+    too, the one that they wait for cannot run meanwhile, and two threads take seventy times as
+    long as one (docs/performance.md).
     """
-    os.environ.setdefault(*SPIN)
+    for name, turns in SPIN.items():
+        os.environ.setdefault(name, turns)
 
 
 def interrupt_on_hangup() -> None:

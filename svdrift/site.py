@@ -10,7 +10,7 @@ from svdrift import yaml_files
 from svdrift.errors import UserError, explain
 from svdrift.section import Section
 
-# How long before the end of its time a job that keeps snapshots is told. Slurm may be up to a
+# How long before the end of its time a job that keeps snapshots is warned. Slurm may be up to a
 # minute earlier.
 WARNING_S = 120
 

@@ -25,7 +25,7 @@ FINE = (
     "bits",
     "reward",
     "",
-)  # units that are told to two decimals
+)  # units that are printed with two decimals
 Side = Literal["above", "below"]
 Unit = Literal[
     "points",

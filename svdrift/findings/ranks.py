@@ -21,7 +21,7 @@ Point = Literal["start", "data set"]
 FloatArray = npt.NDArray[np.float64]
 ENUMERATED = 7  # points of a seed whose permutations are enumerated; of more, a sample is drawn
 SAMPLE = 20_000
-DIGITS = 9  # to which correlations are told apart
+DIGITS = 9  # correlations that agree in so many are equal
 TAIL = 0.025
 
 

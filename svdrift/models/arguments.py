@@ -1,4 +1,4 @@
-"""The argument by which scripts are told in what type models are saved, evaluated and repaired."""
+"""The argument that sets the type in which models are saved, evaluated and repaired."""
 
 from __future__ import annotations
 

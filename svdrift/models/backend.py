@@ -67,7 +67,7 @@ def make_generate(settings: GenerationSettings, folder: Path) -> Generate:
     """
     require_installed(settings)
     if settings.backend == "vllm":
-        # By its name, lest every stage depend on vLLM (svdrift.tracking follows statements).
+        # By its name: svdrift.tracking follows statements, and not every stage depends on vLLM.
         module = importlib.import_module("svdrift.models.vllm_backend")
         return cast("Generate", module.VLLM(folder, settings))
     from svdrift.models.generation import generate

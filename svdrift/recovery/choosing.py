@@ -25,7 +25,7 @@ AUTO_SHARE = 0.2
 2508.16546). A rule with a share of its own for each matrix replaces it when a study shows one that
 is clearly better (docs/ranks.md)."""
 TARGET, ANCHOR, CHOSEN, INTERPOLATION = "target", "anchor", "chosen", "interpolation"
-REPORTED = TARGET, ANCHOR, CHOSEN, INTERPOLATION  # whose loss on the other half is told
+REPORTED = TARGET, ANCHOR, CHOSEN, INTERPOLATION  # whose loss on the other half is reported
 HALVES = {  # of `svdrift.evaluation.texts.halves`: what chooses, and what reports
     "documents": ("every other document of the text (the first, the third, …)", "the others"),
     "windows": ("the first half of the text's only document", "its second half"),

@@ -36,7 +36,7 @@ def spoilt(parameters: NamedParameters) -> str | None:
     """What an optimizer step has just spoilt, and by what; None if all weights are finite.
 
     To be called by every process, before gradients are cleared. What one process finds in its
-    piece of a sharded model, all are told of.
+    piece of a sharded model is reported to all.
 
     Args:
         parameters: those that are trained, by name.

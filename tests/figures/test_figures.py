@@ -534,7 +534,7 @@ def test_studies_that_are_compared_fit_one_axis_whichever_solves_more():
     table = study_accuracies(1)
     higher = table["study"] == "grpo"
     for column in ("value", "low", "high"):
-        table[column] = table[column].where(~higher, 0.9 + table[column] / 10) * 1.0
+        table[column] = table[column].where(~higher, 0.9 + table[column] / 10)
     table.loc[~higher, ["value", "low", "high"]] /= 10
     figure = compare_accuracy.draw(table, {"default": STORY, "grpo": GRPO_STORY}).figure
     for panel in figure.axes:

@@ -125,7 +125,7 @@ def test_ppo_names_the_last_good_snapshot(tmp_path, monkeypatch):
     monkeypatch.setattr(room.ppo_math, "gae", spoilt)
     message = refusal(test_ppo.train, tmp_path / "start", tmp_path / "work", test_ppo.FEW)
     assert message.startswith("PPO: update 3 of 4: policy_loss is nan; ")
-    assert f"last good snapshot: {tmp_path}/work/snapshot-2)" in message
+    assert f"last good snapshot: {tmp_path / 'work' / 'snapshot-2'})" in message
     assert set(finite_files(tmp_path / "work")) == {"step-2", "snapshot-2"}
 
 
@@ -144,7 +144,7 @@ def test_grpo_counts_updates(tmp_path, cpu, monkeypatch):
     test_ppo.make_start(tmp_path / "start")
     message = refusal(test_grpo.train, tmp_path / "start", tmp_path / "work")
     assert message.startswith("GRPO: update 3 of 4: the gradient of model.layers.0.mlp")
-    assert f"last good snapshot: {tmp_path}/work/checkpoint-{2 * each})" in message
+    assert f"last good snapshot: {tmp_path / 'work' / f'checkpoint-{2 * each}'})" in message
     assert "step-2" in finite_files(tmp_path / "work")
 
 

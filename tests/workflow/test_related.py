@@ -15,7 +15,6 @@ from tests.workflow.clones import unquoted
 
 pytestmark = pytest.mark.workflow
 
-LONG_SEEDS = ("acereason", "backtracking")  # one takes over twenty minutes
 PAPERS = names("svdrift.findings.papers")
 LOOKING = [name for name in PAPERS if not paper(name).arms]
 ALWAYS = "rpsft"  # of those with arms: runs in every test
@@ -207,4 +206,4 @@ def test_a_paper_has_an_overlay_that_judges_it(clone, name):
     overlay = read_yaml(clone / "experiments/related" / f"{name.replace('_', '-')}.yaml")
     assert name in overlay["papers"]
     assert overlay["study"] == name.replace("_", "-")
-    assert len(overlay["seeds"]) == (3 if name in LONG_SEEDS else 5)
+    assert len(overlay["seeds"]) == (3 if name == "acereason" else 5)  # one takes long

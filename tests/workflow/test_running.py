@@ -59,7 +59,7 @@ def test_a_look_for_every_job(tmp_path, ours):
 
 
 def test_threads_of_a_job_spin_briefly(tmp_path):
-    name, spins = SPIN
+    [(name, spins)] = SPIN.items()
     (tmp_path / "Snakefile").write_text(
         f'include: "{ROOT / "workflow/rules/running.smk"}"\n'
         f'rule one:\n    output: "spins"\n    shell: "echo ${name} > {{output}}"\n'

@@ -17,7 +17,7 @@ from svdrift.tasks.usual import FURTHER, ROLES, usual_splits
 
 SHORTEST_REPLY = {"compact": 13, "paper": 80}
 """Tokens, by `prompt_style`, below which gold replies are cut off."""
-TOKENS = {"compact": Tokens(69, 9, 2), "paper": Tokens(340, 46, 25)}
+TOKENS = {"compact": Tokens(73, 11, 4), "paper": Tokens(340, 46, 25)}
 """Averages by `prompt_style`; `paper` at four characters a token."""
 
 

@@ -115,7 +115,7 @@ def accumulate_gradients(
         mask = batch.mask & counts.unsqueeze(1)
         replied = (batch.actions >= 0) & counts.unsqueeze(1)
         # Processes exchange gradients once, with the last micro-batch; of sharded models with each,
-        # lest every process add up gradients of all weights.
+        # so that no process adds up gradients of all weights.
         exchange = number == len(micro_batches) or sharding.is_sharded(model)
         with nullcontext() if exchange else accelerator.no_sync(model):
             log_probs, entropy, values = model(batch)

@@ -143,6 +143,20 @@ def test_words_cover_all_turns_and_positions_suffice(settings, tables):
     assert 100 < longest < POSITIONS - settings.max_reply_tokens
 
 
+def test_lengths_are_those_of_the_steps(settings, tables):
+    """Two tokens of the chat template stand around a prompt, and one ends a reply."""
+    posed = task()
+    steps = [step for table in tables.values() for step in posed.read(table)]
+    prompts, replies = (
+        sum(len(turn(step).split()) for step in steps) / len(steps)
+        for turn in (posed.first_turn, posed.gold_reply)
+    )
+    assert settings.tokens.prompt == pytest.approx(prompts + 2, rel=0.05)
+    assert settings.tokens.reply == pytest.approx(replies + 1, rel=0.05)
+    feedback = posed.verify(steps[0], "").feedback
+    assert settings.tokens.feedback == len(feedback.split()) + 2
+
+
 def test_the_longest_prompt_fits_the_positions():
     """Five legs with four points each: 169 words, and a reply of 12."""
     legs = 5
