@@ -38,7 +38,6 @@ from svdrift.models.generation import generate
 from svdrift.models.tiny import make_tokenizer
 from svdrift.recovery.apply import recover_tensors
 from svdrift.recovery.interventions import Intervention
-from svdrift.running import SPIN
 from svdrift.scripting import PACKAGES
 from svdrift.spectra.decomposition import Decomposed, decompose, decompose_checkpoint
 from svdrift.tasks import make_task
@@ -305,18 +304,15 @@ def busy_cores() -> Iterator[None]:
 
 
 def beside_load(bench: Bench) -> Iterator[Row]:
-    """`svdrift compare`, and two threads, where every core is taken already."""
+    """`svdrift compare` where every core is taken already."""
     before, after = map(str, pair(bench))
-    compare = ["svdrift", "compare", before, after, "--draws", "2", "--modules", "k"]
-    steps, size = bench.size.steps_beside_load, bench.size.pretraining.get("batch_size", 64)
-    train = ["benchmarks.pretraining", str(steps), str(size)]
+    command = [sys.executable, "-m", "svdrift", "compare", before, after, "--draws", "2"]
 
-    def run(command: Sequence[str], **variables: str) -> None:
-        own = ("OMP_NUM_THREADS", *SPIN)
-        others = {name: text for name, text in os.environ.items() if name not in own}
+    def compare(**variables: str) -> None:
+        others = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
         with busy_cores():
             subprocess.run(
-                [sys.executable, "-m", *command],
+                [*command, "--modules", "k"],
                 cwd=ROOT,
                 env=others | variables,
                 check=True,
@@ -326,17 +322,8 @@ def beside_load(bench: Bench) -> Iterator[Row]:
     yield Row(
         "`svdrift compare --modules k`, each core taken by another process",
         [
-            Way("as it comes", partial(run, compare)),
-            Way("`OMP_NUM_THREADS=1`", partial(run, compare, OMP_NUM_THREADS="1")),
-        ],
-    )
-    two = partial(run, train, OMP_NUM_THREADS="2")
-    yield Row(
-        f"{steps} steps of pretraining, imports too, each core taken likewise",
-        [
-            Way("two threads that spin briefly, as in a study", partial(two, **SPIN)),
-            Way("two threads that spin as long as is usual", two),
-            Way("one thread", partial(run, train, OMP_NUM_THREADS="1")),
+            Way("as it comes", compare),
+            Way("`OMP_NUM_THREADS=1`", partial(compare, OMP_NUM_THREADS="1")),
         ],
     )
 

@@ -93,7 +93,6 @@ class Size:
     """How much is computed."""
 
     pretraining: dict[str, int] = field(default_factory=dict)
-    steps_beside_load: int = 4  # of pretraining
     sft_steps: int = 256
     updates: int = 20
     problems: int = 234
@@ -110,7 +109,6 @@ SIZES = {
     "full": Size(),
     "pico": Size(
         pretraining={"steps": 20, "batch_size": 8},
-        steps_beside_load=1,
         sft_steps=8,
         updates=1,
         problems=8,
