@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.compute import device_argument
-from svdrift.evaluation.accuracy import accuracy_table
+from svdrift.evaluation.accuracy import WITHIN_TRIES, accuracy_table
 from svdrift.evaluation.episodes import label, reply_loss, run_episodes
 from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models.arguments import DTYPES, dtype_argument
@@ -79,7 +79,7 @@ def main() -> None:
     write_table(episodes, args.episodes)
     accuracy = accuracy_table(episodes, task.faults)
     once = ~accuracy["split"].isin(args.settings.multi_try_splits)
-    accuracy = accuracy[~(once & (accuracy["measure"] == "solved_within_tries"))]
+    accuracy = accuracy[~(once & accuracy["measure"].str.endswith(WITHIN_TRIES))]
     write_table(accuracy, args.accuracy)
     write_table(pd.DataFrame(objectives), args.objectives)
 

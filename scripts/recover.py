@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from svdrift.compute import device_argument
-from svdrift.evaluation.accuracy import accuracy_table
+from svdrift.evaluation.accuracy import WITHIN_TRIES, accuracy_table
 from svdrift.evaluation.episodes import label, run_episodes
 from svdrift.evaluation.settings import EvaluationSettings
 from svdrift.models.arguments import DTYPES, dtype_argument
@@ -83,7 +83,7 @@ def main() -> None:
     }
     episodes = pd.concat(tables, ignore_index=True)
     accuracy = accuracy_table(episodes, task.faults).drop(columns="checkpoint")
-    accuracy = accuracy[accuracy["measure"] != "solved_within_tries"]  # there was one try
+    accuracy = accuracy[~accuracy["measure"].str.endswith(WITHIN_TRIES)]  # there was one try
     write_table(episodes.assign(**ids), args.episodes)
     columns = args.intervention.columns()
     write_table(accuracy.assign(**(ids | columns)), args.accuracy)

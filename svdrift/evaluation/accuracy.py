@@ -20,7 +20,10 @@ Floats = NDArray[np.float64]
 
 PLACE = ["checkpoint", "split", "role", "shift"]
 PROBLEM = [*PLACE, "problem"]
-FIXED_MEASURES = ["solved_first_try", "solved_within_tries", "translated"]
+WITHIN_TRIES = "solved_within_tries"
+SOLVED = ["solved_first_try", WITHIN_TRIES]
+GROUP_SOLVED = [f"group_{measure}" for measure in SOLVED]
+FIXED_MEASURES = [*SOLVED, "translated"]
 
 
 def wilson_interval(
@@ -145,12 +148,14 @@ def accuracy_table(episodes: pd.DataFrame, faults: Sequence[str] = ()) -> pd.Dat
     """Shares of problems by checkpoint, split, subset and measure, with 95 % intervals.
 
     Measures: `solved_first_try`, `solved_within_tries`, `translated` (first try) and
-    `fault:<kind>` (first try) for every kind in `faults` or in the table (`none` aside).
+    `fault:<kind>` (first try) for every kind in `faults` or in the table (`none` aside). Over the
+    whole split also `group_solved_first_try` and `group_solved_within_tries`: shares of groups of
+    which every problem is solved, such as all steps of a route.
     Subsets: see `by_subset`; one that is the whole split is left out.
 
-    Columns: `checkpoint`, `split`, `role`, `shift`, `subset`, `measure`, `n` (problems), `groups`,
-    `value` (share of problems, 0 to 1), `low` and `high` (95 %, clustered by group as in
-    `clustered_interval`), `wilson_low` and `wilson_high` (95 %, as if problems were independent).
+    Columns: `checkpoint`, `split`, `role`, `shift`, `subset`, `measure`, `n` (what the share is of:
+    problems, or groups), `groups`, `value` (0 to 1), `low` and `high` (95 %, clustered by group as
+    in `clustered_interval`), `wilson_low` and `wilson_high` (95 %, as if all were independent).
     """
     problems = problems_of(episodes)
     kinds = list(dict.fromkeys([*faults, *sorted(problems["fault"].unique())]))
@@ -167,9 +172,17 @@ def accuracy_table(episodes: pd.DataFrame, faults: Sequence[str] = ()) -> pd.Dat
             split_size = whole.loc[pd.MultiIndex.from_frame(table[["checkpoint", "split"]])]
             table = table[table["n"].to_numpy() < split_size.to_numpy()]
         tables.append(table.assign(subset=subset))
+    if len(shares):
+        tables.append(_shares(_groups_of(problems), GROUP_SOLVED).assign(subset="all"))
     columns = [*PLACE, "subset", "measure", "n", "groups"]
     columns += ["value", "low", "high", "wilson_low", "wilson_high"]
     return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _groups_of(problems: pd.DataFrame) -> pd.DataFrame:
+    """One row a group of `problems_of`: whether all of its problems are solved (GROUP_SOLVED)."""
+    solved = problems.groupby([*PLACE, "group"], sort=False, dropna=False)[SOLVED].all()
+    return solved.set_axis(GROUP_SOLVED, axis="columns").reset_index()
 
 
 def _shares(problems: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:

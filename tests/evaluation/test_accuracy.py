@@ -117,13 +117,25 @@ def test_accuracy_table_counts_problems_not_tries(episodes: pd.DataFrame) -> Non
     assert value("fault:illegal", checkpoint="sft-16") == 1.0
     assert "fault:none" not in set(table["measure"])
     whole = table[(table["checkpoint"] == "sft-8") & (table["subset"] == "all")]
-    assert whole[["n", "groups"]].drop_duplicates().to_numpy().tolist() == [[4, 3]]
+    of_groups = whole["measure"].str.startswith("group_")
+    assert whole.loc[~of_groups, ["n", "groups"]].drop_duplicates().to_numpy().tolist() == [[4, 3]]
+    assert whole.loc[of_groups, ["n", "groups"]].to_numpy().tolist() == [[3, 3]] * 2
     subsets = ["all", "heldout", "neither", "practised", "seen"]
     assert list(dict.fromkeys(table["subset"])) == subsets
     assert set(table["role"]) == {"test"}
     assert set(table["shift"]) == {"ood"}
     assert (table["low"] <= table["value"]).all()
     assert (table["value"] <= table["high"]).all()
+
+
+def test_a_group_is_solved_if_all_its_problems_are(episodes: pd.DataFrame) -> None:
+    table = accuracy_table(episodes)
+    own = table[table["checkpoint"] == "sft-8"].set_index("measure")
+    names = ["group_solved_first_try", "group_solved_within_tries"]
+    assert own.loc[names, "value"].tolist() == pytest.approx([0, 1 / 3])
+    assert own.loc[names[1], ["low", "high"]].tolist() == pytest.approx(
+        clustered_interval([1, 0, 0], [1, 1, 1])
+    )
 
 
 def test_accuracy_table_omits_subsets_that_are_the_whole_split() -> None:

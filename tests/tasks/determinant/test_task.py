@@ -10,6 +10,7 @@ from svdrift.tasks import make_task, task_class
 from svdrift.tasks.dealing import read_task
 from svdrift.tasks.determinant.dealing import chance_table, key, parse, vary_table
 from svdrift.tasks.determinant.matrices import Matrix
+from svdrift.tasks.determinant.pretraining import Mixture
 from svdrift.tasks.determinant.settings import Form
 from tests.tasks.test_tasks import deal
 
@@ -88,6 +89,23 @@ def test_pretraining_never_poses_the_task(settings):
     assert {one[0].split()[-1] for one in examples} == {"multiply", "add"}
     assert examples == task().pretraining_examples(settings.skills, 500, 3)
     assert all(":" not in reply for prompt, reply in examples if prompt.endswith("multiply"))
+
+
+def test_four_of_five_matrices_of_pretraining_have_the_trained_form():
+    mixture = Mixture([(3, -5, 5), (2, -4, 4), (2, 1, 4)], seed=0)
+    shown = [
+        parse(one[0].split("rows ")[1].removesuffix(" multiply")) for one in multiplied(mixture)
+    ]
+    assert sum(len(rows) == 3 for rows in shown) / len(shown) == pytest.approx(0.8, abs=0.03)
+    assert min(entry for rows in shown for row in rows for entry in row) == -5
+    only = Mixture([(2, 0, 3)], seed=0)
+    assert all(prompt.count(";") == 1 for prompt, _ in multiplied(only))
+
+
+def multiplied(mixture):
+    """Those of 4,000 examples that multiply."""
+    examples = [mixture.example() for _ in range(4000)]
+    return [one for one in examples if one[0].endswith("multiply")]
 
 
 def test_turns_by_hand():
