@@ -113,6 +113,7 @@ docs: $(RUN_TIME) ## Regenerate the documents that are generated from the code
 	snakemake --rulegraph mermaid-js --configfile experiments/smoke.yaml --nolock \
 		| python docs/rule_graph.py > docs/rule-graph.md
 	python docs/readme_findings.py
+	python -m docs.tasks
 	python -m docs.bench
 	python -m docs.budgets
 	python -m docs.published_spectra

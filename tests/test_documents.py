@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from docs import bench
+from docs import bench, tasks
 from docs.budgets import with_budgets
 from docs.readme_findings import PAGE, table, with_findings
 from docs.rule_graph import pass_over, read, reduce
@@ -21,6 +21,12 @@ def test_the_gallery_has_the_findings_of_the_study() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert with_findings(page, table()) == page, "run: make docs"
     assert table().count("\n| ") > 20
+
+
+def test_the_page_of_tasks_has_the_findings_of_their_studies() -> None:
+    page = tasks.PAGE.read_text(encoding="utf-8")
+    assert with_findings(page, tasks.table()) == page, "run: make docs"
+    assert "| yes |" in tasks.table()
 
 
 def test_the_bench_has_the_findings_of_the_gallery() -> None:
