@@ -172,8 +172,7 @@ def accuracy_table(episodes: pd.DataFrame, faults: Sequence[str] = ()) -> pd.Dat
             split_size = whole.loc[pd.MultiIndex.from_frame(table[["checkpoint", "split"]])]
             table = table[table["n"].to_numpy() < split_size.to_numpy()]
         tables.append(table.assign(subset=subset))
-    if len(shares):
-        tables.append(_shares(_groups_of(problems), GROUP_SOLVED).assign(subset="all"))
+    tables.append(_shares(_groups_of(problems), GROUP_SOLVED).assign(subset="all"))
     columns = [*PLACE, "subset", "measure", "n", "groups"]
     columns += ["value", "low", "high", "wilson_low", "wilson_high"]
     return pd.concat(tables, ignore_index=True)[columns]
@@ -181,7 +180,7 @@ def accuracy_table(episodes: pd.DataFrame, faults: Sequence[str] = ()) -> pd.Dat
 
 def _groups_of(problems: pd.DataFrame) -> pd.DataFrame:
     """One row a group of `problems_of`: whether all of its problems are solved (GROUP_SOLVED)."""
-    solved = problems.groupby([*PLACE, "group"], sort=False, dropna=False)[SOLVED].all()
+    solved = problems.groupby([*PLACE, "group"], sort=False)[SOLVED].all()
     return solved.set_axis(GROUP_SOLVED, axis="columns").reset_index()
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from svdrift.findings.page import VERDICTS, estimate
+from svdrift.findings.page import ALONE, estimate, judged
 
 SIGNS = {1: "yes", 0: "no", -1: "–"}
+OWN = ["estimate", "low", "high", "verdict", "verdict_holm"]
+"""Columns of findings that each study has for itself."""
 
 
 def labels(points: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -43,18 +45,17 @@ def side_by_side(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         tables: findings (`read_findings`) of each study by its label.
 
     Returns:
-        `claim`, `statement`; for each study its `estimate`, `low`, `high`, `verdict`, all followed
-        by ` {label}`; and `same_sign`: whether all estimates lie on one side of the statement's
-        bound (1), or not (0), or fewer than two studies have one (-1).
+        `claim`, `statement`; for each study its columns OWN, each followed by ` {label}`; and
+        `same_sign`: whether all estimates lie on one side of the statement's bound (1), or not (0),
+        or fewer than two studies have one (-1).
     """
-    columns = ["estimate", "low", "high", "verdict"]
     rows: dict[tuple[str, str], dict[Hashable, Any]] = {}
     for label, table in tables.items():
         for row in table.to_dict("records"):
             place = rows.setdefault(
                 (row["claim"], row["statement"]), {"unit": row["unit"], "bound": row["bound"]}
             )
-            place |= {f"{column} {label}": row[column] for column in columns}
+            place |= {f"{column} {label}": row[column] for column in OWN}
     found = []
     for (claim, statement), row in rows.items():
         sides = [
@@ -75,11 +76,12 @@ def lines(table: pd.DataFrame, names: Sequence[str], whose: str) -> list[str]:
         names: labels of the studies.
         whose: what has the labels, in the singular.
     """
-    judged = table[table["same_sign"] >= 0]
-    kept = int((judged["same_sign"] == 1).sum())
+    measured = table[table["same_sign"] >= 0]
+    kept = int((measured["same_sign"] == 1).sum())
     found = [
-        f"{kept} of {len(judged)} statements that two or more measured keep their sign: all "
-        f"estimates lie on one side of the statement's bound. Verdicts are each {whose}'s own.",
+        f"{kept} of {len(measured)} statements that two or more measured keep their sign: all "
+        f"estimates lie on one side of the statement's bound. Verdicts are each {whose}'s own, and "
+        f"{ALONE.strip()} marks one that Holm's correction for its statements leaves undecided.",
         "",
         f"| claim | statement | {' | '.join(names)} | one sign |",
         "| --- | --- |" + " --- |" * (len(names) + 1),
@@ -90,7 +92,7 @@ def lines(table: pd.DataFrame, names: Sequence[str], whose: str) -> list[str]:
             if pd.isna(row.get(f"verdict {name}", np.nan)):
                 cells.append("not measured")
                 continue
-            own = row | {key: row[f"{key} {name}"] for key in ("estimate", "low", "high")}
-            cells.append(f"{estimate(own)}<br>{VERDICTS[row[f'verdict {name}']]}")
+            own = row | {column: row[f"{column} {name}"] for column in OWN}
+            cells.append(f"{estimate(own)}<br>{judged(own)}")
         found.append(f"| {' | '.join(map(str, cells))} | {SIGNS[row['same_sign']]} |")
     return found

@@ -49,7 +49,7 @@ def solved_by_quarters(
     Args:
         episodes: of the update, of all processes.
         quarters: that each of them was given.
-        allowed: as the settings say; nothing is told where no episode is given any.
+        allowed: the settings' quarters; where all are 0 the result is empty.
 
     Returns:
         NaN where an update has no episode with so many quarters.

@@ -3,8 +3,7 @@
 `accelerate launch` says whether to shard (`workflow/accelerate/*-fsdp2.yaml`). Each layer is a
 unit: before it computes, its weights are gathered; after it, each process keeps its own piece
 again, as it does of gradients and of the optimizer's moments. A gathering waits for all processes,
-so all must run a sharded model equally often. Of a model that is whole nothing here changes
-anything.
+so all must run a sharded model equally often. A model that is whole is left as it is.
 """
 
 from __future__ import annotations

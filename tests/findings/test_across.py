@@ -20,7 +20,8 @@ def findings(**estimates):
             "estimate": list(estimates.values()),
             "low": [value - 0.5 for value in estimates.values()],
             "high": [value + 0.5 for value in estimates.values()],
-            "verdict": "undecided",
+            "verdict": ["holds" if value > 2 else "undecided" for value in estimates.values()],
+            "verdict_holm": "undecided",
             "unit": "points",
             "bound": 1.0,
         }
@@ -54,5 +55,5 @@ def test_a_sign_is_that_of_the_distance_to_the_bound():
     assert table.loc["turns", "estimate large"] == 0.9
     text = "\n".join(lines(table.reset_index(), ["small", "large"], "size"))
     assert "1 of 2 statements" in text
-    assert "| rl | stays | +3.0 points [2.5, 3.5]<br>? undecided |" in text
+    assert "| rl | stays | +3.0 points [2.5, 3.5]<br>✔ holds † | +1.1 points [0.6, 1.6]" in text
     assert "| rl | alone | +2.0 points [1.5, 2.5]<br>? undecided | not measured | – |" in text

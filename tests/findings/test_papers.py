@@ -299,7 +299,7 @@ def test_a_perfect_predictor_is_found():
     found = {one.statement: one for one in quagmires.findings(tables, STORY)}
     named = found["Pass@8 (ID selection problems) goes with PPO's score at the end, ID"]
     assert (named.estimate, named.verdict) == (1, "holds")
-    # The rival is told, and not judged.
+    # The rival is described, and not judged.
     rival = "Entropy (ID selection problems)"
     assert found[f"{rival} goes with PPO's score at the end, ID"].estimate == 1
     line = found[f"{rival} predicts PPO's score at the end in a seed left out, ID"]

@@ -54,7 +54,7 @@ def test_draws_of_rows_alone() -> None:
 
 @pytest.mark.parametrize("draws", [2, 3, 5, 10])
 def test_noise_is_told_from_its_null_in_one_case_of_twenty(draws: int) -> None:
-    """Where rows count as independent it is told in 0.1, 2, 7 and 10 % of cases."""
+    """Where rows count as independent this happens in 0.1, 2, 7 and 10 % of cases."""
     cases = 1500
     found = excess(*noise(cases, draws, 1), "isotropic", ["seed"])
     told = ((found["low"] > 0) | (found["high"] < 0)).mean()

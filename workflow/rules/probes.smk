@@ -37,7 +37,7 @@ def looked_at(plan, wildcards):
 
 
 def reading(plan):
-    """How the script is told of them."""
+    """The arguments that pass them to the script."""
     data = "".join(f" {key}={{input.data_{key}}}" for key in plan.data)
     rows = f" --data{data}" if data else ""
     if plan.record.reads == "episodes":

@@ -1,4 +1,4 @@
-"""What probes are told of the game."""
+"""What the card game gives to probes."""
 
 import pytest
 
