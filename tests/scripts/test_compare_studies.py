@@ -110,6 +110,7 @@ def test_claims_stand_side_by_side_where_two_studies_judged_theirs(results, monk
         "low": 1.0,
         "high": 3.0,
         "verdict": "holds",
+        "verdict_holm": "undecided",
         "unit": "points",
         "each": "",
         "detail": "",
@@ -123,7 +124,7 @@ def test_claims_stand_side_by_side_where_two_studies_judged_theirs(results, monk
     compare(monkeypatch, "one", "two")
     text = (results / "compare/one-two/README.md").read_text()
     assert "0 of 1 statements that two or more measured keep their sign" in text
-    assert "| rl | RL helps | +2.0 points" in text
+    assert "| rl | RL helps | +2.0 points [1.0, 3.0]<br>✔ holds † |" in text
     claims = pd.read_csv(results / "compare/one-two/claims.csv")
     assert claims["estimate two"].tolist() == [-1.0]
 
