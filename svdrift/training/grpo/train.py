@@ -30,6 +30,7 @@ from svdrift.models.generation import generate as batched
 from svdrift.scripting import Progress
 from svdrift.tasks.base import Task
 from svdrift.training import sharding, snapshots
+from svdrift.training.attention import suit_attention
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.draws import draw_problems
 from svdrift.training.grpo.game import Game, own
@@ -147,6 +148,7 @@ def train_grpo(
     tokenizer = loading.load_tokenizer(start)
     with sharding.in_turn():
         model = loading.load_model(start)
+        suit_attention(model)
         freeze(model, embeddings=settings.freeze_embeddings)
         adapt(model, settings.lora, seed)
         if sharding.wanted():

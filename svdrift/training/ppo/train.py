@@ -33,6 +33,7 @@ from svdrift.models.generation import generate as batched
 from svdrift.scripting import Progress
 from svdrift.tasks.base import Task
 from svdrift.training import finite, sharding, snapshots
+from svdrift.training.attention import suit_attention
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.draws import MINIBATCHES, draw_noise, draw_problems, generator
 from svdrift.training.likelihood import k3
@@ -164,6 +165,7 @@ def train_ppo(
         reference = loading.load_model(start, dtype=torch.bfloat16 if half else torch.float32)
         sharding.place(reference.requires_grad_(False))
         actor = ActorCritic(loading.load_model(start), settings, seed)
+        suit_attention(actor.policy)
         if sharding.wanted():
             actor.shard()
     model = actor if sharding.wanted() else accelerator.prepare_model(actor)

@@ -25,6 +25,7 @@ from svdrift.models.chat import as_messages
 from svdrift.scripting import Progress
 from svdrift.tasks.base import demonstrations
 from svdrift.training import sharding, snapshots
+from svdrift.training.attention import suit_attention
 from svdrift.training.averaging import AverageWeights
 from svdrift.training.device import in_bfloat16, on_gpu
 from svdrift.training.lora import adapt
@@ -149,6 +150,7 @@ def train_sft(
             the model or the data does not suit the loss.
     """
     quiet()
+    suit_attention(model)
     freeze(model, embeddings=settings.freeze_embeddings)
     adapt(model, settings.lora, seed)
     arguments = _arguments(settings, processes=processes, seed=seed, work=work, dtype=dtype)
