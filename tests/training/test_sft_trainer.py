@@ -16,6 +16,7 @@ from svdrift.errors import UserError
 from svdrift.models.tiny import make_tokenizer
 from svdrift.training.processes import leave
 from svdrift.training.sft import train as module
+from svdrift.training.sft import trainer
 from svdrift.training.sft.experts import expert_log_probs
 from svdrift.training.sft.settings import Settings
 from svdrift.training.sft.train import train_sft
@@ -41,7 +42,7 @@ def with_loss(loss, **keys):
     return Settings.model_validate(SETTINGS.model_dump() | {"loss": loss} | keys)
 
 
-def train(work, settings, processes=1):
+def train(work, settings, processes=1, **options):
     model, tokenizer = pico()
     return train_sft(
         model,
@@ -54,6 +55,7 @@ def train(work, settings, processes=1):
         work=work,
         progress=lambda steps, total, description: steps,
         expert=expert_log_probs(tokenizer, ROWS, PAIRS) if settings.reads_expert else None,
+        **options,
     )
 
 
@@ -102,6 +104,31 @@ def test_dft_is_trls_own_bit_for_bit(plain, tmp_path, monkeypatch):
     train(tmp_path / "theirs", SETTINGS)
     assert file(tmp_path / "ours") == file(tmp_path / "theirs")
     assert file(tmp_path / "ours") != file(plain[0])
+
+
+@pytest.mark.parametrize("micro_batch_size", [8, 2])
+def test_the_loss_from_logits_is_trls(plain, tmp_path, monkeypatch, micro_batch_size):
+    monkeypatch.setattr(trainer, "SFTTrainer", trainer.LogitsTrainer)
+    settings = SETTINGS.model_copy(update={"micro_batch_size": micro_batch_size})
+    losses = train(tmp_path, settings)
+    found, wanted = (weights(work / "step-6") for work in (tmp_path, plain[0]))
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
+    assert losses["train_loss"].item() == pytest.approx(plain[1]["train_loss"].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("half", "expected"), [(True, trainer.LogitsTrainer), (False, trainer.SFTTrainer)]
+)
+def test_only_bfloat16_on_a_cpu_takes_the_loss_from_logits(tmp_path, monkeypatch, half, expected):
+    made = []
+    make = module.make_trainer
+    monkeypatch.setattr(
+        module, "make_trainer", lambda *given, **options: made.append(make(*given, **options))
+    )
+    with pytest.raises(AttributeError):  # there is no trainer to go on with
+        train(tmp_path, SETTINGS, dtype=torch.bfloat16 if half else torch.float32)
+    assert [type(one) for one in made] == [expected]
 
 
 def test_pear_trains_otherwise_and_says_how(plain, pear):
