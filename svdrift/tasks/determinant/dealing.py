@@ -3,8 +3,8 @@
 A *group* is all matrices that differ by the order of rows or columns or by transposing
 (`matrices.key`). The groups of the trained form are shared out: some for tests, some for selection,
 the rest for training, of which SFT demonstrates a share. Tests of another rule have the test's
-groups, too, so that a matrix is posed under both rules; there both rules must differ. Matrices of
-another size or range are drawn at random, and those of a training group are left out.
+groups, too, so that a matrix is posed under both rules; there both rules must differ. Of matrices of
+another size or range, those of a training group are left out.
 
 No matrix has the value 0 under its split's rule. Subsets: `trivial`, where every product but one
 is 0 or the value lies within 4 of 0, or `proper`; and `symmetric` or `asymmetric`.
@@ -23,14 +23,13 @@ import pandas as pd
 
 from svdrift.errors import UserError
 from svdrift.tasks.determinant.matrices import RULES, Rows, join, key, parse, products, value
-from svdrift.tasks.determinant.settings import TRAINING
+from svdrift.tasks.determinant.settings import MOST, TRAINING
 from svdrift.tasks.splits import OOD
 from svdrift.tasks.usual import FURTHER
 
 if TYPE_CHECKING:
     from svdrift.tasks.determinant.settings import DealSettings, Form, MatricesSettings, Settings
 
-MOST = 2 * 10**5  # matrices of a form that are listed; of more, samples are drawn
 SMALL = 4  # a value within this of 0 is easily guessed
 
 
@@ -149,22 +148,24 @@ def _pool(split: str, settings: DealSettings, seed: int, count: int) -> list[Row
     form, own = settings.form, settings.id_form
     same = (form.size, form.low, form.high) == (own.size, own.low, own.high)
     parts = _share_out(own.size, own.low, own.high, settings.matrices, seed)
-    if not same:
-        trained = parts["training"]
+    part = split if split in TRAINING else "selection" if "selection" in split else "test"
+    wanted = parts["training" if part == "practice" else part]
+    if same:
+        found = [rows for rows in _every(own.size, own.low, own.high) if _key_of(rows) in wanted]
+    else:
+        # Groups that the trained form has, too, keep their part; of all others, selection and tests
+        # draw from two halves.
+        shared = parts["training"] | parts["selection"] | parts["test"]
+        rng = np.random.default_rng([seed, *f"{split} pool".encode()])
+        every = (
+            _every(form.size, form.low, form.high) if _listed(form) else _draw(form, 4 * count, rng)
+        )
         found = [
             rows
-            for rows in _draw(
-                form, 4 * count, np.random.default_rng([seed, *f"{split} pool".encode()])
-            )
-            if key(rows) not in trained
+            for rows in every
+            if (group := _key_of(rows)) in wanted
+            or (group not in shared and (hash_of(group, seed) % 2 == 0) == (part == "selection"))
         ]
-        # Selection and tests draw from two halves of all groups.
-        half = "selection" in split
-        found = [rows for rows in found if (hash_of(key(rows), seed) % 2 == 0) == half]
-    else:
-        part = split if split in TRAINING else "selection" if "selection" in split else "test"
-        wanted = parts["training" if part == "practice" else part]
-        found = [rows for rows in _every(own.size, own.low, own.high) if _key_of(rows) in wanted]
     return [
         rows for rows in found if _counts(rows, form.rule, ood=split.startswith((OOD, FURTHER)))
     ]
@@ -199,8 +200,7 @@ def _share_out(
 
 
 def _listed(form: Form) -> bool:
-    entries: int = form.high - form.low + 1
-    return bool(entries ** (form.size**2) <= MOST)
+    return form.matrices <= MOST
 
 
 @cache

@@ -20,6 +20,9 @@ Rule = Literal["determinant", "permanent"]
 
 TRAINING = ("demonstrations", "practice")
 
+MOST = 2 * 10**5
+"""Matrices of a form that are listed; of more, samples are drawn."""
+
 
 class Form(Section):
     """Which matrices are posed, and what is asked for."""
@@ -34,6 +37,11 @@ class Form(Section):
         if self.high - self.low < 3:
             raise ValueError(f"high: {self.high} must be at least 3 above low ({self.low})")
         return self
+
+    @property
+    def matrices(self) -> int:
+        """How many there are."""
+        return int((self.high - self.low + 1) ** (self.size**2))
 
 
 class MatricesSettings(Section):
@@ -98,6 +106,15 @@ class Settings(PlaySettings, TaskSettings):
     matrices: MatricesSettings = MatricesSettings()
 
     _varied_rule: Rule | None = PrivateAttr(None)  # of all splits, in a copy made by `vary`
+
+    @model_validator(mode="after")
+    def _listed(self) -> Self:
+        if self.trained.matrices > MOST:
+            raise ValueError(
+                f"trained: there are {self.trained.matrices:,} such matrices, whose groups are "
+                f"shared out one by one (allowed: at most {MOST:,}; size 3 can be a shift)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _real_shifts(self) -> Self:

@@ -195,6 +195,18 @@ def test_constant_answers_score_what_is_known():
     assert table["share"].iloc[0] * 6016 == pytest.approx(round(table["share"].iloc[0] * 6016))
 
 
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(-5, 6), (-3, 4)])
+def test_a_shift_of_the_range_keeps_the_promises(low, high, first):
+    """Its matrices overlap with the trained ones; each group is in one part all the same."""
+    shifts = {"rule": {"rule": "permanent"}, "range": {"low": low, "high": high}}
+    if first:
+        shifts = dict(reversed(shifts.items()))
+    settings = read_task("determinant", {"matrices": SMALL, "shifts": shifts})
+    summary = task().validate(deal(settings)).set_index("split")
+    assert summary.loc["ood_test" if first else "ood_test_range", "problems"] == SMALL["test"]
+
+
 def test_a_rule_can_vary(settings, tables):
     varied = vary_table(tables["practice"], settings.vary(rule="permanent").deal("practice"))
     assert set(varied["rule"]) == {"permanent"}
@@ -212,6 +224,7 @@ def test_a_rule_can_vary(settings, tables):
         ({"shifts": {"a b": {"size": 3}}}, "'a b' cannot name a split"),
         ({"trained": {"low": 0, "high": 2}}, "high: 2 must be at least 3 above low"),
         ({"trained": {"size": 4}}, "trained.size"),
+        ({"trained": {"size": 3}}, "trained: there are 387,420,489 such matrices"),
         ({"prompt_style": "paper"}, "max_reply_tokens: 40 cuts off every reply"),
         ({"matrices": {"selection_share": 0.49, "test_share": 0.6}}, "matrices.test_share"),
     ],
