@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 # Shorter shared beginnings cost more in bookkeeping than they save.
 SHORTEST_SHARED_PREFIX = 16
+# Bytes that a CPU reaches quickly. 1,000 steps of navigation, 73 tokens on average, took the tiny
+# model 9.4 s in one batch, 5.0 s in batches of 512, 2.6 s of 64 and 2.9 s of 32.
+NEAR = 2**24
 # Stopped rows are dropped once this share of the batch has stopped: dropping copies the cache.
 DROP_SHARE = 0.25
 
@@ -56,7 +60,7 @@ def generate(
         uniforms: numbers in [0, 1), shape [len(prompts), >= max_new_tokens]; token t of row r is
             drawn by inverting the cumulative distribution at `uniforms[r, t]`. Needed exactly
             when `temperature` is above 0.
-        batch_size: most rows computed together.
+        batch_size: most rows computed together; on a CPU no more than `nearby_rows`.
         progress: label of a progress bar; none is shown without it.
 
     Returns:
@@ -69,6 +73,8 @@ def generate(
     rows = [list(prompt) for prompt in prompts]
     check_arguments(model, rows, max_new_tokens, temperature, uniforms, batch_size)
     replies: list[list[int]] = [[] for _ in rows]
+    if model.device.type == "cpu" and rows:
+        batch_size = min(batch_size, nearby_rows(model, max(map(len, rows)) + max_new_tokens))
     # Like lengths together waste little padding; the longest first shows a lack of memory at once.
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]), reverse=True)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -96,6 +102,23 @@ def generate(
     finally:
         model.train(was_training)
     return replies
+
+
+def nearby_rows(model: PreTrainedModel, tokens: int) -> int:
+    """Rows whose caches of `tokens` take no more than what a CPU reaches quickly, or the weights.
+
+    Each new token copies the cache of all rows, while the weights are read once for all of them: so
+    small models are faster in small batches, and large ones in large batches.
+    """
+    config = model.config.get_text_config()
+    queries = getattr(config, "num_attention_heads", None)
+    if queries is None:  # a recurrent state, which does not grow
+        return sys.maxsize
+    heads = getattr(config, "num_key_value_heads", None) or queries
+    width = getattr(config, "head_dim", None) or config.hidden_size // queries
+    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    cached = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize
+    return int(max(1, max(NEAR, weights) // (cached * tokens)))
 
 
 def sample_tokens(logits: Tensor, temperature: float, uniforms: Tensor) -> Tensor:

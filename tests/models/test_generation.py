@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +13,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from svdrift.errors import UserError
 from svdrift.models import generation
-from svdrift.models.generation import generate, sample_tokens
+from svdrift.models.generation import generate, nearby_rows, sample_tokens
 
 STOPS = {3, 7}
 NEW = 12
@@ -105,6 +107,32 @@ def test_shared_prefix_changes_nothing(
     with_prefix = sample()
     monkeypatch.setattr(generation, "SHORTEST_SHARED_PREFIX", 1000)
     assert sample() == with_prefix
+
+
+@pytest.mark.parametrize(("model", "heads"), [("qwen2", 1), ("gpt_neox", 2)], indirect=["model"])
+def test_rows_whose_caches_are_near(model: PreTrainedModel, heads: int) -> None:
+    """Two layers of keys and values in float32, 8 numbers a head and token."""
+    assert nearby_rows(model, 10) == 2**24 // (10 * 2 * 2 * heads * 8 * 4)
+    assert nearby_rows(model, 2**24) == 1
+
+
+@pytest.mark.parametrize("model", ["llama"], indirect=True)
+def test_a_cpu_decodes_no_more_rows_at_once(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = _prompts(9)
+    whole = generate(model, prompts, max_new_tokens=NEW, stop_ids=STOPS, pad_id=0)
+    seen = []
+    inner = generation._generate_batch
+
+    def spy(model: PreTrainedModel, rows: list[list[int]], **options: Any) -> Tensor:
+        seen.append(len(rows))
+        return inner(model, rows, **options)
+
+    monkeypatch.setattr(generation, "_generate_batch", spy)
+    monkeypatch.setattr(generation, "nearby_rows", lambda model, tokens: 4)
+    assert generate(model, prompts, max_new_tokens=NEW, stop_ids=STOPS, pad_id=0) == whole
+    assert seen == [4, 4, 1]
 
 
 @pytest.mark.parametrize("model", ["llama", "qwen2", "gpt_neox"], indirect=True)

@@ -3,8 +3,8 @@
 A *group* is all matrices that differ by the order of rows or columns or by transposing
 (`matrices.key`). The groups of the trained form are shared out: some for tests, some for selection,
 the rest for training, of which SFT demonstrates a share. Tests of another rule have the test's
-groups, too, so that a matrix is posed under both rules; there both rules must differ. Of matrices of
-another size or range, those of a training group are left out.
+groups, too, so that a matrix is posed under both rules; there both rules must differ. Matrices of
+another size or range are in the part of their group, where the trained form has it, too.
 
 No matrix has the value 0 under its split's rule. Subsets: `trivial`, where every product but one
 is 0 or the value lies within 4 of 0, or `proper`; and `symmetric` or `asymmetric`.
