@@ -194,6 +194,12 @@ class Rollouts:
             *(getattr(self, f.name)[rows, :count] for f in fields(self)[3:]),
         )
 
+    def by_length(self, rows: Tensor) -> Tensor:
+        """Order of `rows` in which the longest come first, so that parts of them pad little."""
+        places = torch.arange(1, self.actions.shape[1] + 1, device=rows.device)
+        lengths = ((self.actions[rows] >= 0) * places).amax(dim=1)
+        return lengths.argsort(descending=True, stable=True)
+
     def to(self, device: torch.device) -> Rollouts:
         """Copy to a device."""
         return Rollouts(*(getattr(self, f.name).to(device) for f in fields(self)))

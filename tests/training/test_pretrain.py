@@ -43,14 +43,6 @@ def test_a_learnable_reply_is_learned(tmp_path):
     assert not model.training
 
 
-def test_parts_hold_every_example_once_and_lengths_alike():
-    batch = [([0] * n, 1) for n in (5, 20, 6, 5, 21, 7, 15, 14)]
-    parts = room.of_like_length(batch)
-    lengths = [[len(tokens) for tokens, _ in part] for part in parts]
-    assert lengths == [[5, 5, 6, 7, 14], [15, 20, 21]]
-    assert room.of_like_length(batch[:1]) == [batch[:1]]
-
-
 def test_schedule_warms_up_then_falls_to_zero():
     shares = [room.cosine_with_warmup(step, 4, 100) for step in range(101)]
     assert shares[:4] == [0.25, 0.5, 0.75, 1.0]

@@ -5,19 +5,24 @@ Run as a program, this file trains once: the test with two processes starts it s
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from accelerate import PartialState
 from transformers import TrainerCallback
+from trl import SFTTrainer
+from trl.trainer.utils import add_fused_lm_head
 
 from svdrift.errors import UserError
+from svdrift.models.losses import IGNORED
 from svdrift.models.tiny import make_tokenizer
 from svdrift.training.processes import leave
 from svdrift.training.sft import train as module
 from svdrift.training.sft import trainer
 from svdrift.training.sft.experts import expert_log_probs
+from svdrift.training.sft.forward import reply_log_probs
 from svdrift.training.sft.settings import Settings
 from svdrift.training.sft.train import train_sft
 from svdrift.training.sft.trainer import MEASURED
@@ -63,6 +68,14 @@ def file(work, step=6):
     return (work / f"step-{step}" / "model.safetensors").read_bytes()
 
 
+def assert_alike(work, losses, other, others):
+    """Up to rounding."""
+    found, wanted = (weights(folder / "step-6") for folder in (work, other))
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
+    assert losses["train_loss"].item() == pytest.approx(others["train_loss"].item(), rel=1e-5)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     work = tmp_path_factory.mktemp("plain")
@@ -91,8 +104,8 @@ def test_weights_of_one_are_plain_sft_bit_for_bit(plain, tmp_path, loss):
     assert losses["effective_share"].item() == pytest.approx(1)
 
 
-def test_dft_is_trls_own_bit_for_bit(plain, tmp_path, monkeypatch):
-    train(tmp_path / "ours", with_loss({"kind": "dft"}))
+def test_dft_is_trls_own(plain, tmp_path, monkeypatch):
+    losses = train(tmp_path / "ours", with_loss({"kind": "dft"}))
     arguments = module._arguments
 
     def of_dft(*given, **options):
@@ -101,34 +114,60 @@ def test_dft_is_trls_own_bit_for_bit(plain, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(module, "_arguments", of_dft)
-    train(tmp_path / "theirs", SETTINGS)
-    assert file(tmp_path / "ours") == file(tmp_path / "theirs")
+    monkeypatch.setattr(trainer, "ReplyTrainer", SFTTrainer)
+    theirs = tmp_path / "theirs"
+    assert_alike(tmp_path / "ours", losses, theirs, train(theirs, SETTINGS))
     assert file(tmp_path / "ours") != file(plain[0])
 
 
 @pytest.mark.parametrize("micro_batch_size", [8, 2])
-def test_the_loss_from_logits_is_trls(plain, tmp_path, monkeypatch, micro_batch_size):
-    monkeypatch.setattr(trainer, "SFTTrainer", trainer.LogitsTrainer)
+def test_plain_sft_is_trls_own(plain, tmp_path, monkeypatch, micro_batch_size):
+    monkeypatch.setattr(trainer, "ReplyTrainer", SFTTrainer)
     settings = SETTINGS.model_copy(update={"micro_batch_size": micro_batch_size})
-    losses = train(tmp_path, settings)
-    found, wanted = (weights(work / "step-6") for work in (tmp_path, plain[0]))
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
-    assert losses["train_loss"].item() == pytest.approx(plain[1]["train_loss"].item(), rel=1e-5)
+    assert_alike(tmp_path, train(tmp_path, settings), *plain)
 
 
-@pytest.mark.parametrize(
-    ("half", "expected"), [(True, trainer.LogitsTrainer), (False, trainer.SFTTrainer)]
-)
-def test_only_bfloat16_on_a_cpu_takes_the_loss_from_logits(tmp_path, monkeypatch, half, expected):
-    made = []
-    make = module.make_trainer
-    monkeypatch.setattr(
-        module, "make_trainer", lambda *given, **options: made.append(make(*given, **options))
-    )
-    with pytest.raises(AttributeError):  # there is no trainer to go on with
-        train(tmp_path, SETTINGS, dtype=torch.bfloat16 if half else torch.float32)
-    assert [type(one) for one in made] == [expected]
+def test_a_batch_in_parts_has_the_log_probabilities_and_gradient_of_the_whole():
+    """Of replies of one to three tokens behind prompts of several lengths; TRL's is the oracle."""
+    found = []
+    for in_parts in (True, False):
+        model, tokenizer = pico()
+        add_fused_lm_head(model)
+        rows = [
+            [1, 2, 3, 4],
+            [1, 2, 3],
+            [5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2],
+            [4, 4, 2],
+        ]
+        labels = [[IGNORED] * 2 + rows[0][2:], [IGNORED, *rows[1][1:]]]
+        labels += [[IGNORED] * 14 + rows[2][14:], [IGNORED] * 2 + rows[3][2:]]
+        longest = max(map(len, rows))
+        inputs = {
+            name: torch.tensor([row + [fill] * (longest - len(row)) for row in table])
+            for name, table, fill in (
+                ("input_ids", rows, tokenizer.pad_token_id),
+                ("labels", labels, IGNORED),
+                ("attention_mask", [[1] * len(row) for row in rows], 0),
+            )
+        }
+        log_probs, mask = reply_log_probs(model, inputs, in_parts=in_parts)
+        assert not log_probs[~mask].any()
+        (log_probs * torch.arange(1, log_probs.numel() + 1).view_as(log_probs)).sum().backward()
+        found.append((log_probs.detach(), mask, model.get_input_embeddings().weight.grad))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_other_inputs_than_text_are_not_taken_apart():
+    seen = []
+
+    def model(**inputs):
+        seen.append(set(inputs))
+        return SimpleNamespace(log_probs=1, label_mask=2)
+
+    inputs = {name: torch.zeros(1, 2) for name in ("input_ids", "labels", "attention_mask", "more")}
+    assert reply_log_probs(model, inputs, in_parts=True) == (1, 2)
+    assert seen == [{*inputs, "use_cache", "fused_lm_head"}]
 
 
 def test_pear_trains_otherwise_and_says_how(plain, pear):
@@ -145,11 +184,7 @@ def test_pear_trains_otherwise_and_says_how(plain, pear):
 
 
 def test_parts_of_a_batch_give_the_same_training(pear, tmp_path):
-    losses = train(tmp_path, with_loss(PEAR, micro_batch_size=2))
-    found, wanted = (weights(work / "step-6") for work in (tmp_path, pear[0]))
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5)
-    assert losses["train_loss"].item() == pytest.approx(pear[1]["train_loss"].item(), rel=1e-5)
+    assert_alike(tmp_path, train(tmp_path, with_loss(PEAR, micro_batch_size=2)), *pear)
 
 
 RPSFT = {"kind": "rpsft", "rank": 4, "coefficient": 10.0}

@@ -49,8 +49,9 @@ def evaluate(
     everything = torch.arange(len(rollouts.tokens), device=accelerator.device)
     mine, _ = share(everything, accelerator.num_processes, accelerator.process_index)
     width, actions = rollouts.tokens.shape[1], rollouts.mask.shape[1]
+    order = rollouts.by_length(mine)
     parts = []
-    for rows in mine.split(settings.micro_batch_size):
+    for rows in mine[order].split(settings.micro_batch_size):
         batch = rollouts.select(rows)
         log_probs, entropy, values = model(batch)
         with accelerator.autocast():
@@ -61,7 +62,7 @@ def evaluate(
         by_token = [_widen(found, width) for found in (log_probs, start_log_probs, entropy)]
         by_action = [_widen(found, actions) for found in (action_log_probs, values)]
         parts.append(by_token + by_action)
-    columns = (torch.cat(column) for column in zip(*parts, strict=True))
+    columns = (torch.cat(column)[order.argsort()] for column in zip(*parts, strict=True))
     return Behaviour(*(accelerator.gather(column)[: len(everything)] for column in columns))
 
 
@@ -101,10 +102,11 @@ def accumulate_gradients(
     actions = rollouts.mask[rows].sum()
     tokens = (rollouts.actions[rows] >= 0).sum()
     mine, real = share(rows, processes, accelerator.process_index)
+    order = rollouts.by_length(mine)
     micro_batches = list(
         zip(
-            mine.split(settings.micro_batch_size),
-            real.split(settings.micro_batch_size),
+            mine[order].split(settings.micro_batch_size),
+            real[order].split(settings.micro_batch_size),
             strict=True,
         )
     )

@@ -17,17 +17,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from svdrift.live import OFF, LiveMetrics
 from svdrift.models.chat import Turns
 from svdrift.models.loading import save_checkpoint
-from svdrift.models.losses import Example, pad, summed_loss, tokenise
+from svdrift.models.losses import pad, summed_loss, tokenise
 from svdrift.models.tiny import make_model, make_tokenizer
 from svdrift.scripting import Progress
 from svdrift.tasks import task_class
 from svdrift.training import finite
+from svdrift.training.lengths import of_like_length
 from svdrift.training.pretrain.settings import Settings
 from svdrift.training.run import Run, Trained, folder
 
 BETAS = (0.9, 0.98)
 MAX_GRAD_NORM = 1.0
-SLACK = 9  # tokens
 
 
 def train(run: Run) -> Trained:
@@ -78,8 +78,8 @@ def pretrain(
         batch = examples[step * settings.batch_size : (step + 1) * settings.batch_size]
         reply_length = sum(len(tokens) - start for tokens, start in batch)
         total = 0.0
-        for part in of_like_length(batch):
-            tokens, labels = pad(part)
+        for part in of_like_length([len(tokens) for tokens, _ in batch]):
+            tokens, labels = pad([batch[place] for place in part])
             # Padding stands on the right, where causal attention never looks.
             logits = model(tokens.to(device), use_cache=False).logits
             loss = summed_loss(logits, labels.to(device))
@@ -98,21 +98,6 @@ def pretrain(
         live.append(rows[-1])
     model.eval()
     return pd.DataFrame(rows)
-
-
-def of_like_length(batch: Sequence[Example]) -> list[list[Example]]:
-    """The batch in parts, short ones first, within which lengths differ by `SLACK` at most.
-
-    Each part is padded to its own longest example. Fewer parts would pad more, and more parts
-    would be too small to compute fast.
-    """
-    parts: list[list[Example]] = []
-    for example in sorted(batch, key=lambda example: len(example[0])):
-        if parts and len(example[0]) - len(parts[-1][0][0]) <= SLACK:
-            parts[-1].append(example)
-        else:
-            parts.append([example])
-    return parts
 
 
 def cosine_with_warmup(step: int, warmup: int, steps: int) -> float:

@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from svdrift.errors import UserError
 from svdrift.models.losses import IGNORED
-from svdrift.training.device import on_gpu
+from svdrift.training.sft.forward import reply_log_probs
 from svdrift.training.sft.loss_settings import LossSettings, NLLSettings, RPSFTSettings
 from svdrift.training.sft.losses import summary, token_losses
 from svdrift.training.sft.penalties import Held, hold, moved
@@ -32,7 +31,7 @@ MEASURED = (
 def make_trainer(
     loss: LossSettings, seed: int, expert: Sequence[Sequence[float]] | None, **options: Any
 ) -> SFTTrainer:
-    """The trainer of a loss; TRL's own for the negative log-likelihood, unless another is faster.
+    """The trainer of a loss.
 
     Args:
         loss: of a stage.
@@ -45,8 +44,7 @@ def make_trainer(
         UserError: the model or the data does not suit the loss.
     """
     if isinstance(loss, NLLSettings):
-        chunked = on_gpu() or not options["args"].bf16
-        return SFTTrainer(**options) if chunked else LogitsTrainer(**options)
+        return ReplyTrainer(**options)
     if isinstance(loss, RPSFTSettings):
         held = hold(options["model"], loss, seed)
         return PenalisingTrainer(held=held, coefficient=loss.coefficient, **options)
@@ -57,12 +55,8 @@ def make_trainer(
     return WeightingTrainer(loss=loss, seed=seed, **options)
 
 
-class LogitsTrainer(SFTTrainer):
-    """TRL's loss from all logits of the replies, not in chunks of the vocabulary.
-
-    In bfloat16 on a CPU this halves a step of SmolLM2-135M: the gradients of TRL's chunks are
-    multiplied in float32 there.
-    """
+class ReplyTrainer(SFTTrainer):
+    """TRL's trainer with the forward pass of `reply_log_probs`, and the loss of plain SFT."""
 
     def compute_loss(
         self,
@@ -72,26 +66,30 @@ class LogitsTrainer(SFTTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """The loss of a forward pass, divided by the reply tokens of the step as TRL does."""
-        if self.aux_loss_enabled:  # of a mixture of experts
-            found: Tensor = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-untyped-call]
-            return found
-        assert not return_outputs
+        if self.aux_loss_enabled:  # a mixture of experts has a loss of its own besides
+            found = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)  # type: ignore[no-untyped-call]
+        else:
+            assert not return_outputs
+            found = self.of_step(-self.log_probs(model, inputs)[0], num_items_in_batch)
+        assert isinstance(found, Tensor)
+        return found
+
+    def log_probs(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the reply tokens of a batch, and where they are."""
+        return reply_log_probs(model, inputs, in_parts=self.accelerator.num_processes == 1)
+
+    def of_step(self, losses: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+        """The sum of losses over the reply tokens of a step.
+
+        The tokens are those of all processes, whose gradients are averaged.
+        """
         assert num_items_in_batch is not None
-        labels = inputs.pop("labels")
-        places = (labels != IGNORED).any(dim=0).nonzero().squeeze(1)  # some row has a reply there
-        logits = model(**inputs, use_cache=False, logits_to_keep=places - 1).logits
-        total = functional.cross_entropy(
-            logits.flatten(0, 1).float(),
-            labels[:, places].flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-        )
-        loss = total / num_items_in_batch * self.accelerator.num_processes
-        assert isinstance(loss, Tensor)
-        return loss
+        total = losses.sum() / num_items_in_batch * self.accelerator.num_processes
+        assert isinstance(total, Tensor)
+        return total
 
 
-class MeasuringTrainer(SFTTrainer):
+class MeasuringTrainer(ReplyTrainer):
     """Logs numbers of each forward pass as their mean over those of a step, on all processes."""
 
     def __init__(self, **options: Any) -> None:
@@ -141,17 +139,12 @@ class WeightingTrainer(MeasuringTrainer):
     ) -> Tensor:
         """The loss of a forward pass, divided by the reply tokens of the step as TRL does."""
         assert not return_outputs
-        assert num_items_in_batch is not None
         expert = inputs.pop(EXPERT, None)
-        outputs = model(**inputs, fused_lm_head=True)
-        log_probs, mask = outputs.log_probs, outputs.label_mask
+        log_probs, mask = self.log_probs(model, inputs)
         expert = torch.zeros_like(log_probs) if expert is None else expert[:, 1:]
         found = token_losses(self.loss, log_probs, expert, mask, self.seed, self.state.global_step)
         self.measure(**summary(found, log_probs, mask))
-        # The tokens are those of all processes, whose gradients are averaged.
-        total = found.losses.sum() / num_items_in_batch * self.accelerator.num_processes
-        assert isinstance(total, Tensor)
-        return total
+        return self.of_step(found.losses, num_items_in_batch)
 
 
 class PenalisingTrainer(MeasuringTrainer):
@@ -165,7 +158,7 @@ class PenalisingTrainer(MeasuringTrainer):
         self, model: Any, inputs: dict[str, Tensor], *args: Any, **options: Any
     ) -> Tensor:
         """The loss of a forward pass, with its share of the step's penalty."""
-        nll: Tensor = super().compute_loss(model, inputs, *args, **options)  # type: ignore[no-untyped-call]
+        nll: Tensor = super().compute_loss(model, inputs, *args, **options)
         penalty = self.coefficient * torch.stack([moved(one) for one in self.held]).sum()
         parts = self.current_gradient_accumulation_steps
         self.measure(nll=nll.detach() * parts, penalty=penalty.detach())
