@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, PreTrainedModel
+from trl import SFTTrainer
 
 from benchmarks.generation import transformers_generate
 from benchmarks.gpu import GAME, SEED, SIZES, SMOLLM2, Bench, build
@@ -41,6 +42,8 @@ from svdrift.recovery.interventions import Intervention
 from svdrift.scripting import PACKAGES
 from svdrift.spectra.decomposition import Decomposed, decompose, decompose_checkpoint
 from svdrift.tasks import make_task
+from svdrift.training.sft import train as sft
+from svdrift.training.sft import trainer
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -227,6 +230,39 @@ def evaluation(bench: Bench) -> Iterator[Row]:
         )
 
 
+@contextmanager
+def by_trl() -> Iterator[None]:
+    """SFT by TRL's own trainer, and attention as transformers has it."""
+    ours = trainer.ReplyTrainer, sft.suit_attention
+    trainer.ReplyTrainer, sft.suit_attention = SFTTrainer, lambda model: None  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        trainer.ReplyTrainer, sft.suit_attention = ours  # type: ignore[misc]
+
+
+def supervised(bench: Bench) -> Iterator[Row]:
+    """Steps of SFT of a model with a large vocabulary."""
+    start, _ = pair(bench)
+    full = bench.size.middle is SMOLLM2
+    steps, batch = (4, 32) if full else (1, 8)
+    settings = {"steps": steps, "batch_size": batch, "micro_batch_size": batch, "warmup_steps": 0}
+    runs = iter(range(1000))
+
+    def train(way: Callable[[], AbstractContextManager[None]]) -> None:
+        with way():
+            name = f"sft-{next(runs)}"
+            bench.train("sft", start, settings, [steps], name, dtype=torch.bfloat16)
+
+    yield Row(
+        f"{steps} steps of SFT of SmolLM2-135M's shape in bfloat16, {batch} sequences each",
+        [
+            Way("library", partial(train, nullcontext)),
+            Way("TRL's own trainer", partial(train, by_trl)),
+        ],
+    )
+
+
 def reinforcement(bench: Bench) -> Iterator[Row]:
     """Updates of the tiny model, by the defaults of the method."""
     base, _ = bench.base()
@@ -332,6 +368,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "decomposition": decomposition,
     "recovery": recovery,
     "evaluation": evaluation,
+    "supervised": supervised,
     "reinforcement": reinforcement,
     "dry_runs": dry_runs,
     "beside_load": beside_load,

@@ -28,7 +28,7 @@ def rehearsed(*command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     ("rows", "count"),
-    [(["decomposition"], 1), pytest.param(list(ROWS), 8, marks=pytest.mark.long)],
+    [(["decomposition"], 1), pytest.param(list(ROWS), 9, marks=pytest.mark.long)],
 )
 def test_every_row_compares_two_ways(rows: list[str], count: int, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
